@@ -1,0 +1,223 @@
+"""The providers' own clients (boto3, PyGithub) behind the World's protocols, and how their errors become ours.
+
+Both Worlds use these classes; only addresses and credentials differ. No call is repeated here: a read is tried
+again by the engine, a write only after a new look.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import boto3
+import botocore.exceptions
+import github
+import requests
+from botocore.config import Config
+
+from bot import errors
+from bot.model import Secret
+from bot.world import Reply
+
+CONNECT_S, READ_S = 5.0, 20.0
+
+_REFUSED = {
+    "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException",
+    "UnrecognizedClientException", "AuthFailure", "InvalidToken", "TokenRefreshRequired",
+}  # fmt: skip
+_FORBIDDEN = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+_NOT_FOUND = {"NoSuchEntity", "NoSuchBucket", "NoSuchKey", "ResourceNotFoundException"}
+_SLOW_DOWN = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
+
+
+@contextmanager
+def aws_errors(what: str) -> Iterator[None]:
+    """Map what boto3 raises inside to ``bot.errors``; ``what`` says what was tried ("deactivate AKIA…")."""
+    failure: errors.ProviderError
+    try:
+        yield
+        return
+    except botocore.exceptions.ClientError as exc:
+        code = str(exc.response.get("Error", {}).get("Code", ""))
+        status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        failure = _aws_failure(what, code, status, exc.operation_name)
+    except botocore.exceptions.BotoCoreError as exc:
+        failure = errors.Unavailable(f"AWS did not answer: {what} ({type(exc).__name__})", provider="aws")
+    raise failure from None
+
+
+def _aws_failure(what: str, code: str, status: int, operation: str) -> errors.ProviderError:
+    said = f"AWS refused to {what}: {code}"
+    if code in _REFUSED:
+        return errors.Refused(said, provider="aws", code=code)
+    if code in _FORBIDDEN:
+        return errors.Forbidden(f"{said} on {operation}", provider="aws", code=code, permission=operation)
+    if code in _NOT_FOUND:
+        return errors.NotFound(said, provider="aws", code=code)
+    if code in _SLOW_DOWN:
+        return errors.RateLimited(said, provider="aws", code=code, retry_after=2.0)
+    if status >= 500 or not code:
+        return errors.Unavailable(said, provider="aws", code=code)
+    return errors.Rejected(said, provider="aws", code=code)
+
+
+class AwsClients:
+    """boto3, without the machine's own configuration when an endpoint is given."""
+
+    def __init__(self, *, key_id: str = "", secret: str = "", region: str = "us-east-1", endpoint: str = "") -> None:
+        self._identity = {"aws_access_key_id": key_id, "aws_secret_access_key": secret} if key_id else {}
+        self._region, self._endpoint = region, endpoint
+        self._config = Config(
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=CONNECT_S, read_timeout=READ_S, max_pool_connections=32,
+            parameter_validation=True, s3={"addressing_style": "path"},
+        )  # fmt: skip
+        self._own: dict[str, Any] = {}
+        self._session = boto3.session.Session(region_name=region, **self._identity)
+
+    def _make(self, session: boto3.session.Session, service: str) -> Any:
+        return session.client(service, endpoint_url=self._endpoint or None, config=self._config)
+
+    def client(self, service: str) -> Any:
+        if service not in self._own:
+            self._own[service] = self._make(self._session, service)
+        return self._own[service]
+
+    def client_as(self, service: str, key_id: str, secret: Secret, session_token: Secret | None = None) -> Any:
+        other = boto3.session.Session(
+            aws_access_key_id=key_id, aws_secret_access_key=secret.reveal(), region_name=self._region,
+            aws_session_token=session_token.reveal() if session_token else None,
+        )  # fmt: skip
+        return self._make(other, service)
+
+
+class GitHubClient:
+    """GitHub's REST API through PyGithub's requester: no silent False, no repeated POST, redirects without our token.
+
+    API version 2022-11-28 (docs.github.com/rest/about-the-rest-api/api-versions).
+    """
+
+    def __init__(self, *, token: str = "", auth: github.Auth.Auth | None = None, base_url: str = "https://api.github.com") -> None:
+        self._base = base_url.rstrip("/")
+        self._auth = auth or github.Auth.Token(token)
+        self._local = threading.local()
+
+    @property
+    def api(self) -> github.Github:
+        """PyGithub. One a thread: its connection keeps the request that is under way on itself."""
+        if not hasattr(self._local, "api"):
+            self._local.api = github.Github(
+                auth=self._auth, base_url=self._base, retry=None, timeout=int(READ_S), per_page=100,
+                seconds_between_requests=None, seconds_between_writes=None,
+            )  # fmt: skip
+        return self._local.api  # type: ignore[no-any-return]
+
+    def _call(self, verb: str, path: str, body: Any = None) -> Reply:
+        what = f"{verb} {path.split('?')[0]}"
+        failure: errors.ProviderError
+        try:
+            status, headers, text = self.api.requester.requestJson(verb, path, input=body)
+            if status < 400:
+                decoded = None if 300 <= status or not text else json.loads(text)
+                return Reply(status, dict(headers), decoded)
+            failure = _github_failure(what, status, dict(headers), text)
+        except github.GithubException as exc:
+            failure = _github_failure(what, exc.status, dict(exc.headers or {}), str(exc.message or ""))
+        except (requests.RequestException, OSError) as exc:
+            failure = errors.Unavailable(f"GitHub did not answer: {what} ({type(exc).__name__})", provider="github")
+        raise failure from None
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self._call("GET", path + (f"?{urlencode(params)}" if params else "")).data
+
+    def pages(self, path: str, items: str = "", **params: Any) -> Iterator[dict[str, Any]]:
+        page = 1
+        while True:
+            data = self.get(path, **{**params, "per_page": 100, "page": page})
+            found = data[items] if items else data
+            yield from found
+            if len(found) < 100:
+                return
+            page += 1
+
+    def send(self, verb: str, path: str, body: Any = None) -> Reply:
+        return self._call(verb, path, body)
+
+    def download(self, path: str) -> bytes:
+        reply = self._call("GET", path)
+        target = reply.headers.get("location", "")
+        if not target:
+            raise errors.NotFound(f"GitHub gave no download for {path}", provider="github")
+        return self._plain("GET", target).content
+
+    def status_as(self, secret: Secret, path: str = "/rate_limit") -> int:
+        return self._plain("GET", self._base + path, {"Authorization": f"Bearer {secret.reveal()}"}).status_code
+
+    def _plain(self, verb: str, url: str, headers: dict[str, str] | None = None) -> requests.Response:
+        with requests.Session() as session:
+            session.trust_env = False  # no ~/.netrc, no proxy of the machine
+            try:
+                return session.request(verb, url, headers=headers, timeout=(CONNECT_S, READ_S))
+            except requests.RequestException as exc:
+                name = type(exc).__name__
+        raise errors.Unavailable(f"GitHub did not answer ({name})", provider="github")
+
+
+def _github_failure(what: str, status: int, headers: dict[str, str], body: str) -> errors.ProviderError:
+    said = f"GitHub refused {what}: {status}"
+    code = str(status)
+    if status == 401:
+        return errors.Refused(said, provider="github", code=code)
+    if status == 429 or (status == 403 and ("retry-after" in headers or headers.get("x-ratelimit-remaining") == "0")):
+        return errors.RateLimited(said, provider="github", code=code, retry_after=_retry_after(headers))
+    if status == 403:
+        needs = headers.get("x-accepted-github-permissions", "") or headers.get("x-accepted-oauth-scopes", "")
+        hint = f"; it needs {needs}" if needs else ""
+        return errors.Forbidden(said + hint, provider="github", code=code, permission=needs)
+    if status in (404, 410):
+        return errors.NotFound(said, provider="github", code=code)
+    if status >= 500:
+        return errors.Unavailable(said, provider="github", code=code)
+    return errors.Rejected(said, provider="github", code=code)
+
+
+def _retry_after(headers: dict[str, str]) -> float:
+    """Seconds to wait. Without retry-after GitHub asks for a minute at least (docs.github.com/rest, rate limits)."""
+    try:
+        return max(0.05, float(headers["retry-after"]))
+    except (KeyError, ValueError):
+        return 60.0
+
+
+class RealClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class RangeClock:
+    """The range's clock: the machine's plus an offset that the range's control address tells (``GET /clock``)."""
+
+    def __init__(self, control: str, *, fresh_s: float = 0.1) -> None:
+        self._url, self._fresh_s = f"{control}/clock", fresh_s
+        self._offset, self._asked = 0.0, float("-inf")
+        self._lock = threading.Lock()
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def now(self) -> datetime:
+        with self._lock:
+            if time.monotonic() - self._asked > self._fresh_s:
+                try:
+                    self._offset = float(self._session.get(self._url, timeout=CONNECT_S).json()["offset_s"])
+                except requests.RequestException:
+                    pass  # a clock that stands still for a moment harms nothing; every server of the range is gone with it
+                self._asked = time.monotonic()
+            return datetime.fromtimestamp(time.time() + self._offset, UTC)

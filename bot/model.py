@@ -1,0 +1,299 @@
+"""The nouns, frozen. A change is ``dataclasses.replace``. No value here is ever a secret but ``Secret``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Secret:
+    """A secret value, in memory. It prints, formats and pickles as its fingerprint, never as itself."""
+
+    __slots__ = ("_value", "fingerprint")
+
+    def __init__(self, value: str, fingerprint: str) -> None:
+        self._value = value
+        self.fingerprint = fingerprint
+
+    def reveal(self) -> str:
+        """The value. Call it only where it leaves for the provider that issued it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"<secret {self.fingerprint}>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a secret is never pickled")
+
+
+class Effect(StrEnum):
+    """What an action does to the world; policy decides on it."""
+
+    READ = "read"
+    CONTAIN = "contain"
+    CHANGE = "change"
+    DESTROY = "destroy"
+    PUBLISH = "publish"
+
+
+class Grade(StrEnum):
+    """How strong a proof is, best first."""
+
+    REFUSED = "refused"  # the old value was tried and refused
+    STATE = "state"  # the provider's own record says so
+    WORD = "word"  # a person says so; closes a row only as waived
+
+
+class Verdict(StrEnum):
+    """What a proof says."""
+
+    PROVEN = "proven"
+    NOT_YET = "not_yet"
+    REFUTED = "refuted"
+
+
+class RowState(StrEnum):
+    """A ledger row, from left to right; failed, reopened and waived stand beside."""
+
+    SUSPECTED = "suspected"
+    CUT_REQUESTED = "cut_requested"  # a cut's Before is committed and the cut is about to run
+    ACCEPTED = "accepted"  # the provider took the request: not a proof
+    PROVEN_DEAD = "proven_dead"
+    TAIL_OPEN = "tail_open"  # dead itself, while something minted from it may live
+    CLOSED = "closed"
+    FAILED = "failed"
+    REOPENED = "reopened"
+    WAIVED = "waived"  # by a named person
+
+
+class Liveness(StrEnum):
+    """What a look without side effects found."""
+
+    LIVE = "live"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+
+
+class Exposure(StrEnum):
+    """Who could have seen the secret."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What we know of a secret, never the value. ``id`` is the provider's own name for it."""
+
+    provider: str
+    kind: str
+    id: str = ""
+    fingerprint: str = ""
+    account: str = ""
+
+    @property
+    def key(self) -> str:
+        """The one name under which ledger, vault and inbox know it."""
+        return f"{self.kind}:{self.id or self.fingerprint}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One place where a credential was seen. ``encoding`` is how it stood there: raw, base64, base64x2, hex, url."""
+
+    where: str
+    line: int = 0
+    encoding: str = "raw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRef:
+    """One run of a workflow, all of its attempts."""
+
+    repository: str
+    run_id: int
+    workflow: str = ""  # path of the workflow file
+    commit: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowRef:
+    """A workflow file of a repository."""
+
+    repository: str
+    workflow: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretStore:
+    """Where a copy of the secret stands. ``store``: actions, dependabot, codespaces or agents.
+
+    ``scope``: repository, environment or organization. ``part`` says which half of a pair stands there:
+    ``secret``, or ``id`` for an AWS access key's identifier.
+    """
+
+    repository: str  # "owner/name"; for an organization secret only the owner counts
+    name: str
+    scope: str = "repository"
+    environment: str = ""
+    store: str = "actions"
+    part: str = "secret"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRef:
+    """A secret-scanning alert."""
+
+    repository: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """Something a credential created: kind is access-key, user, role, login-profile, user-policy, role-policy or trust.
+
+    ``name`` is the user or role that it belongs to; ``id`` the key id or policy name where there is one.
+    """
+
+    kind: str
+    name: str
+    id: str = ""
+    at: str = ""  # ISO 8601 UTC
+    event: str = ""  # the provider's id of the event that shows it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who may own a credential; higher ``score`` (0 to 100) first."""
+
+    name: str
+    score: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """One credential that the leak could have exposed. ``known`` is False when only its name is known."""
+
+    kind: str  # aws-access-key, github-token, oidc-role, id-token, secret
+    name: str
+    scope: str  # repository, environment:NAME, organization, dependabot, job, cloud
+    how: str  # why the job could read, mint or assume it
+    credential: Credential | None = None
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """Something minted from a credential that outlives it until ``until``, unless it is ended sooner."""
+
+    kind: str  # sts-session, id-token, github-token, app-token
+    of: str  # key of the credential it was minted from
+    until: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triage:
+    """What is known before the plan is made. Playbooks refer to these fields as ``$triage.<field>``."""
+
+    credential: Credential
+    live: Liveness = Liveness.UNKNOWN
+    exposure: Exposure = Exposure.UNKNOWN
+    exposed_from: str = ""  # ISO 8601 UTC; first moment the secret could be seen
+    repository: str = ""
+    sightings: tuple[Sighting, ...] = ()
+    owners: tuple[Owner, ...] = ()
+    reach: tuple[Reached, ...] = ()
+    leaking_runs: tuple[RunRef, ...] = ()
+    leaking_workflows: tuple[WorkflowRef, ...] = ()
+    stores: tuple[SecretStore, ...] = ()
+    alerts: tuple[AlertRef, ...] = ()
+    created_by_credential: tuple[Planted, ...] = ()
+    tails: tuple[Tail, ...] = ()
+    unknown: tuple[str, ...] = ()  # what could not be found out, in sentences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Somebody or something says that a credential may be compromised. Already scrubbed."""
+
+    source: str  # cli, drill
+    by: str
+    text: str  # what was said, scrubbed
+    url: str = ""
+    credential: Credential | None = None
+    exposure: Exposure = Exposure.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What a look found. Subclasses add fields; those that matter to an approval are ``material()``.
+
+    ``needed`` is False when the state already is what the step wants: run then changes nothing.
+    """
+
+    needed: bool = True
+    summary: str = ""
+
+
+def material(**kw: Any) -> Any:
+    """A field of Before whose change voids an approval."""
+    return field(metadata={"material": True}, **kw)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run did. ``changed`` says whether this call found the change still to be made."""
+
+    changed: bool
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """An independent look that shows the effect, or does not."""
+
+    verdict: Verdict
+    grade: Grade = Grade.STATE
+    detail: str = ""
+    retry_after: float = 2.0  # seconds, when not_yet
+
+    @classmethod
+    def proven(cls, grade: Grade, detail: str) -> Proof:
+        return cls(verdict=Verdict.PROVEN, grade=grade, detail=detail)
+
+    @classmethod
+    def not_yet(cls, detail: str, retry_after: float = 2.0) -> Proof:
+        return cls(verdict=Verdict.NOT_YET, detail=detail, retry_after=retry_after)
+
+    @classmethod
+    def refuted(cls, detail: str) -> Proof:
+        return cls(verdict=Verdict.REFUTED, detail=detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRef:
+    """One saved file. ``original_sha256`` is of the bytes before scrubbing, when they were scrubbed."""
+
+    name: str
+    sha256: str
+    size: int
+    original_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaks:
+    """What stops working when the step runs. ``unknown`` is True when that could not be found out."""
+
+    stops: tuple[str, ...] = ()
+    unknown: bool = False

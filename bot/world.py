@@ -1,0 +1,150 @@
+"""What actions may hold: one protocol a provider, a clock, the vault and the evidence room of one incident.
+
+A ``World`` is either real or the range's. ``range_world`` builds clients from ``RangeEndpoints`` alone, and these
+cannot hold an address outside loopback: so a drill cannot build a real client, whatever its files say.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from bot.errors import InputError
+from bot.model import EvidenceRef, Secret
+
+
+class Aws(Protocol):
+    """AWS as the bot's own identity, or as a credential that is being tried."""
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the bot's identity. Its errors are the caller's to map: ``bot.clients.aws_errors``."""
+
+    def client_as(self, service: str, key_id: str, secret: Secret, session_token: Secret | None = None) -> Any:
+        """A boto3 client that signs with somebody else's key: only to see whether it is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of a provider. ``data`` is decoded JSON, or None."""
+
+    status: int
+    headers: dict[str, str]
+    data: Any
+
+
+class GitHub(Protocol):
+    """GitHub as the bot's own identity. All methods raise ``bot.errors`` only; no write is repeated blindly."""
+
+    def get(self, path: str, **params: Any) -> Any:
+        """GET a JSON document. ``path`` starts with a slash."""
+
+    def pages(self, path: str, items: str = "", **params: Any) -> Iterator[dict[str, Any]]:
+        """Every item of a list, page after page. ``items`` names the key when the list is wrapped."""
+
+    def send(self, verb: str, path: str, body: Any = None) -> Reply:
+        """POST, PUT, PATCH or DELETE, once."""
+
+    def download(self, path: str) -> bytes:
+        """GET what the API redirects to; our token is not sent to where it redirects."""
+
+    def status_as(self, secret: Secret, path: str = "/rate_limit") -> int:
+        """HTTP status of a GET made with somebody else's token: only to see whether it is refused."""
+
+
+class Secrets(Protocol):
+    """The vault of one incident. References are names, never values."""
+
+    def seal(self, label: str, value: str, credential: str = "") -> str:
+        """Seal a value under a label that is unique in the incident; returns its reference. Same label: replaced."""
+
+    def open(self, ref: str) -> Secret | None:
+        """The value, or None when it was never held or has been wiped."""
+
+    def ref(self, label: str) -> str:
+        """The reference sealed under this label, or ''."""
+
+    def of(self, credential_key: str) -> Secret | None:
+        """The value of a credential (``Credential.key``), or None when only its id is known."""
+
+    def wipe(self, ref: str) -> None:
+        """Forget it."""
+
+
+class Evidence(Protocol):
+    """The evidence room of one incident: written once, never changed."""
+
+    def save(self, name: str, data: bytes, original_sha256: str = "") -> EvidenceRef:
+        """Save bytes under a name. The same name and bytes again is the same file."""
+
+
+class Clock(Protocol):
+    """Now, in UTC. In the range it can be moved."""
+
+    def now(self) -> datetime:
+        """An aware datetime."""
+
+
+class Scrub(Protocol):
+    """Takes every secret out of a text: those of the incident by value, others by what they look like."""
+
+    def __call__(self, text: str) -> str:
+        """The text with each secret replaced by its fingerprint."""
+
+
+class Answers(Protocol):
+    """What people have answered to a person's step."""
+
+    def answer(self) -> tuple[str, str] | None:
+        """(who, what) or None while nobody has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything that an action may touch. Built for one incident; ``name`` is "real" or "range"."""
+
+    name: str
+    aws: Aws
+    github: GitHub
+    clock: Clock
+    secrets: Secrets
+    evidence: Evidence
+    scrub: Scrub
+    answers: Answers | None = None
+    identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by
+
+    def now(self) -> datetime:
+        """The clock's now."""
+        return self.clock.now()
+
+    def with_answers(self, answers: Answers) -> World:
+        """The same World for one person's step."""
+        return replace(self, answers=answers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeEndpoints:
+    """Where the range listens. Refuses every address that is not on loopback."""
+
+    aws: str
+    github: str
+    control: str
+    aws_key_id: str
+    aws_secret: str
+    github_token: str
+
+    def __post_init__(self) -> None:
+        for url in (self.aws, self.github, self.control):
+            parts = urlsplit(url)
+            try:
+                inside = parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
+            except ValueError:
+                inside = False
+            if not inside:
+                raise InputError(f"{url!r} is not a loopback address; a drill may only talk to the range")
+
+    def __repr__(self) -> str:
+        return f"RangeEndpoints(aws={self.aws!r}, github={self.github!r}, control={self.control!r})"
