@@ -1,0 +1,27 @@
+# Everything runs from .venv, which .ci/setup makes from python3 and uv.lock alone.
+# `make` sets up and lists what there is. Paths are relative on purpose: the checkout may lie anywhere.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup drill test test-all check serve
+
+help: setup  ## set up, then list these
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+setup:  ## make .venv from python3 and uv.lock; nothing when it is up to date
+	@sh .ci/setup
+
+drill: setup  ## leak, abuse and contain an AWS key on the range, and prove it
+	@.venv/bin/bulkhead drill run aws-key-in-public-log
+
+test: setup  ## the tests, without the slow ones
+	@.venv/bin/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-all: setup  ## every test
+	@.venv/bin/python -m pytest -n 2 $(ARGS)
+
+check: setup  ## lint and types
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+serve: setup  ## web, worker and clock in one process
+	@.venv/bin/bulkhead serve
