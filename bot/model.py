@@ -170,6 +170,13 @@ class Planted:
     at: str = ""  # ISO 8601 UTC
     event: str = ""  # the provider's id of the event that shows it
 
+    @property
+    def key(self) -> str:
+        """The key of its ledger row: aws-access-key:AKIA…, aws-user:NAME, aws-role-policy:ROLE/POLICY."""
+        if self.kind == "access-key":
+            return f"aws-access-key:{self.id}"
+        return f"aws-{self.kind}:{self.name}" + (f"/{self.id}" if self.id else "")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
@@ -240,9 +247,11 @@ class Before:
     """What a look found. Subclasses add fields; those that matter to an approval are ``material()``.
 
     ``needed`` is False when the state already is what the step wants: run then changes nothing.
+    ``cuts_own`` is True when the step would cut a credential that Bulkhead itself lives by: the engine runs it last.
     """
 
     needed: bool = True
+    cuts_own: bool = False
     summary: str = ""
 
 
