@@ -1,0 +1,255 @@
+"""GitHub: secrets of every store (actions, dependabot, codespaces, agents) and scope.
+
+A value can be written, never read back; it is sealed to the store's public key (libsodium sealed box) first. Paths
+and codes: docs.github.com/rest/actions/secrets, /dependabot/secrets, /codespaces/repository-secrets, /agents/secrets.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from nacl.public import PublicKey, SealedBox
+
+from bot import workflow
+from bot.action import Action
+from bot.actions.github import cuts_own, own_warning, repository_path
+from bot.errors import InputError, NotFound, VaultError
+from bot.model import Before, Breaks, Effect, EvidenceRef, Grade, Outcome, Proof, SecretStore, material
+from bot.world import World
+
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+STORES = {"actions", "dependabot", "codespaces", "agents"}
+PERMISSIONS = (
+    "secrets:write", "environments:write", "organization_secrets:write", "dependabot_secrets:write",
+    "organization_dependabot_secrets:write", "codespaces_secrets:write", "organization_codespaces_secrets:write",
+    "agent_secrets:write", "organization_agent_secrets:write", "contents:read",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutSecretIn:
+    """Which secret, and under which vault reference each part of the new value lies."""
+
+    store: SecretStore
+    sealed: dict[str, str]  # part (id, secret) -> vault reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretBefore(Before):
+    """What GitHub tells of the secret. The value is not in it: GitHub never tells that."""
+
+    exists: bool = material()
+    created_at: str = ""
+    updated_at: str = ""
+    visibility: str = material(default="")  # of an organization's secret: all, private or selected
+    selected: tuple[int, ...] = material(default=())  # ids of the repositories that may read it
+    readers: tuple[str, ...] = ()  # workflow files that name it
+    readers_known: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutSecretOutcome(Outcome):
+    """When GitHub says it was written."""
+
+    updated_at: str = ""
+
+
+def folder(store: SecretStore) -> str:
+    """The path under which a store's secrets stand. Raises InputError for a place that GitHub does not have."""
+    base = repository_path(store.repository)
+    if store.store not in STORES or not _NAME.fullmatch(store.name):
+        raise InputError(f"{store.name!r} in {store.store!r} is not a secret; stores are {', '.join(sorted(STORES))}")
+    if store.scope == "repository":
+        return f"{base}/{store.store}/secrets"
+    if store.scope == "organization":
+        return f"/orgs/{store.repository.split('/')[0]}/{store.store}/secrets"
+    if store.scope == "environment" and store.environment and store.store == "actions":
+        return f"{base}/environments/{quote(store.environment, safe='')}/secrets"
+    where = f"scope {store.scope!r}, environment {store.environment!r}"
+    raise InputError(f"GitHub has no place for {store.name} in {store.store} at {where}")
+
+
+def shown(store: SecretStore) -> str:
+    """A place in words."""
+    where = {"environment": f"environment {store.environment} of {store.repository}", "repository": store.repository}
+    return f"{store.name} ({store.store}, {where.get(store.scope, store.repository.split('/')[0])})"
+
+
+def _get(world: World, store: SecretStore) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = world.github.get(f"{folder(store)}/{store.name}")
+    except NotFound:
+        world.github.get(f"{folder(store)}/public-key")  # its error: we may not look there, so absence means nothing
+        return None
+    return found
+
+
+def _look(world: World, store: SecretStore) -> SecretBefore:
+    found = _get(world, store)
+    readers, known = _readers(world, store)
+    selected: list[int] = []
+    if found and found.get("visibility") == "selected":
+        listed = world.github.pages(f"{folder(store)}/{store.name}/repositories", "repositories")
+        selected = sorted(each["id"] for each in listed)
+    at = found["updated_at"] if found else ""
+    return SecretBefore(
+        exists=found is not None, created_at=found["created_at"] if found else "", updated_at=at,
+        visibility=(found or {}).get("visibility") or "", selected=tuple(selected),
+        readers=readers, readers_known=known,
+        cuts_own=cuts_own(world, "", f"github-secret:{store.repository}/{store.name}"),
+        summary=f"{shown(store)} was last changed {at}" if found else f"{shown(store)} does not exist",
+    )  # fmt: skip
+
+
+def _readers(world: World, store: SecretStore) -> tuple[tuple[str, ...], bool]:
+    """Workflow files on the default branch that name the secret; False when not all could be read."""
+    base, known, readers = repository_path(store.repository), store.scope != "organization", []
+    try:
+        files = world.github.get(f"{base}/contents/.github/workflows")
+    except NotFound:
+        return (), known
+    for file in files:
+        if not file["name"].endswith((".yml", ".yaml")):
+            continue
+        content = world.github.get(f"{base}/contents/{quote(file['path'])}")
+        try:
+            found = workflow.parse(base64.b64decode(content["content"]).decode(errors="replace"), file["path"])
+        except InputError:
+            known = False
+            continue
+        if any(store.name.upper() in job.secrets or job.everything for job in found.jobs):
+            readers.append(file["path"])
+    return tuple(readers), known
+
+
+# Put
+
+
+def _look_put(world: World, given: PutSecretIn) -> SecretBefore:
+    return _look(world, given.store)
+
+
+def _put(world: World, given: PutSecretIn, before: SecretBefore) -> PutSecretOutcome:
+    """Seal the new value to the store's key and write it, with the visibility that it had.
+
+    GitHub does not tell whose value stands there, so a repeat writes the same value again: one effect, and right
+    even when somebody else wrote between our look and now. Raises VaultError when the new value is not held.
+    """
+    ref = given.sealed.get(given.store.part, "")
+    value = world.secrets.open(ref) if ref else None
+    if value is None:
+        raise VaultError(f"no new value for {shown(given.store)} is held: rotate the credential first")
+    now = _get(world, given.store)
+    at = now["updated_at"] if now else ""
+    if before.updated_at:
+        _wait_past(world, before.updated_at)
+    key = world.github.get(f"{folder(given.store)}/public-key")
+    box = SealedBox(PublicKey(base64.b64decode(key["key"])))
+    body = {"encrypted_value": base64.b64encode(box.encrypt(value.reveal().encode())).decode(), "key_id": key["key_id"]}
+    world.github.send("PUT", f"{folder(given.store)}/{given.store.name}", {**body, **_visibility(world, given, before)})
+    written = _get(world, given.store)
+    return PutSecretOutcome(
+        changed=at == before.updated_at, summary=f"Put {value.fingerprint} into {shown(given.store)}",
+        updated_at=written["updated_at"] if written else "",
+    )  # fmt: skip
+
+
+def _visibility(world: World, given: PutSecretIn, before: SecretBefore) -> dict[str, Any]:
+    """A PUT without the old visibility would change who can read an organization's secret."""
+    if given.store.scope != "organization":
+        return {}
+    if not before.exists:  # new: nobody but the repository of the incident
+        only = world.github.get(repository_path(given.store.repository))["id"]
+        return {"visibility": "selected", "selected_repository_ids": [only]}
+    chosen = {"selected_repository_ids": list(before.selected)} if before.visibility == "selected" else {}
+    return {"visibility": before.visibility, **chosen}
+
+
+def _wait_past(world: World, moment: str) -> None:
+    """GitHub's record counts whole seconds: a write in the same one as the last would not show."""
+    ends = datetime.fromisoformat(moment) + timedelta(seconds=1)
+    time.sleep(min(max((ends - world.now()).total_seconds(), 0.0), 1.0))
+
+
+def _prove_put(world: World, given: PutSecretIn, before: SecretBefore, _outcome: PutSecretOutcome) -> Proof:
+    now = _get(world, given.store)
+    if now is None:
+        return Proof.refuted(f"{shown(given.store)} does not exist")
+    if before.exists and datetime.fromisoformat(now["updated_at"]) <= datetime.fromisoformat(before.updated_at):
+        return Proof.refuted(f"{shown(given.store)} has not changed since {before.updated_at}")
+    if before.exists and _who_may_read(world, given.store, now) != (before.visibility, before.selected):
+        return Proof.refuted(f"{shown(given.store)} is no longer visible to the same repositories")
+    return Proof.proven(Grade.STATE, f"GitHub's record says {shown(given.store)} was changed {now['updated_at']}")
+
+
+def _who_may_read(world: World, store: SecretStore, now: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
+    visibility = now.get("visibility") or ""
+    if visibility != "selected":
+        return visibility, ()
+    listed = world.github.pages(f"{folder(store)}/{store.name}/repositories", "repositories")
+    return visibility, tuple(sorted(each["id"] for each in listed))
+
+
+def _breaks_put(before: SecretBefore) -> Breaks:
+    stops = tuple(f"{each}: runs that are queued or running keep the old value" for each in before.readers)
+    return Breaks(stops=(*stops, *own_warning(before)), unknown=not before.readers_known)
+
+
+put_secret = Action(
+    name="github.put_secret", title="Put a new value into a secret", inputs=PutSecretIn, before=SecretBefore,
+    outcome=PutSecretOutcome, effect=Effect.CHANGE, look=_look_put, run=_put, prove=_prove_put, breaks=_breaks_put,
+    undo_none="GitHub never tells the old value, so it cannot be put back", permissions=PERMISSIONS,
+)  # fmt: skip
+
+
+# Delete
+
+
+def _look_delete(world: World, given: SecretStore) -> SecretBefore:
+    found = _look(world, given)
+    return SecretBefore(**{**{n: getattr(found, n) for n in SecretBefore.__dataclass_fields__}, "needed": found.exists})
+
+
+def _save_secret(world: World, given: SecretStore, before: SecretBefore) -> tuple[EvidenceRef, ...]:
+    """All that GitHub tells of it: name, place, visibility, times, and which workflows name it."""
+    record = {"secret": shown(given), **{n: getattr(before, n) for n in SecretBefore.__dataclass_fields__}}
+    text = json.dumps(record, indent=1, sort_keys=True)
+    name = f"secrets/{given.store}-{given.scope}-{given.name}.json"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return (world.evidence.save(name, world.scrub(text).encode(), digest),)
+
+
+def _delete(world: World, given: SecretStore, _before: SecretBefore) -> Outcome:
+    if _get(world, given) is None:
+        return Outcome(changed=False, summary=f"{shown(given)} is already gone")
+    world.github.send("DELETE", f"{folder(given)}/{given.name}")
+    return Outcome(changed=True, summary=f"Deleted {shown(given)}")
+
+
+def _prove_delete(world: World, given: SecretStore, _before: SecretBefore, _outcome: Outcome) -> Proof:
+    if _get(world, given) is None:
+        return Proof.proven(Grade.STATE, f"GitHub has no {shown(given)} any more")
+    return Proof.refuted(f"{shown(given)} still exists")
+
+
+def _breaks_delete(before: SecretBefore) -> Breaks:
+    if not before.needed:
+        return Breaks()
+    stops = (f"{each} finds it empty from its next run on" for each in before.readers)
+    return Breaks(stops=(*stops, *own_warning(before)), unknown=not before.readers_known)
+
+
+delete_secret = Action(
+    name="github.delete_secret", title="Delete a secret", inputs=SecretStore, before=SecretBefore, outcome=Outcome,
+    effect=Effect.DESTROY, look=_look_delete, run=_delete, prove=_prove_delete, breaks=_breaks_delete,
+    evidence=_save_secret, undo_none="GitHub never tells the old value, so it cannot be put back",
+    permissions=PERMISSIONS,
+)  # fmt: skip

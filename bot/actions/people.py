@@ -1,0 +1,183 @@
+"""People: what only a person can know or do.
+
+The engine asks and waits; it calls ``run`` once an answer is on record. What a person says is a word, the weakest
+proof; where the world can show it (the old value is refused), that is looked at instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bot.action import Action
+from bot.clients import aws_errors
+from bot.errors import Conflict, InputError, NotFound, Refused
+from bot.model import Before, Effect, Grade, Outcome, Proof, material
+from bot.world import World
+
+AWS_KEY = "aws-access-key"
+REFUSED = "refused:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskIn:
+    """A question. With ``choices`` the answer must be one of them."""
+
+    who: str
+    question: str
+    choices: tuple[str, ...] = ()
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoIn:
+    """A task that no API can do. ``check`` says how the world shows that it is done: ``refused:<credential key>``."""
+
+    who: str
+    task: str
+    link: str = ""
+    check: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonBefore(Before):
+    """What is put to whom."""
+
+    who: str = material()
+    text: str = material()
+    link: str = material(default="")
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Outcome):
+    """Who said what."""
+
+    by: str
+    answer: str
+
+
+def _link(link: str) -> str:
+    """A link that a person may be sent to. Raises InputError for anything but https (or http on loopback)."""
+    parts = urlsplit(link)
+    try:
+        loopback = parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        loopback = False
+    if link and not loopback and (parts.scheme != "https" or not parts.hostname):
+        raise InputError(f"{link!r} is not a link that a person may be sent to; write an https address")
+    return link
+
+
+def _look_ask(_world: World, given: AskIn) -> PersonBefore:
+    if not given.who or not given.question:
+        raise InputError("a question needs somebody to ask (who) and something to ask (question)")
+    return PersonBefore(
+        who=given.who, text=given.question, link=_link(given.link), choices=given.choices,
+        summary=f"Ask {given.who}: {given.question}",
+    )  # fmt: skip
+
+
+def _answered(world: World, given: AskIn | DoIn) -> tuple[str, str]:
+    said = world.answers.answer() if world.answers else None
+    if said is None:
+        raise Conflict(f"{given.who} has not answered yet")
+    return said[0], world.scrub(said[1])  # people paste secrets
+
+
+def _take_answer(world: World, given: AskIn, _before: PersonBefore) -> Answer:
+    """Take the answer on record. Raises Conflict while there is none, InputError when it is none of the choices."""
+    by, what = _answered(world, given)
+    if given.choices and what not in given.choices:
+        raise InputError(f"{what!r} is not an answer here; choose one of {', '.join(given.choices)}")
+    return Answer(changed=False, by=by, answer=what, summary=f"{by}: {what}")
+
+
+def _prove_answer(world: World, given: AskIn | DoIn, _before: PersonBefore, outcome: Answer) -> Proof:
+    if world.answers is not None and world.answers.answer() is None:
+        return Proof.refuted(f"no answer of {given.who} is on record")
+    return Proof.proven(Grade.WORD, f"{outcome.by} says: {outcome.answer}")
+
+
+ask = Action(
+    name="people.ask", title="Ask a person", inputs=AskIn, before=PersonBefore, outcome=Answer, effect=Effect.READ,
+    look=_look_ask, run=_take_answer, prove=_prove_answer, person=True,
+)  # fmt: skip
+
+
+def _look_do(world: World, given: DoIn) -> PersonBefore:
+    if not given.who or not given.task:
+        raise InputError("a task needs somebody to do it (who) and something to do (task)")
+    if given.check and not given.check.removeprefix(REFUSED).partition(":")[2]:
+        raise InputError(f"{given.check!r} is not a check; write refused:<kind>:<id> of a credential")
+    done = given.check and _checked(world, given.check)
+    return PersonBefore(
+        needed=not done, who=given.who, text=given.task, link=_link(given.link),
+        summary=f"Ask {given.who} to {given.task}" + (f"; already so: {done.detail}" if done else ""),
+    )  # fmt: skip
+
+
+def _done(world: World, given: DoIn, before: PersonBefore) -> Answer:
+    """Take the person's word that it is done; the proof looks for itself. Raises Conflict while there is none."""
+    if not before.needed:
+        return Answer(changed=False, by="", answer="", summary="It was already done")
+    by, what = _answered(world, given)
+    return Answer(changed=True, by=by, answer=what, summary=f"{by}: {what}")
+
+
+def _prove_do(world: World, given: DoIn, before: PersonBefore, outcome: Answer) -> Proof:
+    if not given.check:
+        return _prove_answer(world, given, before, outcome)
+    proof = _checked(world, given.check)
+    if proof is not None:
+        return proof
+    if not _checkable(world, given.check):
+        word = f"{outcome.by} says: {outcome.answer}"
+        return Proof.proven(Grade.WORD, f"{word}; its value is not held, so nothing was tried")
+    return Proof.not_yet(f"{given.check.removeprefix(REFUSED)} is still accepted")
+
+
+def _checkable(world: World, check: str) -> bool:
+    kind, _, _id = check.removeprefix(REFUSED).partition(":")
+    return kind == AWS_KEY or (kind.startswith("github-") and world.secrets.of(check.removeprefix(REFUSED)) is not None)
+
+
+def _checked(world: World, check: str) -> Proof | None:
+    """A proof when the credential is dead, else None."""
+    key = check.removeprefix(REFUSED)
+    kind, _, name = key.partition(":")
+    value = world.secrets.of(key)
+    if kind == AWS_KEY:
+        if value is None:
+            return _aws_state(world, name)
+        client = world.aws.client_as("sts", name, value)
+        try:
+            with aws_errors(f"try {name}"):
+                client.get_caller_identity()
+        except Refused as exc:
+            return Proof.proven(Grade.REFUSED, f"AWS refused {name}: {exc.code}")
+    elif kind.startswith("github-") and value is not None and world.github.status_as(value) == 401:
+        return Proof.proven(Grade.REFUSED, f"GitHub refused {value.fingerprint} with 401")
+    return None
+
+
+def _aws_state(world: World, key_id: str) -> Proof | None:
+    iam = world.aws.client("iam")
+    try:
+        with aws_errors(f"look for {key_id}"):
+            user = iam.get_access_key_last_used(AccessKeyId=key_id).get("UserName", "")
+            pages = iam.get_paginator("list_access_keys").paginate(UserName=user) if user else ()
+            keys = [key for page in pages for key in page["AccessKeyMetadata"]]
+    except NotFound:
+        keys = []
+    if any(key["AccessKeyId"] == key_id and key["Status"] == "Active" for key in keys):
+        return None
+    return Proof.proven(Grade.STATE, f"IAM has no active key {key_id}")
+
+
+do = Action(
+    name="people.do", title="Have a person do what no API can", inputs=DoIn, before=PersonBefore, outcome=Answer,
+    effect=Effect.CHANGE, look=_look_do, run=_done, prove=_prove_do, person=True, proof_deadline=3600.0,
+    undo_none="Only whoever did it can undo it",
+)  # fmt: skip
