@@ -89,6 +89,11 @@ class AwsClients:
             self._own[service] = self._make(self._session, service)
         return self._own[service]
 
+    def own_key_ids(self) -> tuple[str, ...]:
+        """The access key that this process itself lives by, where it has one that can be named."""
+        found = self._session.get_credentials()
+        return (found.access_key,) if found is not None and found.access_key else ()
+
     def client_as(self, service: str, key_id: str, secret: Secret, session_token: Secret | None = None) -> Any:
         other = boto3.session.Session(
             aws_access_key_id=key_id, aws_secret_access_key=secret.reveal(), region_name=self._region,

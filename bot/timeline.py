@@ -88,11 +88,11 @@ class Timeline:
         self._queue: list[_Queued] = []
         self._wake = threading.Condition()
         self._stopped = False
-        self._listeners: list[Callable[[Event], None]] = []
+        self._listeners: list[Callable[[Event], object]] = []
         self._thread = threading.Thread(target=self._work, name="timeline", daemon=True)
         self._thread.start()
 
-    def listen(self, tell: Callable[[Event], None]) -> None:
+    def listen(self, tell: Callable[[Event], object]) -> None:
         """Call ``tell`` after each new event has been committed. It must not block or raise."""
         self._listeners.append(tell)
 

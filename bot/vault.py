@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from bot.errors import SettingsError, VaultError
 from bot.model import Secret
+from bot.redact import Fingerprinter, Scrubber
 from bot.store import Store, iso, vault
 from bot.world import Clock
 
@@ -60,7 +61,8 @@ class Vault:
     def __init__(self, store: Store, master: bytes) -> None:
         self._store = store
         self._cipher = AESGCM(_derive(master, b"seal"))
-        self.fingerprint_key = _derive(master, b"fingerprint")
+        self.fingerprinter = Fingerprinter(_derive(master, b"fingerprint"))
+        self.scrubber = Scrubber(self.fingerprinter)  # knows every value that has passed through here
         check = hmac.new(_derive(master, b"check"), b"bulkhead", hashlib.sha256).hexdigest()
         stands = store.setting("vault-check")
         if stands and not hmac.compare_digest(stands, check):
@@ -69,16 +71,13 @@ class Vault:
             store.set_setting("vault-check", check)
 
     def fingerprint(self, value: str) -> str:
-        """Keyed HMAC-SHA256 of a value, short: tells equal from different, and nothing else."""
-        return "hmac:" + hmac.new(self.fingerprint_key, value.encode(), hashlib.sha256).hexdigest()[:12]
-
-    def secret(self, value: str) -> Secret:
-        """Wrap a value."""
-        return Secret(value, self.fingerprint(value))
+        """Keyed HMAC-SHA256 of a value, short."""
+        return self.fingerprinter.of(value)
 
     def seal(self, connection: sa.Connection, owner: str, label: str, value: str, credential: str, at: datetime) -> str:
         """Seal inside the caller's transaction; the same owner and label again is replaced. Returns the reference."""
         ref = f"vault:{owner}:{label}"
+        self.scrubber.add(self.fingerprinter.secret(value))
         nonce = os.urandom(NONCE)
         sealed = nonce + self._cipher.encrypt(nonce, value.encode(), ref.encode())
         connection.execute(sa.delete(vault).where(vault.c.ref == ref))
@@ -100,7 +99,9 @@ class Vault:
             value = self._cipher.decrypt(sealed[:NONCE], sealed[NONCE:], ref.encode()).decode()
         except InvalidTag:
             raise VaultError(f"{ref} does not open: it was sealed with another key or has been changed") from None
-        return self.secret(value)
+        secret = self.fingerprinter.secret(value)
+        self.scrubber.add(secret)
+        return secret
 
     def held(self, owner: str) -> list[Secret]:
         """Every value that an owner still holds, to scrub by value."""

@@ -1,0 +1,206 @@
+"""The one place that wires everything; it decides nothing.
+
+``Bulkhead`` over ``Settings`` gives store, vault, evidence, inbox, engine. A World is made for one incident from a
+``Site``: ``real_site`` reads the settings, ``range_site`` takes the range's loopback addresses and nothing else, so
+that a drill cannot reach a real provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import github
+
+import playbooks as shipped
+from bot.actions import CATALOGUE
+from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
+from bot.engine.decisions import Desk
+from bot.engine.ownership import fence_sql
+from bot.engine.policy import Policy
+from bot.engine.rules import Rulebook
+from bot.engine.run import Engine, Parts
+from bot.errors import BulkheadError, InputError, RateLimited, Unavailable
+from bot.evidence import EvidenceRoom
+from bot.intake.inbox import Inbox
+from bot.model import Report, Triage
+from bot.playbook import Playbook, load_folder
+from bot.redact import install
+from bot.settings import Settings
+from bot.store import Store
+from bot.timeline import Timeline
+from bot.triage import triage
+from bot.triage.identify import Recognizer
+from bot.vault import Vault, load_key
+from bot.world import Aws, Clock, GitHub, RangeEndpoints, World
+
+SHIPPED = Path(shipped.__file__).parent
+INBOX_S = 0.2
+log = logging.getLogger("bulkhead")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Clients and clock that all incidents of one World share."""
+
+    name: str
+    aws: Aws
+    github: GitHub
+    clock: Clock
+    identities: tuple[str, ...]
+
+
+def range_site(endpoints: RangeEndpoints) -> Site:
+    """The range's clients. ``RangeEndpoints`` has refused every address outside loopback."""
+    return Site(
+        name="range",
+        aws=AwsClients(key_id=endpoints.aws_key_id, secret=endpoints.aws_secret, endpoint=endpoints.aws),
+        github=GitHubClient(token=endpoints.github_token, base_url=endpoints.github),
+        clock=RangeClock(endpoints.control),
+        identities=(f"aws-access-key:{endpoints.aws_key_id}", "github-token:bulkhead-bot"),
+    )
+
+
+def real_site(settings: Settings) -> Site:
+    """The providers themselves, as the environment's identities (boto3 finds AWS's in its usual places)."""
+    auth: github.Auth.Auth | None = None
+    if settings.github_app_id:
+        app = github.Auth.AppAuth(settings.github_app_id, settings.github_app_key.get_secret_value())
+        auth = app.get_installation_auth(settings.github_app_installation)
+    aws = AwsClients(region=settings.aws_region)
+    return Site(
+        name="real",
+        aws=aws,
+        github=GitHubClient(token=settings.github_token.get_secret_value() or "none", auth=auth, base_url=settings.github_api),
+        clock=RealClock(),
+        identities=tuple(f"aws-access-key:{key}" for key in aws.own_key_ids()),
+    )
+
+
+class _IncidentScrub:
+    """Scrubs by every value that the incident holds, those of an earlier process too."""
+
+    def __init__(self, vault: Vault, incident: str) -> None:
+        self._vault, self._incident = vault, incident
+
+    def __call__(self, text: str) -> str:
+        self._vault.held(self._incident)  # opening a value makes the scrubber know it
+        return self._vault.scrubber.scrub(text)
+
+
+class Bulkhead:
+    """Everything of one process. Close it when done."""
+
+    def __init__(self, settings: Settings, *, sites: Mapping[str, Site] | None = None, policy: Policy | None = None) -> None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        self.store = Store(settings.url)
+        self.store.migrate()
+        self.vault = Vault(self.store, load_key(settings.vault_key.get_secret_value(), settings.home / "vault.key"))
+        install(self.vault.scrubber, logging.getLogger().handlers)
+        self.room = EvidenceRoom(self.store, settings.home / "evidence")
+        self.timeline = Timeline(self.store, fence_sql(settings.url))
+        self.policy = policy or load_policy()
+        self.playbooks = load_playbooks(settings)
+        self.recognizer = Recognizer()
+        self.sites = dict(sites) if sites is not None else {"real": real_site(settings)}
+        self.worlds: dict[str, Callable[[str], World]] = {name: self._worlds(site) for name, site in self.sites.items()}
+        self.rules = Rulebook(self.policy, settings.mode, settings.people)
+        self.inbox = Inbox(
+            store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
+            playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds,
+        )  # fmt: skip
+
+    @property
+    def desk(self) -> Desk:
+        """Where decisions are handed in."""
+        return Desk(self.store, self.rules.may)
+
+    def _worlds(self, site: Site) -> Callable[[str], World]:
+        def world(incident: str) -> World:
+            return World(
+                name=site.name, aws=site.aws, github=site.github, clock=site.clock, identities=site.identities,
+                secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),
+                scrub=_IncidentScrub(self.vault, incident),
+            )  # fmt: skip
+
+        return world
+
+    def engine(self, **overrides: Any) -> Engine:
+        """The engine over all of this. Only a worker starts it."""
+        parts = Parts(
+            store=self.store, timeline=self.timeline, folder=self.settings.home, catalogue=CATALOGUE, worlds=self.worlds,
+            triage=self._triage, rules=self.rules.ruling, mode=self.rules.mode, may=self.rules.may, settled=self._settled,
+            **overrides,
+        )  # fmt: skip
+        return Engine(parts)
+
+    def _triage(self, world: World, report: Report) -> Triage:
+        return triage(world, self.recognizer, report)
+
+    def _settled(self, incident: str) -> None:
+        clock = self.sites[self.store.incident(incident).world].clock
+        self.vault.wipe(owner=incident, at=clock.now())
+
+    async def work_inbox(self, engine: Engine) -> None:
+        """Turn landed reports into incidents, for ever. A provider that is away is asked again on the next round."""
+        while True:
+            for row in await asyncio.to_thread(self.store.inbox, "landed"):
+                if row["body"]["world"] not in self.worlds:
+                    continue
+                try:
+                    for incident in await asyncio.to_thread(self.inbox.work, row):
+                        await engine.open(incident)
+                except (Unavailable, RateLimited) as exc:
+                    log.warning("report %s waits: %s", row["id"], exc)
+                    await asyncio.sleep(1)
+                except BulkheadError as exc:
+                    with self.store.begin() as c:
+                        self.store.set_inbox(c, row["id"], "dead", str(exc))
+            await asyncio.sleep(INBOX_S)
+
+    async def serve(self, **overrides: Any) -> None:
+        """Run the worker until cancelled: engine and inbox."""
+        engine = self.engine(**overrides)
+        await engine.start()
+        try:
+            await self.work_inbox(engine)
+        finally:
+            await engine.stop()
+
+    def close(self) -> None:
+        """Write what is queued and let go of the database."""
+        self.timeline.close()
+        self.store.close()
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, **kw: Any) -> Iterator[Bulkhead]:
+    """A ``Bulkhead`` that is closed in the end."""
+    bulkhead = Bulkhead(settings, **kw)
+    try:
+        yield bulkhead
+    finally:
+        bulkhead.close()
+
+
+def load_policy(path: Path | None = None) -> Policy:
+    """The policy that decides what may happen by itself."""
+    source = path or SHIPPED / "policy.yaml"
+    return Policy.load(source.read_text(), str(source))
+
+
+def load_playbooks(settings: Settings) -> dict[str, Playbook]:
+    """The shipped playbooks, overlaid by the team's own."""
+    folders = [SHIPPED / "containment"]
+    if settings.playbooks is not None:
+        if not settings.playbooks.is_dir():
+            raise InputError(f"BULKHEAD_PLAYBOOKS names {settings.playbooks}, which is not a folder")
+        folders.append(settings.playbooks)
+    drills = {path.stem for path in (SHIPPED / "drills").glob("*.yaml")}
+    return load_folder(folders, CATALOGUE, drills)

@@ -1,0 +1,1 @@
+"""Runs incidents: durable workflows, decisions, ledger, policy."""

@@ -1,0 +1,195 @@
+"""What people tell a running incident: a stored row first, then the incident takes note of it.
+
+A decision is bound to an incident, a step and a plan hash, so that an approval of another plan is worth nothing.
+It is checked when it is made (the person gets an answer) and again when it is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bot.errors import DecisionRefused, InputError
+from bot.store import DecisionRow, Store, canonical, iso, when
+from bot.timeline import Event
+from bot.world import Clock
+
+May = Callable[[str, str], bool]  # (person, group) -> whether they belong to it now
+
+
+def plan_hash(**plan: Any) -> str:
+    """What an approval is bound to: world, playbook, action, resolved inputs, effect, material fields of Before."""
+    return hashlib.sha256(canonical(plan).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A question that an incident has put to people, as its ``asked`` event says."""
+
+    incident: str
+    step: str
+    attempt: int
+    purpose: str  # step, failure, answer, undo
+    plan_hash: str
+    needs: int  # how many different people must agree
+    group: str
+    what: str
+    why: str
+    on_silence: str  # act, hold, escalate
+    expires_at: str  # "" = never
+
+    @classmethod
+    def of(cls, event: Event) -> Ask:
+        """The ask that this event put."""
+        body = {k: event.body[k] for k in ("purpose", "plan_hash", "needs", "group", "what", "why", "on_silence", "expires_at")}
+        return cls(incident=event.incident, step=event.step, attempt=event.attempt, **body)
+
+
+def open_asks(events: Iterable[Event]) -> list[Ask]:
+    """Asks that nobody has settled, oldest first."""
+    events = list(events)
+    settled = {(e.step, e.attempt) for e in events if e.kind == "decided"}
+    closed = any(e.kind in ("closed", "aborted") for e in events)
+    asks = [Ask.of(e) for e in events if e.kind == "asked" and (e.step, e.attempt) not in settled]
+    return [] if closed and not any(a.purpose == "undo" for a in asks) else asks
+
+
+def requester_of(events: Iterable[Event]) -> str:
+    """Who reported."""
+    return next((str(e.body["report"]["by"]) for e in events if e.kind == "opened" and e.body), "")
+
+
+class Desk:
+    """Where decisions are handed in."""
+
+    def __init__(self, store: Store, may: May) -> None:
+        self._store, self._may = store, may
+
+    def submit(
+        self, *, events: list[Event], incident: str, step: str, kind: str, by: str, at: datetime,
+        body: dict[str, Any] | None = None, plan: str = "",
+    ) -> bool:  # fmt: skip
+        """Check and land approve, deny or answer; False when the very same one already stands.
+
+        Raises DecisionRefused with what to do when it does not count.
+        """
+        asks = [a for a in open_asks(events) if a.step == step]
+        if not asks:
+            raise self._no_ask(events, step)
+        ask = asks[-1]
+        if (kind == "answer") != (ask.purpose == "answer"):
+            wanted = "answer" if ask.purpose == "answer" else "approve or deny"
+            raise DecisionRefused(f"{step} waits for: {wanted}", reason="wrong-kind")
+        if plan and plan != ask.plan_hash:
+            raise DecisionRefused(f"the plan of {step} has changed since; look at it again, then decide", reason="other-plan")
+        if ask.expires_at and iso(at) > ask.expires_at:
+            raise DecisionRefused(f"the time to decide on {step} ended at {ask.expires_at}", reason="late")
+        if kind == "answer" and not (body or {}).get("text", "").strip():
+            raise InputError(f"{step} asks: {ask.what}; give the answer as text")
+        refusal = self.refusal(ask, by, kind, requester_of(events))
+        if refusal:
+            raise refusal
+        return self.land(incident=incident, step=step, kind=kind, by=by, at=at, plan=ask.plan_hash, body=body or {})
+
+    def order(self, *, incident: str, step: str, kind: str, by: str, at: datetime, reason: str, group: str = "responders") -> bool:
+        """Land abort, undo or waive: what nobody had asked for. A waiver needs its reason."""
+        if not self._may(by, group):
+            raise DecisionRefused(f"{by} is not one of the {group}; ask one of them", reason="wrong-person")
+        if not reason.strip():
+            raise InputError(f"say why: {kind} needs --reason")
+        return self.land(incident=incident, step=step, kind=kind, by=by, at=at, plan="", body={"reason": reason})
+
+    def land(self, *, incident: str, step: str, kind: str, by: str, at: datetime, plan: str, body: dict[str, Any]) -> bool:
+        """Write the row."""
+        row = {"incident": incident, "step": step, "kind": kind, "by": by, "at": iso(at), "plan_hash": plan, "body": body}
+        return self._store.add_decision(row)[1]
+
+    def refusal(self, ask: Ask, by: str, kind: str, requester: str) -> DecisionRefused | None:
+        """Why this person's word does not count on this ask, or None when it does."""
+        if not self._may(by, ask.group):
+            return DecisionRefused(f"{by} is not one of the {ask.group}; ask one of them", reason="wrong-person")
+        if kind == "approve" and ask.needs > 1 and by == requester:
+            return DecisionRefused(f"{by} reported this incident, so two others must agree on {ask.step}", reason="requester")
+        return None
+
+    def count(self, ask: Ask, decisions: Iterable[DecisionRow], requester: str) -> tuple[str, tuple[str, ...]] | None:
+        """("go" | "no", by whom), or None while too few have spoken. Late and foreign rows do not count."""
+        approvals: list[str] = []
+        for row in decisions:
+            mine = row.step == ask.step and row.plan_hash == ask.plan_hash
+            late = bool(ask.expires_at) and row.at > ask.expires_at
+            if not mine or late or self.refusal(ask, row.by, row.kind, requester):
+                continue
+            if row.kind == "deny":
+                return "no", (row.by,)
+            if row.kind in ("approve", "answer") and row.by not in approvals:
+                approvals.append(row.by)
+        return ("go", tuple(approvals)) if len(approvals) >= ask.needs else None
+
+    @staticmethod
+    def _no_ask(events: list[Event], step: str) -> DecisionRefused:
+        if any(e.kind in ("closed", "aborted") for e in events):
+            return DecisionRefused("this incident is over; nothing waits for a decision", reason="late")
+        decided = [e for e in events if e.step == step and e.kind == "decided"]
+        if decided:
+            said = decided[-1].body
+            return DecisionRefused(f"{step} is decided already: {said['said']} by {', '.join(said['by']) or 'nobody in time'}", reason="late")
+        waiting = ", ".join(a.step for a in open_asks(events)) or "nothing"
+        return DecisionRefused(f"{step!r} does not wait for a decision; what waits: {waiting}", reason="unknown-step")
+
+
+class Pulse:
+    """Wakes what waits: one indexed query a tick for all incidents, and one look at each clock."""
+
+    def __init__(self, store: Store, tick_s: float = 0.1) -> None:
+        self._store, self._tick_s = store, tick_s
+        self._waiting: dict[str, list[tuple[asyncio.Event, Clock, datetime | None]]] = {}
+        self._latest: dict[str, int] = {}
+        self.on_row: Callable[[DecisionRow], None] = lambda _row: None
+
+    async def changed(self, incident: str, clock: Clock, *, since: int, until: datetime | None = None) -> None:
+        """Return when a decision after number ``since`` has landed, or the clock has passed ``until``.
+
+        Can return early: look again before you believe anything.
+        """
+        if self._latest.get(incident, 0) > since:
+            return
+        woken = asyncio.Event()
+        entry = (woken, clock, until)
+        self._waiting.setdefault(incident, []).append(entry)
+        try:
+            await woken.wait()
+        finally:
+            self._waiting[incident].remove(entry)
+            if not self._waiting[incident]:
+                del self._waiting[incident]
+
+    def poke(self, incident: str) -> None:
+        """Wake an incident: something that is not a decision has changed."""
+        for woken, _, _ in self._waiting.get(incident, ()):
+            woken.set()
+
+    async def run(self) -> None:
+        """The poller. Cancel it to stop."""
+        last = 0
+        while True:
+            for row in await asyncio.to_thread(self._store.decisions, "", last):
+                last = self._latest[row.incident] = row.seq
+                self.on_row(row)
+                self.poke(row.incident)
+            clocks = {id(c): c for entries in self._waiting.values() for _, c, until in entries if until}
+            now = {key: await asyncio.to_thread(clock.now) for key, clock in clocks.items()}
+            for entries in self._waiting.values():
+                for woken, clock, until in entries:
+                    if until and id(clock) in now and now[id(clock)] >= until:
+                        woken.set()
+            await asyncio.sleep(self._tick_s)
+
+
+def deadline(text: str) -> datetime | None:
+    """An ask's ``expires_at`` as a time."""
+    return when(text) if text else None

@@ -1,0 +1,215 @@
+"""One incident from triage to close: the playbook's steps as a graph, then the wait for its tails and for people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bot.action import Action
+from bot.engine.journal import Journal
+from bot.engine.steps import Aborted, Deps, StepFailed, StepRun, adapter
+from bot.errors import EngineError, InputError
+from bot.model import Report, Triage
+from bot.playbook import Playbook, Step
+from bot.store import DecisionRow
+from bot.world import World
+
+
+class Node:
+    """A step of the playbook while it runs: what others may wait for."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.looked, self.outcome, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.proven = asyncio.Event()
+        self.failure = ""
+
+    async def reached(self, mark: asyncio.Event) -> None:
+        """Wait for a mark. Raises StepFailed when the step has ended without it."""
+        waits = [asyncio.ensure_future(mark.wait()), asyncio.ensure_future(self.ended.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not mark.is_set():
+            raise StepFailed(f"it needs {self.step.id}, which did not succeed: {self.failure}")
+
+
+class IncidentRun:
+    """The run of one incident. Started again after a crash, it finds what stands and goes on."""
+
+    def __init__(
+        self, deps: Deps, playbook: Playbook, catalogue: Mapping[str, Action[Any, Any, Any]],
+        triage: Callable[[World, Report], Triage], report: Report, mode: str,
+    ) -> None:  # fmt: skip
+        self.deps, self.playbook, self.catalogue = deps, playbook, catalogue
+        self.triage, self.report, self.mode = triage, report, mode
+        self.nodes = {step.id: Node(step) for step in playbook.steps}
+        self.facts: dict[str, Any] = {"incident": {"id": deps.journal.incident}}
+        self.stopped = ""
+
+    async def run(self) -> None:
+        """Triage, plan, steps, close."""
+        await self._triage()
+        try:
+            await self._plan()
+            if self.mode != "observe":
+                await self._steps()
+            await close(self.deps, [name for name, node in self.nodes.items() if node.failure])
+        except Aborted as exc:
+            await self.deps.journal.write("incident", "aborted", {"by": str(exc)})
+
+    async def _triage(self) -> None:
+        async def make() -> dict[str, Any]:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self.deps.pool, self.triage, self.deps.world, self.report)
+            return adapter(Triage).dump_python(found, mode="json")  # type: ignore[no-any-return]
+
+        event = await self.deps.journal.once("incident", "triage", make)
+        found: Triage = adapter(Triage).validate_python(event.body)
+        self.facts |= {"triage": found, "credential": found.credential}
+
+    # plan ------------------------------------------------------------------------------------------------------
+
+    async def _plan(self) -> None:
+        steps = [
+            {"id": s.id, "uses": s.uses, "title": self.catalogue[s.uses].title, "effect": self.catalogue[s.uses].effect.value,
+             "needs": sorted(s.needs), "on_failure": s.on_failure, "person": self.catalogue[s.uses].person}
+            for s in self.playbook.order()
+        ]  # fmt: skip
+        await self.deps.journal.write("incident", "plan", {"playbook": self.playbook.id, "mode": self.mode, "steps": steps})
+        if self.mode == "observe":
+            await asyncio.gather(*(self._plan_looks(step) for step in self.playbook.steps))
+
+    async def _plan_looks(self, step: Step) -> None:
+        """Look at whatever can be looked at before its turn; what depends on later steps is left to them."""
+        try:
+            for run in self._instances(step):
+                await run.plan()
+        except EngineError:
+            raise
+        except InputError as exc:
+            await self.deps.journal.write(step.id, "planned-later", {"why": str(exc)})
+
+    # steps -----------------------------------------------------------------------------------------------------
+
+    async def _steps(self) -> None:
+        late = {s.id for s in self.playbook.steps if s.needs and self.deps.journal.find(s.id, "look") is None}
+        plans = [self._plan_looks(self.nodes[name].step) for name in late if self._known(self.nodes[name].step)]
+        background = asyncio.gather(*plans)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for node in self.nodes.values():
+                    group.create_task(self._step(node))
+        except* Aborted as aborted:
+            raise Aborted(str(aborted.exceptions[0])) from None
+        finally:
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
+
+    def _known(self, step: Step) -> bool:
+        """Whether all that the step refers to is known before any other step has run."""
+        try:
+            self._instances(step)
+        except InputError:
+            return False
+        return True
+
+    async def _step(self, node: Node) -> None:
+        step, journal = node.step, self.deps.journal
+        try:
+            for name, wanted in step.needs.items():
+                other = self.nodes[name]
+                await other.reached({"proven": other.proven, "outcome": other.outcome, "look": other.looked}[wanted])
+            if self.stopped:
+                raise StepFailed(f"the playbook was stopped: {self.stopped}")
+            runs = self._instances(step)
+            if not runs:
+                why = "there is nothing to do it to" if step.for_each else "its `when` does not hold here"
+                await journal.write(step.id, "skipped", {"why": why})
+            # One item that fails does not keep the others from their end.
+            ends = await asyncio.gather(*(self._instance(node, run) for run in runs), return_exceptions=True)
+            wrong = [end for end in ends if isinstance(end, BaseException)]
+            for end in sorted(wrong, key=lambda e: isinstance(e, StepFailed)):
+                raise end
+            self._pass(node)
+        except (StepFailed, InputError) as exc:
+            node.failure = str(exc)
+            if journal.last(step.id, "failed") is None:
+                await journal.write(step.id, "failed", {"error": str(exc), "on_failure": step.on_failure, "denied": False})
+            if step.on_failure == "stop":
+                self.stopped = f"{step.id}: {exc}"
+        finally:
+            node.ended.set()
+
+    def _pass(self, node: Node) -> None:
+        for mark in (node.looked, node.outcome, node.proven):
+            mark.set()
+
+    async def _instance(self, node: Node, run: StepRun) -> None:
+        before = await run.look()
+        if not node.step.for_each:
+            self._fact(node.step.id, "before", before)
+            node.looked.set()
+        if before.cuts_own:
+            await asyncio.gather(*(n.ended.wait() for n in self.nodes.values() if n is not node and not self._needs(n, node)))
+
+        def written() -> None:
+            last = self.deps.journal.last(run.id, "outcome")
+            assert last is not None
+            if not node.step.for_each:
+                outcome = adapter(run.action.outcome).validate_python(last.body["outcome"])
+                self._fact(node.step.id, "outcome", outcome)
+                node.outcome.set()
+
+        await run.do(before, written)
+
+    def _needs(self, node: Node, other: Node) -> bool:
+        """Whether ``node`` waits for ``other``, directly or through others."""
+        return any(name == other.step.id or self._needs(self.nodes[name], other) for name in node.step.needs)
+
+    def _fact(self, step: str, part: str, value: Any) -> None:
+        self.facts[step] = {**self.facts.get(step, {}), part: value}
+
+    def _instances(self, step: Step) -> list[StepRun]:
+        """One run for the step, or one an item, where its `when` holds. Raises InputError while a reference is not known."""
+        action = self.catalogue[step.uses]
+        runs = []
+        for k, item in enumerate(step.items(self.facts)):
+            facts = {**self.facts, "item": item} if step.for_each else self.facts
+            if step.applies(facts):
+                name = f"{step.id}#{k}" if step.for_each else step.id
+                runs.append(StepRun(self.deps, name, action, step.inputs(action, facts), step.on_failure))
+        return runs
+
+
+async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
+    """Wait until every row is closed on proof, or waived; tails expire on the World's clock. Then say so, once."""
+    journal, world = deps.journal, deps.world
+    while True:
+        if by := deps.aborted():
+            raise Aborted(by)
+        await journal.refresh()
+        rows = await asyncio.to_thread(deps.store.decisions, journal.incident)
+        await _waive(journal, rows)
+        now = await asyncio.to_thread(world.now)
+        tails = [(row.key, tail.kind, tail.until) for row, tail in journal.ledger.open_tails() if tail.until is not None]
+        for key, kind, until in tails:
+            if until <= now:
+                await journal.write(f"tail:{kind}:{key}", "tail-ended", {"kind": kind, "of": key}, attempt)
+        if journal.ledger.settled:
+            break
+        soonest = min((until for _, _, until in tails if until > now), default=None)
+        seen = max((row.seq for row in rows), default=0)
+        await deps.pulse.changed(journal.incident, world.clock, since=seen, until=soonest)
+    ledger = [row.as_json() for row in journal.ledger.rows.values()]
+    await journal.write("incident", "closed", {"ledger": ledger, "failed": failed}, attempt)
+
+
+async def _waive(journal: Journal, rows: list[DecisionRow]) -> None:
+    for row in rows:
+        if row.kind == "waive" and row.step in journal.ledger.rows:
+            body = {"row": row.step, "by": row.by, "reason": row.body["reason"]}
+            await journal.write(f"row:{row.step}", "waived", body, row.seq)

@@ -1,0 +1,210 @@
+"""The engine: DBOS owns each incident's workflow and recovers it; the timeline holds what happened inside.
+
+One asynchronous workflow an incident under a deterministic id; an incident that waits holds no thread. DBOS's own
+steps, ``recv`` and ``sleep`` are not used inside: their ids are drawn in call order, which ``gather`` does not keep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos._serialization import DBOSPortableJSONSerializer
+
+from bot.action import Action
+from bot.engine import ownership
+from bot.engine.decisions import Desk, May, Pulse
+from bot.engine.graph import IncidentRun, close
+from bot.engine.journal import Boundary, Journal
+from bot.engine.pace import Pace
+from bot.engine.steps import Deps, Rule, Ruling, adapter
+from bot.engine.undo import UndoRun, undo_id
+from bot.errors import BulkheadError, FencedOut
+from bot.model import Before, Report, Triage
+from bot.playbook import load
+from bot.store import DecisionRow, IncidentRow, Store, one_worker, set_pragmas
+from bot.timeline import Timeline
+from bot.world import World
+
+VERSION = "engine-1"  # a constant: DBOS would else leave old incidents pending after every change of the source
+THREADS = 64
+SWEEP_S = 10.0
+
+Triager = Callable[[World, Report], Triage]
+Rules = Callable[[IncidentRow, Triage, Action[Any, Any, Any], Before], Ruling]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the engine is handed; it chooses nothing of this itself."""
+
+    store: Store
+    timeline: Timeline
+    folder: Path
+    catalogue: Mapping[str, Action[Any, Any, Any]]
+    worlds: Mapping[str, Callable[[str], World]]  # "real", "range" -> incident id -> World
+    triage: Triager
+    rules: Rules
+    mode: Callable[[IncidentRow], str]  # observe, ask, act
+    may: May
+    settled: Callable[[str], None] = lambda _incident: None  # an incident is over: wipe what it held
+    boundary: Boundary = lambda _name: None
+    tick_s: float = 0.1
+
+
+class Engine:
+    """Runs incidents. ``start`` it inside the running loop; ``stop`` leaves what is under way for the next start."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.desk = Desk(parts.store, parts.may)
+        self.pulse = Pulse(parts.store, parts.tick_s)
+        self._pace, self._pool = Pace(), ThreadPoolExecutor(THREADS, thread_name_prefix="action")
+        self._locks = ExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._aborted: dict[str, str] = {}
+        self._undo_rows: asyncio.Queue[DecisionRow] = asyncio.Queue()
+        self._broken: dict[str, str] = {}
+
+    async def start(self) -> None:
+        """Launch DBOS, recover what was under way, open what was landed but not begun."""
+        store = self.parts.store
+        if store.sqlite:
+            self._locks.enter_context(one_worker(self.parts.folder))
+        DBOS(config=_config(store))
+        self._incident = DBOS.workflow(name="incident", max_recovery_attempts=None)(self._run_incident)
+        self._undo = DBOS.workflow(name="undo", max_recovery_attempts=None)(self._run_undo)
+        self.pulse.on_row = self._on_row
+        loop = asyncio.get_running_loop()
+        self.parts.timeline.listen(lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident))
+        DBOS.launch()
+        self._tasks = [asyncio.create_task(t) for t in (self.pulse.run(), self._sweeper(), self._undoer())]
+
+    async def stop(self) -> None:
+        """Stop taking part. Nothing is lost: the next start goes on from the timeline."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(partial(DBOS.destroy, destroy_registry=True))
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._locks.close()
+
+    async def open(self, incident: str) -> None:
+        """Begin the workflow of a landed incident; begun already, nothing happens."""
+        with SetWorkflowID(incident):
+            await DBOS.start_workflow_async(self._incident, incident)
+
+    async def sweep(self) -> list[str]:
+        """Begin every open incident whose workflow does not exist: landed, and the process died before it began."""
+        begun = []
+        for row in await asyncio.to_thread(self.parts.store.incidents, "open"):
+            if await DBOS.get_workflow_status_async(row.id) is None:
+                await self.open(row.id)
+                begun.append(row.id)
+        return begun
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Incidents whose workflow ended in an error of ours, and the sentence."""
+        return dict(self._broken)
+
+    # workflows -------------------------------------------------------------------------------------------------
+
+    async def _run_incident(self, incident: str) -> str:
+        row = await asyncio.to_thread(self.parts.store.incident, incident)
+        deps = await self._deps(row)
+        playbook = load(row.body["playbook"]["text"], row.body["playbook"]["source"], self.parts.catalogue)
+        report: Report = adapter(Report).validate_python(row.body["report"])
+        run = IncidentRun(deps, playbook, self.parts.catalogue, self.parts.triage, report, self.parts.mode(row))
+        try:
+            await run.run()
+        except FencedOut:
+            raise
+        except BulkheadError as exc:
+            # The one edge where everything of ours ends: it stands on the timeline, and the sweep shows it.
+            self._broken[incident] = str(exc)
+            await deps.journal.write("incident", "broken", {"error": str(exc), "reason": exc.reason})
+            return "broken"
+        over = "aborted" if deps.journal.find("incident", "aborted") else "closed"
+        await asyncio.to_thread(self.parts.store.set_status, incident, over)
+        if over == "closed":
+            await asyncio.to_thread(self.parts.settled, incident)
+        return over
+
+    async def _run_undo(self, incident: str, step: str, count: int) -> str:
+        row = await asyncio.to_thread(self.parts.store.incident, incident)
+        deps = await self._deps(row)
+        ended = await UndoRun(deps, self.parts.catalogue, step, count).run()
+        closed = deps.journal.last("incident", "closed")
+        if ended == "undone" and closed is not None:
+            # The incident's own workflow is over: this one waits until the reopened rows are settled again.
+            await close(deps, [], closed.attempt + 1)
+            await asyncio.to_thread(self.parts.store.set_status, incident, "closed")
+            await asyncio.to_thread(self.parts.settled, incident)
+        return ended
+
+    async def _deps(self, row: IncidentRow) -> Deps:
+        parts, fence = self.parts, ownership.current_fence()
+        world = await asyncio.to_thread(parts.worlds[row.world], row.id)
+        journal = await asyncio.to_thread(
+            Journal, row.id, parts.store, parts.timeline, world.clock, fence, parts.boundary
+        )
+        return Deps(
+            world=world, journal=journal, store=parts.store, desk=self.desk, pulse=self.pulse, pace=self._pace, pool=self._pool,
+            rule=self._rule(row, journal), playbook_sha256=row.body["playbook"]["sha256"],
+            aborted=lambda: self._aborted.get(row.id, ""),
+        )  # fmt: skip
+
+    def _rule(self, row: IncidentRow, journal: Journal) -> Rule:
+        def rule(action: Action[Any, Any, Any], before: Before) -> Ruling:
+            event = journal.find("incident", "triage")
+            found = adapter(Triage).validate_python(event.body) if event else Triage(credential=_unknown(row))
+            return self.parts.rules(row, found, action, before)
+
+        return rule
+
+    # in the background -----------------------------------------------------------------------------------------
+
+    def _on_row(self, row: DecisionRow) -> None:
+        if row.kind == "abort":
+            self._aborted[row.incident] = row.by
+        elif row.kind == "undo":
+            self._undo_rows.put_nowait(row)
+
+    async def _undoer(self) -> None:
+        """Begin an undo's own workflow for each one that was ordered; ordered again, it is the same."""
+        while True:
+            row = await self._undo_rows.get()
+            name = undo_id(row)
+            if await DBOS.get_workflow_status_async(name) is None:
+                with SetWorkflowID(name):
+                    await DBOS.start_workflow_async(self._undo, row.incident, row.step, row.seq)
+
+    async def _sweeper(self) -> None:
+        while True:
+            await self.sweep()
+            await asyncio.sleep(SWEEP_S)
+
+
+def _unknown(row: IncidentRow) -> Any:
+    return adapter(Report).validate_python(row.body["report"]).credential
+
+
+def _config(store: Store) -> DBOSConfig:
+    config: DBOSConfig = {
+        "name": "bulkhead", "system_database_url": store.url, "application_version": VERSION, "executor_id": "worker",
+        "log_level": "ERROR", "enable_otlp": False, "serializer": DBOSPortableJSONSerializer(), "sys_db_pool_size": 4,
+    }  # fmt: skip
+    if store.sqlite:
+        config["db_engine_kwargs"] = {"pool_events": [(set_pragmas, "connect")]}
+    return config
+
+
+

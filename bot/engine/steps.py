@@ -1,0 +1,325 @@
+"""One step of a playbook in one incident, in the order that never changes.
+
+look -> Before is committed, never overwritten -> decision if policy asks -> evidence -> run -> Outcome is committed
+-> prove until proven or its deadline -> ledger. Doing and undoing are told apart by policy, not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from bot.action import Action, material_fields
+from bot.engine.decisions import Ask, Desk, Pulse, deadline, plan_hash, requester_of
+from bot.engine.journal import Journal
+from bot.engine.pace import PLAN, PRIORITY, Pace
+from bot.errors import BulkheadError, EngineError, RateLimited, Unavailable
+from bot.model import Before, Effect, EvidenceRef, Outcome, Proof, Verdict
+from bot.store import DecisionRow, Store, iso, when
+from bot.world import World
+
+T = TypeVar("T")
+EVIDENCE_S = 5.0  # a cut waits no longer for its evidence
+TRIES = 8  # calls again after a time-out or a 5xx; a run looks first, so it changes nothing twice
+BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+@cache
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """Dataclass <-> JSON."""
+    return TypeAdapter(kind)
+
+
+def to_json(value: Any) -> Any:
+    """A dataclass as JSON-like values."""
+    return adapter(type(value)).dump_python(value, mode="json")
+
+
+class StepFailed(Exception):
+    """A step that ended without its effect; the sentence says why."""
+
+
+class Denied(StepFailed):
+    """People said no."""
+
+
+class Aborted(Exception):
+    """Somebody aborted the incident: no new step begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What policy says of one step."""
+
+    posture: str  # act, one, two, person
+    on_silence: str
+    after_s: float
+    rule: str
+    reason: str
+    group: str = "responders"
+
+    @property
+    def needs(self) -> int:
+        """How many people must agree."""
+        return {"act": 0, "one": 1, "two": 2, "person": 1}[self.posture]
+
+
+Rule = Callable[[Action[Any, Any, Any], Before], Ruling]
+
+
+@dataclass(slots=True, kw_only=True)
+class Deps:
+    """What every step of one incident works with."""
+
+    world: World
+    journal: Journal
+    store: Store
+    desk: Desk
+    pulse: Pulse
+    pace: Pace
+    pool: Any  # ThreadPoolExecutor
+    rule: Rule
+    playbook_sha256: str
+    aborted: Callable[[], str]  # who aborted, or ""
+
+
+class StepRun:
+    """One instance of a step: ``id`` is the step's, or ``step#k`` for the k-th item of a for_each."""
+
+    def __init__(self, deps: Deps, step_id: str, action: Action[Any, Any, Any], inputs: Any, on_failure: str) -> None:
+        self.deps, self.id, self.action, self.inputs, self.on_failure = deps, step_id, action, inputs, on_failure
+        self.journal = deps.journal
+        self.attempt = 1  # one more for every failure after which a person said: try again
+
+    # calls -----------------------------------------------------------------------------------------------------
+
+    async def call(self, function: Callable[..., T], *args: Any, priority: int | None = None) -> T:
+        """Call an action's function in a thread, at the provider's pace; again after a time-out or a 5xx."""
+        gate = self.deps.pace[self.action.provider]
+        rank = PRIORITY[self.action.effect] if priority is None else priority
+        for attempt in range(TRIES):
+            try:
+                async with gate.enter(rank):
+                    return await asyncio.get_running_loop().run_in_executor(self.deps.pool, function, *args)
+            except RateLimited as exc:
+                gate.hold(exc.retry_after)
+                if attempt == TRIES - 1:
+                    raise
+            except Unavailable:
+                if attempt == TRIES - 1:
+                    raise
+                await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+        raise AssertionError("unreachable")
+
+    # the order of a step ---------------------------------------------------------------------------------------
+
+    async def look(self) -> Before:
+        """Look once; what was found is committed before anything changes."""
+
+        async def make() -> dict[str, Any]:
+            before = await self.call(self.action.look, self.deps.world, self.inputs)
+            return self._look_body(before)
+
+        event = await self.journal.once(self.id, "look", make)
+        return adapter(self.action.before).validate_python(event.body["before"])  # type: ignore[no-any-return]
+
+    async def plan(self) -> None:
+        """A look that only fills the card, for a step whose turn comes later."""
+
+        async def make() -> dict[str, Any]:
+            before = await self.call(self.action.look, self.deps.world, self.inputs, priority=PLAN)
+            body = self._look_body(before)
+            return {"before": body["before"], "breaks": body["breaks"], "ruling": body["ruling"]}
+
+        await self.journal.once(self.id, "planned", make)
+
+    def _look_body(self, before: Before) -> dict[str, Any]:
+        breaks, ruling = self.action.breaks(before), self.deps.rule(self.action, before)
+        return {
+            "uses": self.action.name, "title": self.action.title, "effect": self.action.effect.value,
+            "inputs": to_json(self.inputs), "before": to_json(before),
+            "breaks": {"stops": list(breaks.stops), "unknown": breaks.unknown},
+            "undo": "" if self.action.undo else self.action.undo_none or "this step changes nothing",
+            "ruling": {"posture": ruling.posture, "rule": ruling.rule, "reason": ruling.reason},
+            "asks": ruling.needs > 0 or self.action.person,
+            "kills": self.action.kills(self.inputs) if self.action.kills else None,
+            "ends": list(self.action.ends(self.inputs)) if self.action.ends else None,
+        }  # fmt: skip
+
+    async def do(self, before: Before, outcome_written: Callable[[], None]) -> None:
+        """Everything after the look. Raises StepFailed when the effect is not proven in the end."""
+        while True:
+            failed = self.journal.find(self.id, "failed", self.attempt)
+            if failed is None:
+                try:
+                    await self._agree(before)
+                    outcome = await self._run(before)
+                    outcome_written()
+                    await self._prove(before, outcome)
+                    return
+                except EngineError:
+                    raise
+                except (StepFailed, BulkheadError) as exc:
+                    body = {"error": str(exc), "on_failure": self.on_failure, "denied": isinstance(exc, Denied)}
+                    failed = await self.journal.write(self.id, "failed", body, self.attempt)
+            if not await self._again(failed.body):
+                raise StepFailed(failed.body["error"])
+            self.attempt += 1
+
+    async def _agree(self, before: Before) -> None:
+        ruling = self.deps.rule(self.action, before)
+        if self.action.person:
+            await self.ask("answer", before, ruling, 1)
+        elif ruling.needs and before.needed:
+            decided = await self.ask("step", before, ruling, ruling.needs)
+            if not decided["go"]:
+                raise Denied(f"{', '.join(decided['by'])} said no")
+        self._check_abort()
+
+    async def _run(self, before: Before) -> Outcome:
+        if self.action.evidence is not None and before.needed:
+            await self._evidence(before)
+        self._check_abort()
+        world = self.deps.world.with_answers(_Answers(self.journal, self.id)) if self.action.person else self.deps.world
+
+        async def make() -> dict[str, Any]:
+            outcome = await self.call(self.action.run, world, self.inputs, before)
+            until = await self._now() + timedelta(seconds=self.action.proof_deadline)
+            plants = [to_json(p) for p in self.action.plants(outcome)] if self.action.plants else []
+            return {
+                "outcome": to_json(outcome), "changed": before.needed and self.action.effect != Effect.READ,
+                "summary": outcome.summary, "prove_by": iso(until), "plants": plants,
+            }  # fmt: skip
+
+        event = await self.journal.once(self.id, "outcome", make, self.attempt)
+        return adapter(self.action.outcome).validate_python(event.body["outcome"])  # type: ignore[no-any-return]
+
+    async def _evidence(self, before: Before) -> None:
+        collect = self.action.evidence
+        assert collect is not None
+
+        async def make() -> dict[str, Any]:
+            work = self.call(collect, self.deps.world, self.inputs, before)
+            if self.action.effect == Effect.DESTROY:
+                return {"files": _files(await work)}
+            try:
+                return {"files": _files(await asyncio.wait_for(work, EVIDENCE_S))}
+            except (TimeoutError, BulkheadError) as exc:
+                # A cut does not wait for its evidence: the gap stands on the timeline instead.
+                return {"files": [], "gap": str(exc) or f"not saved within {EVIDENCE_S:.0f} s"}
+
+        await self.journal.once(self.id, "evidence", make, self.attempt)
+
+    async def _prove(self, before: Before, outcome: Outcome) -> None:
+        written = self.journal.find(self.id, "outcome", self.attempt)
+        assert written is not None
+        prove_by = when(written.body["prove_by"])
+
+        async def make() -> dict[str, Any]:
+            while True:
+                proof: Proof = await self.call(self.action.prove, self.deps.world, self.inputs, before, outcome)
+                late = await self._now() >= prove_by
+                if proof.verdict != Verdict.NOT_YET or late:
+                    return to_json(proof)  # type: ignore[no-any-return]
+                await asyncio.sleep(proof.retry_after)
+
+        event = await self.journal.once(self.id, "proof", make, self.attempt)
+        if event.body["verdict"] != Verdict.PROVEN:
+            late = " in time" if event.body["verdict"] == Verdict.NOT_YET else ""
+            raise StepFailed(f"not proven{late}: {event.body['detail']}")
+
+    # people ----------------------------------------------------------------------------------------------------
+
+    async def ask(self, purpose: str, before: Before, ruling: Ruling, needs: int) -> dict[str, Any]:
+        """Put a question to people and wait for enough of them; returns the ``decided`` body."""
+        bound = plan_hash(
+            world=self.deps.world.name, playbook=self.deps.playbook_sha256, action=self.action.name, purpose=purpose,
+            attempt=self.attempt if purpose == "failure" else 0, step=self.id, inputs=to_json(self.inputs), effect=self.action.effect.value,
+            material={k: _plain(v) for k, v in material_fields(before).items()},
+        )  # fmt: skip
+
+        async def make() -> dict[str, Any]:
+            expires = iso(await self._now() + timedelta(seconds=ruling.after_s)) if ruling.after_s else ""
+            return {
+                "purpose": purpose, "plan_hash": bound, "needs": needs, "group": ruling.group, "what": self._what(before),
+                "why": f"{ruling.reason} (rule {ruling.rule})", "on_silence": ruling.on_silence, "expires_at": expires,
+                "undo": bool(self.action.undo),
+            }  # fmt: skip
+
+        asked = await self.journal.once(self.id, "asked", make, self.attempt)
+        standing = self.journal.find(self.id, "decided", self.attempt)
+        if standing is None:
+            standing = await self.journal.write(self.id, "decided", await self._wait(Ask.of(asked)), self.attempt)
+        return standing.body  # type: ignore[no-any-return]
+
+    def _what(self, before: Before) -> str:
+        question = getattr(self.inputs, "question", "")
+        return question or f"{self.action.title}: {before.summary}"
+
+    async def _wait(self, ask: Ask) -> dict[str, Any]:
+        requester, clock = requester_of(self.journal.events), self.deps.world.clock
+        until = deadline(ask.expires_at)
+        while True:
+            self._check_abort()
+            rows: list[DecisionRow] = await asyncio.to_thread(self.deps.store.decisions, self.journal.incident)
+            counted = self.deps.desk.count(ask, rows, requester)
+            if counted is not None:
+                go, by = counted
+                said = {"go": "approved", "no": "denied"}[go]
+                text = next((str(r.body["text"]) for r in rows if r.step == ask.step and r.kind == "answer" and r.by == by[0]), "")
+                answer = {"answer": text} if ask.purpose == "answer" else {}
+                return {"go": go == "go", "said": "answered" if answer else said, "by": list(by), **answer}
+            if until is not None and await self._now() >= until:
+                if ask.on_silence == "act":
+                    return {"go": True, "said": "nobody answered in time, policy goes on", "by": []}
+                until = None  # hold: it waits for people as long as it takes; escalate has told more of them
+                await self.journal.write(self.id, "silent", {"asked": ask.attempt, "on_silence": ask.on_silence}, ask.attempt)
+            seen = max((row.seq for row in rows), default=0)
+            await self.deps.pulse.changed(self.journal.incident, clock, since=seen, until=until)
+
+    async def _again(self, failed: dict[str, Any]) -> bool:
+        """True when a person says: try again."""
+        if self.on_failure != "ask" or failed["denied"]:
+            return False
+        ruling = Ruling(posture="one", on_silence="hold", after_s=0, rule="on_failure: ask", reason=failed["error"])
+        retry = StepRun(self.deps, f"{self.id}/retry", self.action, self.inputs, "stop")
+        retry.attempt = self.attempt
+        decided = await retry.ask("failure", Before(summary="it failed; approve to try again, deny to give up"), ruling, 1)
+        return bool(decided["go"])
+
+    # small things ----------------------------------------------------------------------------------------------
+
+    def _check_abort(self) -> None:
+        by = self.deps.aborted()
+        if by:
+            raise Aborted(by)
+
+    async def _now(self) -> Any:
+        return await asyncio.to_thread(self.deps.world.now)
+
+
+class _Answers:
+    """``bot.world.Answers`` over the journal."""
+
+    def __init__(self, journal: Journal, step: str) -> None:
+        self._journal, self._step = journal, step
+
+    def answer(self) -> tuple[str, str] | None:
+        decided = self._journal.last(self._step, "decided")
+        if decided is None or "answer" not in decided.body:
+            return None
+        return str(decided.body["by"][0]), str(decided.body["answer"])
+
+
+def _files(refs: tuple[EvidenceRef, ...]) -> list[dict[str, Any]]:
+    return [to_json(ref) for ref in refs]
+
+
+def _plain(value: Any) -> Any:
+    return adapter(type(value)).dump_python(value, mode="json")

@@ -1,0 +1,150 @@
+"""Land, acknowledge, work.
+
+``land`` takes the secret out at the border, seals it and writes the scrubbed report, in one transaction. ``work``
+turns a landed report into incidents: one a credential; a credential that has an open incident is sighted there.
+A crash between the two repeats ``work``, whose ids are drawn from the delivery, so nothing is opened twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from bot.action import Action
+from bot.errors import InputError
+from bot.model import Credential, Exposure, Report
+from bot.playbook import Playbook, match
+from bot.redact import Scrubber
+from bot.store import IncidentRow, Store, canonical, iso
+from bot.timeline import Timeline
+from bot.triage import find_in_run
+from bot.triage.identify import Found, Recognizer
+from bot.vault import Vault
+from bot.world import World
+
+RUN_URL = re.compile(r"https?://[^/\s]+/([\w.-]+/[\w.-]+)/actions/runs/(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """What the reporter is told at once. ``new`` is False when this very report was here already."""
+
+    id: str
+    new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """Where every report lands."""
+
+    store: Store
+    vault: Vault
+    timeline: Timeline
+    recognizer: Recognizer
+    playbooks: Mapping[str, Playbook]
+    catalogue: Mapping[str, Action[Any, Any, Any]]
+    worlds: Mapping[str, Callable[[str], World]]
+
+    def land(self, *, source: str, world: str, by: str, text: str, at: datetime, delivery: str = "", exposure: Exposure = Exposure.UNKNOWN) -> Landed:
+        """Land one report: an address of a run, an identifier, or a text that holds a secret. Nothing is asked of it here.
+
+        Raises InputError when it holds nothing that could be worked on.
+        """
+        found = [f for f in self.recognizer.find(text) if f.kind != "generic"]
+        if not (found or RUN_URL.search(text)):
+            raise InputError(
+                "no secret, key id or run address was recognised in the report; give one of: the secret itself "
+                "(bulkhead report --secret), an access key id (AKIA…), or https://github.com/OWNER/REPO/actions/runs/ID"
+            )
+        raw = hashlib.sha256(text.encode()).hexdigest()
+        key = delivery or hashlib.sha256(canonical([source, by, raw, iso(at)[:16]]).encode()).hexdigest()[:16]
+        inbox_id = f"{source}:{key}"
+        scrubber = Scrubber(self.vault.fingerprinter)
+        credentials = []
+        for one in found:
+            if one.value:
+                scrubber.add(self.vault.fingerprinter.secret(one.value))
+            credentials.append(self._credential(one))
+        body = {
+            "by": by, "world": world, "text": scrubber.scrub(text)[:4000], "exposure": exposure.value,
+            "url": (RUN_URL.search(text) or [""])[0], "credentials": [asdict(c) for c in credentials],
+        }  # fmt: skip
+        with self.store.begin() as c:
+            new = self.store.land(c, {"id": inbox_id, "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw})
+            if new:
+                for one, credential in zip(found, credentials, strict=True):
+                    if one.value:
+                        self.vault.seal(c, inbox_id, f"leaked:{credential.key}", one.value, credential.key, at)
+        return Landed(id=inbox_id, new=new)
+
+    def work(self, row: dict[str, Any]) -> list[str]:
+        """Turn a landed report into incidents; returns their ids. What cannot be worked is dead, visible, with the reason."""
+        body = row["body"]
+        world = self.worlds[body["world"]]
+        credentials = [Credential(**c) for c in body["credentials"]]
+        run = RUN_URL.search(body["url"]) if body["url"] else None
+        if run is not None:
+            found = find_in_run(world(row["id"]), self.recognizer, run[1], int(run[2]))
+            credentials += [self._credential(f) for f in found if f.kind != "generic"]
+        chosen = self._choose(credentials)
+        if not chosen:
+            self._settle(row, "dead", "no credential that a playbook knows was found in it")
+            return []
+        opened = [self._open(row, credential, playbook) for credential, playbook in chosen]
+        self._settle(row, "worked", ", ".join(opened))
+        return opened
+
+    def _choose(self, credentials: list[Credential]) -> list[tuple[Credential, Playbook]]:
+        """Each credential once, the most telling form of it, with its playbook."""
+        best: dict[str, Credential] = {}
+        for one in credentials:
+            if one.key not in best or (one.fingerprint and not best[one.key].fingerprint):
+                best[one.key] = one
+        pairs = [(credential, match(self.playbooks, credential)) for credential in best.values()]
+        return [(credential, playbook) for credential, playbook in pairs if playbook is not None]
+
+    def _credential(self, found: Found) -> Credential:
+        return Credential(
+            provider=found.provider, kind=found.kind, id=found.id, account=found.account,
+            fingerprint=self.vault.fingerprint(found.value) if found.value else "",
+        )  # fmt: skip
+
+    def _open(self, row: dict[str, Any], credential: Credential, playbook: Playbook) -> str:
+        incident = f"inc-{row['landed_at'][:10]}-{hashlib.sha256((row['id'] + credential.key).encode()).hexdigest()[:8]}"
+        standing = [i for i in self.store.incidents("open", credential.key) if i.world == row["body"]["world"]]
+        if standing and standing[0].id != incident:
+            return self._sight(row, standing[0])
+        report = Report(
+            source=row["source"], by=row["body"]["by"], text=row["body"]["text"], url=row["body"]["url"],
+            credential=credential, exposure=Exposure(row["body"]["exposure"]),
+        )  # fmt: skip
+        values = {
+            "id": incident, "opened_at": row["landed_at"], "world": row["body"]["world"], "status": "open",
+            "title": playbook.title, "credential_key": credential.key,
+            "body": canonical({
+                "report": asdict(report), "inbox": row["id"],
+                "playbook": {"id": playbook.id, "sha256": playbook.sha256, "text": playbook.text, "source": playbook.source, "drill": playbook.drill},
+            }),
+        }  # fmt: skip
+        held = self.vault.of(row["id"], self.worlds[row["body"]["world"]](row["id"]).clock).of(credential.key)
+        with self.store.begin() as c:
+            if self.store.add_incident(c, values) and held is not None:
+                at = self.worlds[row["body"]["world"]](incident).now()
+                self.vault.seal(c, incident, f"leaked:{credential.key}", held.reveal(), credential.key, at)
+        return incident
+
+    def _sight(self, row: dict[str, Any], standing: IncidentRow) -> str:
+        body = {"by": row["body"]["by"], "source": row["source"], "url": row["body"]["url"], "text": row["body"]["text"]}
+        self.timeline.append(standing.id, f"sighting:{row['id']}", "sighting", body, at=row["landed_at"]).result()
+        return standing.id
+
+    def _settle(self, row: dict[str, Any], state: str, note: str) -> None:
+        with self.store.begin() as c:
+            self.store.set_inbox(c, row["id"], state, note)
+        at = self.worlds[row["body"]["world"]](row["id"]).now()
+        self.vault.wipe(owner=row["id"], at=at)
+

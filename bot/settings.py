@@ -1,0 +1,73 @@
+"""Environment -> Settings, once; every problem is reported together.
+
+Variables start with ``BULKHEAD_``. Nothing has to be set to run a drill.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import timedelta
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bot.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """What the environment says. Secrets print as stars."""
+
+    model_config = SettingsConfigDict(env_prefix="BULKHEAD_", extra="ignore", hide_input_in_errors=True)
+
+    home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("bulkhead")), description="Folder of the database, the evidence and the vault key")
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty = SQLite in the home folder")
+    vault_key: SecretStr = Field(default=SecretStr(""), description="32 bytes as base64; empty = a file in the home folder, made on first use")
+    vault_max_age_days: float = Field(default=30, gt=0, description="A sealed secret is forgotten after so many days, whatever happens")
+    responders: str = Field(default="", description="Who may decide: names, separated by commas")
+    mode: str = Field(default="observe", pattern="^(observe|ask|act)$", description="observe says what it would do; ask asks for every change; act follows policy")
+    playbooks: Path | None = Field(default=None, description="Folder of your own playbooks; they replace shipped ones of the same id")
+    github_token: SecretStr = Field(default=SecretStr(""), description="Token of the bot's GitHub account")
+    github_app_id: str = Field(default="", description="GitHub App instead of a token: its id")
+    github_app_installation: int = Field(default=0, description="GitHub App: the installation's id")
+    github_app_key: SecretStr = Field(default=SecretStr(""), description="GitHub App: its private key, PEM")
+    github_api: str = Field(default="https://api.github.com", description="GitHub Enterprise: https://HOST/api/v3")
+    aws_region: str = Field(default="us-east-1", description="Region of IAM's trail")
+
+    @field_validator("vault_key")
+    @classmethod
+    def _key_length(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text:
+            try:
+                good = len(base64.b64decode(text, validate=True)) == 32
+            except ValueError:
+                good = False
+            if not good:
+                raise ValueError("must be 32 bytes as base64: make one with `openssl rand -base64 32`")
+        return value
+
+    @property
+    def url(self) -> str:
+        """The database."""
+        return self.database_url or f"sqlite:///{self.home / 'bulkhead.db'}"
+
+    @property
+    def max_age(self) -> timedelta:
+        """Maximum age of a sealed secret."""
+        return timedelta(days=self.vault_max_age_days)
+
+    @property
+    def people(self) -> frozenset[str]:
+        """Who may decide."""
+        return frozenset(name.strip() for name in self.responders.split(",") if name.strip())
+
+
+def read() -> Settings:
+    """The settings of this process. Raises SettingsError with every problem."""
+    try:
+        return Settings()
+    except ValidationError as exc:
+        lines = [f"BULKHEAD_{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in exc.errors(include_input=False)]
+        raise SettingsError("the environment is not right:\n  " + "\n  ".join(lines)) from None
