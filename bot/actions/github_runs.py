@@ -133,6 +133,7 @@ cancel_runs = Action(
     outcome=CancelOutcome, effect=Effect.CONTAIN, look=_look_cancel, run=_cancel, prove=_prove_cancelled,
     breaks=_breaks_cancel, evidence=_save_runs,
     undo_none="A cancelled run does not go on; start it again when its cause is gone",
+    kills=lambda given: tokens_of(given.repository, given.workflow),
     ends=lambda given: ("github-token", tokens_of(given.repository, given.workflow)),
     permissions=("actions:write",),
 )  # fmt: skip
