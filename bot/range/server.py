@@ -1,0 +1,282 @@
+"""The range in one process: AWS, GitHub, the OIDC issuer and the control address, each on a port of 127.0.0.1.
+
+``main`` prints one JSON line with every address and the credentials of the cast, and ends when its standard input
+closes or on SIGTERM. The control address has no authentication: whoever can reach loopback owns the range anyway.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import requests
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from bot.errors import InputError
+from bot.range import aws as aws_range
+from bot.range import company
+from bot.range.attacker import Attacker, Loot, NothingFound
+from bot.range.clock import RangeClock
+from bot.range.github import GitHubRange
+from bot.range.issuer import OidcIssuer
+from bot.range.runner import Runner
+from bot.range.switchboard import AsgiApp, Switchboard
+
+HOST = "127.0.0.1"
+
+
+class Range:
+    """Every server of the range, and the drill's moves. ``start`` opens the ports, ``stop`` closes them."""
+
+    def __init__(self) -> None:
+        self.clock = RangeClock()
+        self.switchboard = Switchboard(self.clock)
+        self.issuer = OidcIssuer(self.clock)
+        self.aws = aws_range.AwsRange(self.clock, self.switchboard, self.issuer)
+        self.aws_url, self._aws_server = aws_range.serve(self.aws)
+        self.runner = Runner(self.clock, self.issuer, self.aws_url)
+        self.github = GitHubRange(self.clock, self.switchboard, self.issuer, self.runner)
+        self._uvicorns: list[tuple[uvicorn.Server, threading.Thread]] = []
+        self._drill = threading.Lock()  # one move at a time
+        self.github_url = self.control_url = ""
+        self.company = company.Company()
+        self.attacker: Attacker | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Open the ports and seed the company. Returns what ``main`` prints."""
+        self.github_url = self._serve(self.github.asgi)
+        self.control_url = self._serve(control(self))
+        cast = self.reset()
+        return {
+            "aws": self.aws_url, "github": self.github_url, "control": self.control_url,
+            "oidc_issuer": f"{self.control_url}/oidc", "pid": os.getpid(), "cast": cast,
+        }  # fmt: skip
+
+    def _serve(self, app: AsgiApp) -> str:
+        listener = socket.create_server((HOST, 0))
+        config = uvicorn.Config(
+            app, lifespan="off", log_config=None, access_log=False, proxy_headers=False, server_header=False,
+            loop="asyncio", timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True, name="range-asgi")
+        thread.start()
+        self._uvicorns.append((server, thread))
+        return f"http://{HOST}:{listener.getsockname()[1]}"
+
+    def stop(self) -> None:
+        """Close every port."""
+        for server, _ in self._uvicorns:
+            server.should_exit = True
+        for _, thread in self._uvicorns:
+            thread.join(timeout=3)
+        self._aws_server.shutdown()
+        self._aws_server.server_close()
+
+    def reset(self) -> dict[str, Any]:
+        """The company as it was before the leak, the machine's time, no faults, an empty log. Returns the cast."""
+        with self._drill:
+            self.clock.set(0.0)
+            self.aws.reset()
+            self.github.reset()
+            self.github.state.base_url = self.github_url
+            self.company = company.seed(self.aws, self.github)
+            self.switchboard.reset()
+            token = self.company.cast["github"]["quiet-otter"]
+            self.attacker = Attacker(self.aws_url, self.github_url, token)
+            return self.company.cast
+
+    def state(self) -> dict[str, Any]:
+        """What matters for comparing end states; ids and times are under ``volatile``."""
+        aws, github = self.aws.snapshot(), self.github.snapshot()
+        volatile = {"aws": aws.pop("volatile", {}), "github": github.pop("volatile", {})}
+        return {"aws": aws, "github": github, "volatile": volatile}
+
+    # The drill's moves
+
+    def leak(self) -> dict[str, Any]:
+        """Run the deploy workflow to its end (the key is in its log now), and once more: that run is left going."""
+        with self._drill:
+            first = self._dispatch()
+            self.clock.advance(company.SMOKE_TEST_S + 60)
+            run = self._as_mara("GET", f"/actions/runs/{first}")
+            if run["status"] != "completed":
+                raise InputError(f"the deploy run did not end: {run['status']}")
+            second = self._dispatch()
+            return {"run_url": run["html_url"], "run_id": first, "second_run_id": second}
+
+    def _dispatch(self) -> int:
+        """Start the deploy workflow as its maintainer does, and return the run's id."""
+        before = {run["id"] for run in self._as_mara("GET", "/actions/runs?per_page=100")["workflow_runs"]}
+        self._as_mara("POST", "/actions/workflows/deploy.yml/dispatches", {"ref": "main"})
+        after = self._as_mara("GET", "/actions/runs?per_page=100")["workflow_runs"]
+        return int(next(run["id"] for run in after if run["id"] not in before))
+
+    def _as_mara(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        with requests.Session() as session:
+            session.trust_env = False  # no ~/.netrc, no proxy of the machine
+            headers = {"Authorization": f"Bearer {self.company.cast['github']['mara']}"}
+            url = f"{self.github_url}/repos/{company.FERRY}{path}"
+            answer = session.request(method, url, json=body, headers=headers, timeout=30)
+        if answer.status_code >= HTTPStatus.BAD_REQUEST:
+            raise InputError(f"the range's GitHub answered {answer.status_code} to {method} {path}")
+        return answer.json() if answer.content else None
+
+    def abuse(self, run_url: str) -> list[dict[str, Any]]:
+        """The attacker reads the log and acts."""
+        with self._drill:
+            if self.attacker is None:
+                raise InputError("there is no company yet; reset first")
+            return self.attacker.abuse(run_url)
+
+    def tries(self) -> list[dict[str, Any]]:
+        """The attacker tries again all that it holds."""
+        return self.attacker.tries() if self.attacker else []
+
+    def collateral(self) -> dict[str, Any]:
+        """Whether somebody who has nothing to do with the leak can still work: by key and by an older session."""
+        key, session = self.company.cast["aws"][company.BYSTANDER], self.company.bystander_session
+        if self.attacker is None or session is None:
+            raise InputError("there is no company yet; reset first")
+        ways = {
+            "key": Loot(key["key_id"], key["secret"]),
+            "session": Loot(session.key_id, session.secret, session.token),
+        }
+        detail = {name: self.attacker.probe(loot) for name, loot in ways.items()}
+        return {"ok": not any(detail.values()), "detail": detail}
+
+
+def control(range_: Range) -> Starlette:
+    """The control API."""
+    last_leak: dict[str, Any] = {}
+
+    def clock(_body: Any) -> Any:
+        return {"offset_s": range_.clock.offset, "now": range_.clock.now().isoformat()}
+
+    def move_clock(body: Any) -> Any:
+        range_.clock.advance(_number(body, "advance_s"))
+        return clock(body)
+
+    def add_faults(body: Any) -> Any:
+        range_.switchboard.add(body if isinstance(body, list) else [body])
+        return {}
+
+    def clear_faults(_body: Any) -> Any:
+        range_.switchboard.clear_faults()
+        return {}
+
+    def trail(body: Any) -> Any:
+        range_.aws.trail.lookups_per_second = _number(body, "lookups_per_second", 0.0)
+        range_.aws.trail.lag_s = _number(body, "lag_s", 0.0)
+        return {}
+
+    def leak(_body: Any) -> Any:
+        last_leak.clear()
+        last_leak.update(range_.leak())
+        return last_leak
+
+    def abuse(body: Any) -> Any:
+        url = body.get("run_url") or last_leak.get("run_url")
+        if not url:
+            raise InputError("nothing has leaked yet; POST /drill/leak first, or give run_url")
+        return {"acts": range_.abuse(str(url))}
+
+    routes: list[tuple[str, str, Callable[[Any], Any]]] = [
+        ("GET", "/clock", clock),
+        ("POST", "/clock", move_clock),
+        ("POST", "/reset", lambda _: {"cast": range_.reset()}),
+        ("POST", "/faults", add_faults),
+        ("DELETE", "/faults", clear_faults),
+        ("POST", "/trail", trail),
+        ("GET", "/requests", lambda _: range_.switchboard.requests()),
+        ("GET", "/state", lambda _: range_.state()),
+        ("POST", "/drill/leak", leak),
+        ("POST", "/drill/abuse", abuse),
+        ("POST", "/drill/tries", lambda _: range_.tries()),
+        ("POST", "/drill/collateral", lambda _: range_.collateral()),
+        ("GET", "/oidc/.well-known/jwks", lambda _: range_.issuer.jwks()),
+        (
+            "GET",
+            "/oidc/.well-known/openid-configuration",
+            lambda _: range_.issuer.configuration(f"{range_.control_url}/oidc"),
+        ),
+    ]
+    return Starlette(
+        routes=[Route(path, _endpoint(work), methods=[method]) for method, path, work in routes],
+        exception_handlers={InputError: _bad, NothingFound: _bad},
+    )
+
+
+def _number(body: Any, name: str, default: float | None = None) -> float:
+    value = body.get(name, default) if isinstance(body, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{name} must be a number")
+    return float(value)
+
+
+def _endpoint(work: Callable[[Any], Any]) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> JSONResponse:
+        raw = await request.body()
+        try:
+            body = json_module.loads(raw or b"{}")
+        except ValueError:
+            raise InputError("the body is not JSON") from None
+        # the work is done in a thread: it may call the range's own servers
+        return JSONResponse(await run_in_threadpool(work, body))
+
+    return endpoint
+
+
+def _bad(_request: Request, exc: Exception) -> JSONResponse:
+    return JSONResponse({"message": str(exc)}, status_code=400)
+
+
+def _alone() -> None:
+    """Nothing of the machine's own AWS set-up or proxies may reach the clients of the range."""
+    proxies = ("http_proxy", "https_proxy", "all_proxy")
+    for name in [n for n in os.environ if n.startswith("AWS_") or n.lower() in proxies]:
+        del os.environ[name]
+    os.environ |= {
+        "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": HOST,
+    }  # fmt: skip
+
+
+def main(json: bool = False) -> None:
+    """Run until standard input closes or SIGTERM comes. With ``json`` the one line is for a program."""
+    _alone()
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    began = time.monotonic()
+    range_ = Range()
+    found = range_.start()
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        over.set()
+
+    threading.Thread(target=watch, daemon=True, name="range-stdin").start()
+    if json:
+        sys.stdout.write(json_module.dumps(found) + "\n")
+    else:
+        lines = [f"{name:12} {found[name]}" for name in ("aws", "github", "control", "oidc_issuer")]
+        took = f"The range is up after {time.monotonic() - began:.1f} s; it ends when its input closes (Ctrl-D)."
+        sys.stdout.write("\n".join([took, *lines]) + "\n")
+    sys.stdout.flush()
+    over.wait()
+    range_.stop()
