@@ -1,0 +1,43 @@
+"""The catalogue: every action there is, one line each. A playbook can name no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.action import Action
+from bot.actions import (
+    aws,
+    aws_disable,
+    aws_planted,
+    aws_sessions,
+    github,
+    github_policy,
+    github_runs,
+    github_secrets,
+    people,
+)
+
+_ACTIONS: tuple[Action[Any, Any, Any], ...] = (
+    aws.describe_access_key,
+    aws.deactivate_access_key,
+    aws.rotate_access_key,
+    aws.delete_access_key,
+    aws_sessions.deny_older_sessions,
+    aws_sessions.deny_older_role_sessions,
+    aws_planted.find_planted,
+    aws_planted.confirm_clean,
+    aws_disable.disable_planted,
+    github.disable_workflow,
+    github.enable_workflow,
+    github.resolve_alert,
+    github_policy.stop_actions,
+    github_policy.set_default_token_permissions,
+    github_runs.cancel_runs,
+    github_runs.delete_run_logs,
+    github_secrets.put_secret,
+    github_secrets.delete_secret,
+    people.ask,
+    people.do,
+)
+
+CATALOGUE: dict[str, Action[Any, Any, Any]] = {action.name: action for action in _ACTIONS}

@@ -1,0 +1,352 @@
+"""Disable one thing that a leaked key planted.
+
+Every kind is some of five facets: keys to deactivate, a password to delete, a policy or a trust edit to take back,
+and a guard: a policy of ours that stops what lives on. A planted user or role is denied everything first, since that
+one call stops its keys, its password and its sessions at once. From somebody's own user a planted key or password
+is taken away, then the sessions that it may have minted are denied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.action import Action
+from bot.actions import aws_iam, aws_trust
+from bot.actions.aws_iam import Holder, KeyState
+from bot.actions.aws_sessions import cutoff_in, deny_older, mark_of, marked, restore
+from bot.errors import Conflict, InputError, NotFound
+from bot.model import Before, Breaks, Effect, Grade, Outcome, Planted, Proof, material
+from bot.world import World
+
+DENY_ALL = "BulkheadDenyAll"
+ATTACHED = "attached"  # stands for the document of a managed policy, which is not the user's own
+_HOLDERS: dict[str, Holder] = {
+    "access-key": "user", "user": "user", "login-profile": "user", "user-policy": "user",
+    "role": "role", "role-policy": "role", "trust": "role",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlantedBefore(Before):
+    """The facets of a planted thing as they were. An empty one does not concern it."""
+
+    holder: str  # of the kind: user or role
+    kind: str
+    exists: bool = True
+    keys: tuple[KeyState, ...] = material(default=())
+    login_made: str = material(default="")  # when the login profile was made
+    policy: str = material(default="")  # the planted policy's document, or ATTACHED
+    trust: str = material(default="")
+    trust_wanted: str = ""  # '' with a trust: nobody can tell what it said
+    guard: str = ""  # what stood under the name of our guard
+    mark: str
+    looked_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disabled(Outcome):
+    """``at``: when, so that a proof knows whether IAM may still be settling."""
+
+    at: str = ""
+
+
+def guard_of(planted: Planted) -> str:
+    """Name of our guard, '' for none. One a planted thing, so that each undo is its own."""
+    match planted.kind:
+        case "user" | "role":
+            return DENY_ALL
+        case "access-key":
+            return f"BulkheadRevokeSessions-{planted.id}"
+        case "login-profile":
+            return "BulkheadRevokeSessions-console"
+        case _:
+            return ""
+
+
+def deny_all_document(mark: str) -> str:
+    """Deny everything, without a condition."""
+    statement = {"Sid": mark, "Effect": "Deny", "Action": ["*"], "Resource": ["*"]}
+    return aws_iam.canonical({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def denies_all(document: str) -> bool:
+    """Whether a policy denies everything to everybody who has it."""
+    whole = ("*", ["*"])
+    return any(
+        s.get("Effect") == "Deny" and not s.get("Condition") and s.get("Action") in whole and s.get("Resource") in whole
+        for s in aws_trust.statements(document)
+    )
+
+
+def login_made(world: World, user: str) -> str:
+    """When the user's login profile was made; '' for none."""
+    try:
+        found = aws_iam.iam(world, "get_login_profile", f"read the login profile of {user}", UserName=user)
+    except NotFound:
+        return ""
+    return aws_iam.iso(found["LoginProfile"]["CreateDate"])
+
+
+def policy_now(world: World, planted: Planted) -> str:
+    """The planted policy as it is now: its document, ATTACHED, or ''."""
+    holder = _HOLDERS[planted.kind]
+    if planted.id.startswith("arn:"):
+        return ATTACHED if planted.id in aws_iam.attached_policies(world, holder, planted.name) else ""
+    return aws_iam.inline_policy(world, holder, planted.name, planted.id)
+
+
+def look(world: World, planted: Planted) -> PlantedBefore:
+    """Read what is there now. Raises InputError for a kind that nobody knows."""
+    if planted.kind not in _HOLDERS:
+        raise InputError(f"nothing is known about a planted {planted.kind!r}; known are {', '.join(sorted(_HOLDERS))}")
+    holder, now = _HOLDERS[planted.kind], world.now()
+    looked_at, mark = aws_iam.iso(now), mark_of(now)
+    if not aws_iam.exists(world, holder, planted.name):
+        return PlantedBefore(
+            needed=False, exists=False, holder=holder, kind=planted.kind, looked_at=looked_at, mark=mark,
+            summary=f"there is no {holder} {planted.name} any more",
+        )  # fmt: skip
+    keys = aws_iam.keys_of(world, planted.name) if planted.kind in ("user", "access-key") else ()
+    if planted.kind == "access-key":
+        keys = tuple(k for k in keys if k.id == planted.id)
+    login = login_made(world, planted.name) if planted.kind in ("user", "login-profile") else ""
+    policy = policy_now(world, planted) if planted.kind.endswith("-policy") else ""
+    trust = aws_trust.read(world, planted.name) if planted.kind in ("role", "trust") else ""
+    wanted = aws_trust.NOBODY if planted.kind == "role" else ""
+    if planted.kind == "trust" and trust:
+        wanted = aws_trust.before_edit(world, planted, trust)
+    guard = guard_of(planted)
+    return PlantedBefore(
+        holder=holder, kind=planted.kind, keys=keys, login_made=login, policy=policy, trust=trust, trust_wanted=wanted,
+        guard=aws_iam.inline_policy(world, holder, planted.name, guard) if guard else "",
+        needed=_needed(planted, keys, login, policy, trust != wanted), cuts_own=_own(world, planted, keys),
+        looked_at=looked_at, mark=mark, summary=_summary(planted, keys, login, policy, trust, wanted),
+    )  # fmt: skip
+
+
+def _needed(planted: Planted, keys: tuple[KeyState, ...], login: str, policy: str, edited: bool) -> bool:
+    match planted.kind:
+        case "access-key":
+            return bool(keys)
+        case "login-profile":
+            return bool(login)
+        case "trust":
+            return edited
+        case "user" | "role":
+            return True
+        case _:
+            return bool(policy) and aws_iam.QUARANTINE not in planted.id
+
+
+def _own(world: World, planted: Planted, keys: tuple[KeyState, ...]) -> bool:
+    if any(key.id in aws_iam.own_keys(world) for key in keys):
+        return True
+    return planted.kind in ("user", "role") and aws_iam.is_own(world, _HOLDERS[planted.kind], planted.name)
+
+
+def _summary(
+    planted: Planted, keys: tuple[KeyState, ...], login: str, policy: str, trust: str, wanted: str
+) -> str:  # fmt: skip
+    said = [f"{key.id} ({key.status}) becomes Inactive" for key in keys]
+    if login:
+        said.append(f"the password of {planted.name} is deleted, which no undo brings back")
+    if policy:
+        said.append(f"{planted.id} is {'detached from' if policy == ATTACHED else 'deleted from'} {planted.name}")
+    if trust:
+        gone = sorted(set(aws_trust.principals(trust)) - set(aws_trust.principals(wanted)))
+        said.append(f"{planted.name} no longer lets in {', '.join(gone) or 'what the edit allowed'}")
+    if guard_of(planted) == DENY_ALL:
+        said.append(f"{planted.name} is denied everything")
+    elif guard_of(planted):
+        said.append(f"open sessions of {planted.name} are denied everything")
+    return "; ".join(said)
+
+
+def run(world: World, planted: Planted, before: PlantedBefore) -> Disabled:
+    """Take every facet away that is still there. Called again it changes nothing."""
+    if not before.needed:
+        return Disabled(changed=False, summary=before.summary)
+    if before.cuts_own:
+        raise aws_iam.refuse_own(f"{planted.kind} {planted.name}")
+    holder, name, guard = _HOLDERS[planted.kind], planted.name, guard_of(planted)
+    done = []
+    if guard == DENY_ALL:
+        done.append(_deny_all(world, holder, name, before))
+    for key in before.keys:
+        now = aws_iam.key_of(world, name, key.id)
+        if now and now.status != "Inactive":
+            aws_iam.set_key(world, name, key.id, "Inactive")
+            done.append(True)
+    if before.login_made and login_made(world, name):
+        done.append(_delete_login(world, name))
+    if guard not in ("", DENY_ALL):
+        done.append(deny_older(world, holder, name, guard, before.mark)[0])
+    if before.trust:
+        done.append(_write_trust(world, name, before))
+    if before.policy and policy_now(world, planted):
+        _remove_policy(world, planted)
+        done.append(True)
+    return Disabled(changed=any(done), at=aws_iam.iso(world.now()), summary=f"{planted.kind} {name} is disabled")
+
+
+def _deny_all(world: World, holder: Holder, name: str, before: PlantedBefore) -> bool:
+    document = aws_iam.inline_policy(world, holder, name, DENY_ALL)
+    if denies_all(document):
+        return False
+    if document != before.guard:
+        raise Conflict(f"{DENY_ALL} of {name} was changed since the look", {DENY_ALL: (before.guard, document)})
+    aws_iam.put_inline(world, holder, name, DENY_ALL, deny_all_document(before.mark))
+    return True
+
+
+def _delete_login(world: World, user: str) -> bool:
+    try:
+        aws_iam.iam(world, "delete_login_profile", f"delete the login profile of {user}", UserName=user)
+    except NotFound:  # somebody, or another step, was faster
+        return False
+    return True
+
+
+def _write_trust(world: World, role: str, before: PlantedBefore) -> bool:
+    if not before.trust_wanted:
+        raise Conflict(
+            f"nobody can tell what the trust policy of {role} said before it was edited: CloudTrail no longer holds it"
+            " and every principal in it is known. Edit it by hand, then look again"
+        )
+    now = aws_trust.read(world, role)
+    if now == before.trust_wanted:
+        return False
+    if now != before.trust:
+        raise Conflict(f"the trust policy of {role} was changed since the look", {"trust": (before.trust, now)})
+    aws_trust.write(world, role, before.trust_wanted)
+    return True
+
+
+def _remove_policy(world: World, planted: Planted) -> None:
+    holder = _HOLDERS[planted.kind]
+    if not planted.id.startswith("arn:"):
+        aws_iam.delete_inline(world, holder, planted.name, planted.id)
+        return
+    try:
+        aws_iam.iam(world, f"detach_{holder}_policy", f"detach {planted.id}",
+                    **aws_iam.named(holder, planted.name), PolicyArn=planted.id)  # fmt: skip
+    except NotFound:
+        return
+
+
+def alive(world: World, planted: Planted, before: PlantedBefore) -> list[str]:
+    """What of it still stands, in sentences; empty when it is disabled. ``before`` says what should stand instead."""
+    holder, name = _HOLDERS[planted.kind], planted.name
+    if not aws_iam.exists(world, holder, name):
+        return []
+    left = []
+    for key in before.keys:
+        now = aws_iam.key_of(world, name, key.id)
+        if now and now.status != "Inactive":
+            left.append(f"{key.id} of {name} is {now.status}")
+    if planted.kind in ("user", "login-profile") and login_made(world, name):
+        left.append(f"{name} has a password")
+    if guard := guard_of(planted):
+        document = aws_iam.inline_policy(world, holder, name, guard)
+        cutoff = cutoff_in(document)
+        stopped = cutoff and cutoff >= aws_iam.parse(before.looked_at)
+        if before.needed and not (denies_all(document) if guard == DENY_ALL else stopped):
+            left.append(f"{guard} does not stop {name}")
+    if before.trust and aws_trust.read(world, name) != before.trust_wanted:
+        left.append(f"the trust policy of {name} is not what it should be")
+    if planted.kind.endswith("-policy") and before.needed and policy_now(world, planted):
+        left.append(f"{planted.id} still stands on {name}")
+    return left
+
+
+def prove(world: World, planted: Planted, before: PlantedBefore, out: Disabled) -> Proof:
+    """Read every facet again; a planted key whose secret is held is tried too."""
+    left = alive(world, planted, before)
+    if left:
+        return Proof.not_yet("; ".join(left)) if aws_iam.settling(world, out.at) else Proof.refuted("; ".join(left))
+    if planted.kind == "access-key":
+        tried = aws_iam.refused_as(world, planted.id)
+        if tried is False:
+            return Proof.not_yet(f"AWS still accepts {planted.id}")
+        if tried:
+            return Proof.proven(Grade.REFUSED, f"AWS refuses {planted.id}")
+    return Proof.proven(Grade.STATE, f"IAM shows {planted.kind} {planted.name} {planted.id}".rstrip() + " disabled")
+
+
+def undo(world: World, planted: Planted, before: PlantedBefore, _out: Disabled) -> Outcome:
+    """Put every facet back but a password. Raises Conflict, before anything is written, when one is no longer ours."""
+    if not before.needed:
+        return Outcome(changed=False, summary=before.summary)
+    holder, name, guard = _HOLDERS[planted.kind], planted.name, guard_of(planted)
+    diff = _foreign(world, planted, before)
+    if diff:
+        raise Conflict(f"{planted.kind} {name} is no longer as Bulkhead left it", diff)
+    done = [restore(world, holder, name, guard, before=before.guard, mark=before.mark)] if guard else []
+    for key in before.keys:
+        now = aws_iam.key_of(world, name, key.id)
+        if now and now.status != key.status:
+            aws_iam.set_key(world, name, key.id, key.status)
+            done.append(True)
+    if before.trust and aws_trust.read(world, name) != before.trust:
+        aws_trust.write(world, name, before.trust)
+        done.append(True)
+    if before.policy and not policy_now(world, planted):
+        _put_policy_back(world, planted, before.policy)
+        done.append(True)
+    lost = f"; the password of {name} cannot be brought back, give a new one" if before.login_made else ""
+    return Outcome(changed=any(done), summary=f"{planted.kind} {name} is as it was{lost}")
+
+
+def _foreign(world: World, planted: Planted, before: PlantedBefore) -> dict[str, tuple[object, object]]:
+    """What is neither as it was nor as we left it."""
+    diff: dict[str, tuple[object, object]] = {}
+    for key in before.keys:
+        if aws_iam.key_of(world, planted.name, key.id) is None:
+            diff[key.id] = ("Inactive", "gone")
+    if guard := guard_of(planted):
+        document = aws_iam.inline_policy(world, _HOLDERS[planted.kind], planted.name, guard)
+        if document != before.guard and not marked(document, before.mark):
+            diff[guard] = (before.mark, document)
+    if before.trust:
+        trust = aws_trust.read(world, planted.name)
+        if trust not in (before.trust, before.trust_wanted):
+            diff["trust"] = (before.trust_wanted, trust)
+    if before.policy:
+        policy = policy_now(world, planted)
+        if policy not in ("", before.policy):
+            diff[planted.id] = ("", policy)
+    return diff
+
+
+def _put_policy_back(world: World, planted: Planted, policy: str) -> None:
+    holder = _HOLDERS[planted.kind]
+    if policy != ATTACHED:
+        aws_iam.put_inline(world, holder, planted.name, planted.id, policy)
+        return
+    aws_iam.iam(world, f"attach_{holder}_policy", f"attach {planted.id}",
+                **aws_iam.named(holder, planted.name), PolicyArn=planted.id)  # fmt: skip
+
+
+def _breaks(before: PlantedBefore) -> Breaks:
+    stops = tuple(f"whatever uses {key.id}" for key in before.keys if key.status == "Active")
+    if before.login_made:
+        stops += ("signing in with that password",)
+    if before.trust or before.policy:
+        stops += ("whoever is let in by it, and by nothing else",)
+    return Breaks(stops=stops, unknown=before.needed and not stops)
+
+
+disable_planted = Action(
+    name="aws.disable_planted",
+    title="Disable what the leaked key planted",
+    inputs=Planted, before=PlantedBefore, outcome=Disabled, effect=Effect.CONTAIN,
+    look=look, run=run, prove=prove, undo=undo, breaks=_breaks,
+    kills=lambda planted: planted.key,
+    permissions=(
+        "iam:GetUser", "iam:ListAccessKeys", "iam:UpdateAccessKey", "iam:GetLoginProfile", "iam:DeleteLoginProfile",
+        "iam:GetUserPolicy", "iam:PutUserPolicy", "iam:DeleteUserPolicy", "iam:ListAttachedUserPolicies",
+        "iam:AttachUserPolicy", "iam:DetachUserPolicy",
+        "iam:GetRole", "iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:ListAttachedRolePolicies",
+        "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:UpdateAssumeRolePolicy", "cloudtrail:LookupEvents",
+    ),
+)  # fmt: skip

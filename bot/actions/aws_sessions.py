@@ -1,0 +1,233 @@
+"""End the sessions that were minted before now: of a user (36 h at most) and of a role (12 h).
+
+A dead access key does not end its sessions. A policy that denies everything to tokens issued before a moment does:
+docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html. A long-term key has no
+``aws:TokenIssueTime``, so the condition does not match it and this policy alone never stops a key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bot.action import Action
+from bot.actions import aws_iam
+from bot.actions.aws_iam import Holder
+from bot.errors import Conflict, NotFound
+from bot.model import Before, Breaks, Effect, Grade, Outcome, Proof, material
+from bot.world import World
+
+POLICY = "AWSRevokeOlderSessions"  # the name that AWS's own console gives it
+_PROTECTED = ("/aws-service-role/", "/aws-reserved/")  # IAM refuses to edit these roles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSessions:
+    """``after``: a moment that the cut-off must not precede, such as the deactivation of the user's key."""
+
+    user: str
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleSessions:
+    """``after``: a moment that the cut-off must not precede."""
+
+    role: str
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionsBefore(Before):
+    """``document`` is the policy that stood under our name, '' for none. ``mark`` names what this step will write."""
+
+    holder: str
+    document: str = material(default="")
+    exists: bool = True
+    protected: bool = material(default=False)
+    looked_at: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionsOutcome(Outcome):
+    """``cutoff``: sessions issued before it are denied everything."""
+
+    cutoff: str = ""
+
+
+def deny_document(cutoff: str, mark: str) -> str:
+    """The policy, canonical. ``mark`` is its Sid: by it a second run knows what the first one wrote."""
+    condition = {"DateLessThan": {"aws:TokenIssueTime": cutoff}}
+    statement = {"Sid": mark, "Effect": "Deny", "Action": ["*"], "Resource": ["*"], "Condition": condition}
+    return aws_iam.canonical({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def cutoff_now(world: World) -> datetime:
+    """The next whole second: an issue time has seconds only, so what was issued in this one must be before it too."""
+    return (world.now() + timedelta(seconds=1)).replace(microsecond=0)
+
+
+def mark_of(moment: datetime) -> str:
+    """A Sid (letters and digits only) that belongs to one look."""
+    return f"Bulkhead{moment:%Y%m%dT%H%M%S%f}"
+
+
+def cutoff_in(document: str) -> datetime | None:
+    """The cut-off of a policy that denies everything to older sessions, whoever wrote it; None for any other policy."""
+    latest: datetime | None = None
+    for statement in _statements(document):
+        whole = statement.get("Action") in ("*", ["*"]) and statement.get("Resource") in ("*", ["*"])
+        condition = statement.get("Condition") or {}
+        moment = (condition.get("DateLessThan") or {}).get("aws:TokenIssueTime")
+        if statement.get("Effect") == "Deny" and whole and list(condition) == ["DateLessThan"] and moment:
+            found = aws_iam.parse(moment if isinstance(moment, str) else moment[0])
+            latest = max(found, latest or found)
+    return latest
+
+
+def _statements(document: str) -> list[dict[str, Any]]:
+    found = json.loads(document).get("Statement", []) if document else []
+    return found if isinstance(found, list) else [found]
+
+
+def marked(document: str, mark: str) -> bool:
+    """Whether this is what the step with this mark wrote."""
+    return any(statement.get("Sid") == mark for statement in _statements(document))
+
+
+def deny_older(
+    world: World, holder: Holder, name: str, policy: str, mark: str, after: datetime | None = None
+) -> tuple[bool, datetime]:
+    """Put the policy with a cut-off of now; one that this step wrote already, late enough, is kept.
+
+    A cut-off only ever moves forward. Returns (changed, cut-off).
+    """
+    document = aws_iam.inline_policy(world, holder, name, policy)
+    cutoff = cutoff_in(document)
+    if cutoff is not None and marked(document, mark) and (after is None or cutoff >= after):
+        return False, cutoff
+    wanted = max(cutoff_now(world), cutoff or datetime.min.replace(tzinfo=UTC))
+    aws_iam.put_inline(world, holder, name, policy, deny_document(aws_iam.iso(wanted), mark))
+    return True, wanted
+
+
+def restore(world: World, holder: Holder, name: str, policy: str, *, before: str, mark: str) -> bool:
+    """Put back what stood there; False when it already does. Raises Conflict when the policy is not what we wrote."""
+    document = aws_iam.inline_policy(world, holder, name, policy)
+    if document == before:
+        return False
+    if not marked(document, mark):
+        raise Conflict(f"{policy} of {name} is no longer what Bulkhead wrote", {policy: (mark, document)})
+    if before:
+        aws_iam.put_inline(world, holder, name, policy, before)
+    else:
+        aws_iam.delete_inline(world, holder, name, policy)
+    return True
+
+
+def _look(world: World, holder: Holder, name: str) -> SessionsBefore:
+    now = world.now()
+    looked_at, mark = aws_iam.iso(now), mark_of(now)
+    try:
+        found = aws_iam.iam(world, f"get_{holder}", f"read {holder} {name}", **aws_iam.named(holder, name))
+    except NotFound:
+        summary = f"there is no {holder} {name}: AWS refuses the sessions of one that is gone"
+        return SessionsBefore(
+            needed=False, exists=False, summary=summary, holder=name, looked_at=looked_at, mark=mark
+        )  # fmt: skip
+    protected = str(found[holder.capitalize()].get("Path", "/")).startswith(_PROTECTED)
+    document = aws_iam.inline_policy(world, holder, name, POLICY)
+    own = _own_sessions(world, holder, name)
+    said = f"every session of {holder} {name} issued before the cut-off is denied everything"
+    standing = cutoff_in(document)
+    if standing:
+        said += f"; a cut-off of {aws_iam.iso(standing)} stands and moves to now"
+    if own:
+        said += "; Bulkhead itself works in such a session"
+    return SessionsBefore(
+        holder=name, document=document, protected=protected, cuts_own=own, summary=said, looked_at=looked_at, mark=mark
+    )
+
+
+def _own_sessions(world: World, holder: Holder, name: str) -> bool:
+    """A long-term key of ours has no issue time and is not stopped; a session of ours is."""
+    lives_by_session = any(key.startswith("ASIA") for key in aws_iam.own_keys(world))
+    return (holder == "role" or lives_by_session) and aws_iam.is_own(world, holder, name)
+
+
+def _run(world: World, holder: Holder, name: str, after: str, before: SessionsBefore) -> SessionsOutcome:
+    if not before.exists:
+        return SessionsOutcome(changed=False, summary=before.summary)
+    if before.cuts_own:
+        raise aws_iam.refuse_own(f"{holder} {name}")
+    if before.protected:
+        raise Conflict(
+            f"role {name} belongs to AWS and IAM refuses to edit it; end its sessions in IAM Identity Center, or where"
+            " the service is configured"
+        )
+    document = aws_iam.inline_policy(world, holder, name, POLICY)
+    if document not in ("", before.document) and cutoff_in(document) is None:
+        raise Conflict(f"{POLICY} of {name} was changed since the look", {POLICY: (before.document, document)})
+    least = aws_iam.parse(after) if after else None
+    changed, cutoff = deny_older(world, holder, name, POLICY, before.mark, least)
+    shown = aws_iam.iso(cutoff)
+    return SessionsOutcome(changed=changed, cutoff=shown, summary=f"sessions of {name} from before {shown} are denied")
+
+
+def _prove(world: World, holder: Holder, name: str, after: str, before: SessionsBefore, out: SessionsOutcome) -> Proof:
+    if not aws_iam.exists(world, holder, name):
+        return Proof.proven(Grade.STATE, f"there is no {holder} {name}")
+    cutoff = cutoff_in(aws_iam.inline_policy(world, holder, name, POLICY))
+    least = max(aws_iam.parse(after or before.looked_at), aws_iam.parse(before.looked_at))
+    if cutoff is not None and cutoff >= least:
+        return Proof.proven(Grade.STATE, f"{POLICY} of {name} denies every session from before {aws_iam.iso(cutoff)}")
+    said = f"{POLICY} of {name} " + (f"has the cut-off {aws_iam.iso(cutoff)}, too early" if cutoff else "is not there")
+    return Proof.not_yet(said) if aws_iam.settling(world, out.cutoff) else Proof.refuted(said)
+
+
+def _undo(world: World, holder: Holder, name: str, before: SessionsBefore) -> Outcome:
+    if not before.exists:
+        return Outcome(changed=False, summary=before.summary)
+    changed = restore(world, holder, name, POLICY, before=before.document, mark=before.mark)
+    return Outcome(changed=changed, summary=f"sessions of {name} from before the cut-off are allowed again")
+
+
+def _breaks(what: str) -> Callable[[SessionsBefore], Breaks]:
+    return lambda before: Breaks(stops=(f"{what} {before.holder} that is open now; a new one works",) * before.needed)
+
+
+def _permissions(holder: str) -> tuple[str, ...]:
+    verbs = ("Get{}", "Get{}Policy", "Put{}Policy", "Delete{}Policy")
+    return tuple("iam:" + verb.format(holder) for verb in verbs)
+
+
+deny_older_sessions = Action(
+    name="aws.deny_older_sessions",
+    title="Deny everything to the sessions a user already has",
+    inputs=UserSessions, before=SessionsBefore, outcome=SessionsOutcome, effect=Effect.CONTAIN,
+    look=lambda world, i: _look(world, "user", i.user),
+    run=lambda world, i, before: _run(world, "user", i.user, i.after, before),
+    prove=lambda world, i, before, out: _prove(world, "user", i.user, i.after, before, out),
+    undo=lambda world, i, before, out: _undo(world, "user", i.user, before),
+    breaks=_breaks("every session (GetSessionToken, GetFederationToken, console) of"),
+    ends=lambda i: ("sts-session", ""),
+    permissions=_permissions("User"),
+)  # fmt: skip
+
+deny_older_role_sessions = Action(
+    name="aws.deny_older_role_sessions",
+    title="Deny everything to the sessions a role already has",
+    inputs=RoleSessions, before=SessionsBefore, outcome=SessionsOutcome, effect=Effect.CONTAIN,
+    look=lambda world, i: _look(world, "role", i.role),
+    run=lambda world, i, before: _run(world, "role", i.role, i.after, before),
+    prove=lambda world, i, before, out: _prove(world, "role", i.role, i.after, before, out),
+    undo=lambda world, i, before, out: _undo(world, "role", i.role, before),
+    breaks=_breaks("every session, of everybody who assumed"),
+    kills=lambda i: f"aws-role-sessions:{i.role}",  # a row of its own: nothing else in the ledger stands for them
+    ends=lambda i: ("sts-session", f"aws-role:{i.role}"),
+    permissions=_permissions("Role"),
+)  # fmt: skip
