@@ -53,6 +53,11 @@ class Problems:
         """One more mistake; the same one twice is one."""
         self._found[line, text] = None
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._found)
+
     def __bool__(self) -> bool:
         return bool(self._found)
 
