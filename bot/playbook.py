@@ -87,7 +87,7 @@ def load_folder(
         if not folder.is_dir():
             raise InputError(f"there is no folder {folder}")
         for path in sorted(folder.glob("*.yaml")):
-            loaded = load(_content(path), str(path), catalogue, drills)
+            loaded = load(content(path), str(path), catalogue, drills)
             if path.stem != loaded.id:
                 raise PlaybookError(str(path), [(1, f"the file of the playbook {loaded.id} must be {loaded.id}.yaml")])
             found[loaded.id] = loaded
@@ -155,7 +155,8 @@ def _step_schema(action: Action[Any, Any, Any]) -> dict[str, Any]:
     return {"if": {"properties": {"uses": {"const": action.name}}, "required": ["uses"]}, "then": then}
 
 
-def _content(path: Path) -> str:
+def content(path: Path) -> str:
+    """The text of a file. Raises PlaybookError or InputError."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

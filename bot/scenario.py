@@ -1,0 +1,148 @@
+"""Drill text -> Drill, or every mistake in it with its line. Data only: the acts of the range, and who answers what.
+
+A drill names no address, no command and no credential, so the worst file can only be refused. Everybody in it is
+simulated and is named so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.errors import InputError, PlaybookError
+from bot.playbook import Playbook, content
+from bot.steps import choice, identifier
+from bot.strictyaml import Node, Problems, hint, items, kind_of, read, table, text
+
+SIMULATED = " (simulated)"
+ACTS = ("leak", "abuse")  # what the range's company and attacker can be told to do
+TRIES = ("key", "second-key", "planted-user", "saved-session", "role-session")  # what the attacker tries afterwards
+_HOLE = re.compile(r"\{[^{}]*\}")
+_KEYS = ("id", "title", "briefing", "playbook", "acts", "report", "responders", "delay_s", "answers", "refused")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillReport:
+    """Who reports, and in what words; ``{run_url}`` stands for the address of the run that leaked."""
+
+    by: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drill:
+    """A scenario for the range."""
+
+    id: str
+    title: str
+    briefing: str
+    playbook: str
+    acts: tuple[str, ...]  # what happens before the report, in order
+    report: DrillReport
+    responders: tuple[str, ...]  # simulated people who approve, in order
+    delay_s: float  # how long they think
+    answers: Mapping[str, str]  # step of a person -> what is answered
+    refused: tuple[str, ...]  # the attacker's tries that must fail before the drill counts as contained
+    source: str
+
+
+def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] | None = None) -> Drill:
+    """One drill. Raises PlaybookError with every mistake; ``playbooks`` are what it may name."""
+    problems = Problems(source)
+    needed = [key for key in _KEYS if key not in ("delay_s", "answers")]
+    top = table(read(source_text, source), "the drill", problems, _KEYS, needed)
+    loaded = Drill(
+        id=identifier(top.get("id"), "id", problems),
+        title=text(top.get("title"), "title", problems, most=200),
+        briefing=text(top.get("briefing"), "briefing", problems),
+        playbook=identifier(top.get("playbook"), "playbook", problems),
+        acts=tuple(choice(node, "an act", ACTS, problems) for node in _list(top.get("acts"), "acts", problems)),
+        report=_report(top.get("report"), problems),
+        responders=tuple(_person(node, problems) for node in _list(top.get("responders"), "responders", problems)),
+        delay_s=_delay(top.get("delay_s"), problems),
+        answers=_answers(top.get("answers"), problems),
+        refused=tuple(
+            choice(node, "a try", TRIES, problems) for node in _list(top.get("refused"), "refused", problems)
+        ),
+        source=source,
+    )
+    if playbooks is not None and loaded.playbook:
+        _check_playbook(loaded, top, playbooks, problems)
+    problems.refuse()
+    return loaded
+
+
+def load_drills(folder: Path, playbooks: Mapping[str, Playbook] | None = None) -> dict[str, Drill]:
+    """Every ``*.yaml`` of the folder by its id. Raises PlaybookError for the first file with mistakes."""
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}")
+    found: dict[str, Drill] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        loaded = load_drill(content(path), str(path), playbooks)
+        if path.stem != loaded.id:
+            raise PlaybookError(str(path), [(1, f"the file of the drill {loaded.id} must be {loaded.id}.yaml")])
+        found[loaded.id] = loaded
+    return found
+
+
+def _list(node: Node | None, what: str, problems: Problems) -> Iterator[Node]:
+    if node is None:
+        return
+    if node.value == ():
+        problems.add(node.line, f"{what} must not be empty")
+    seen: set[object] = set()
+    for one in items(node, what, problems):
+        if isinstance(one.value, str) and one.value in seen:
+            problems.add(one.line, f"{what} has {one.value[:60]!r} twice")
+        seen.add(one.value if isinstance(one.value, str) else one)
+        yield one
+
+
+def _person(node: Node | None, problems: Problems) -> str:
+    name = text(node, "a name", problems, most=80)
+    if node and name and not (name.endswith(SIMULATED) and name.removesuffix(SIMULATED).strip()):
+        problems.add(node.line, f"nobody real plays in a drill: write {name[:40]!r} as 'name{SIMULATED}'")
+    return name
+
+
+def _report(node: Node | None, problems: Problems) -> DrillReport:
+    keys = table(node, "report", problems, ("by", "text"), ("by", "text")) if node else {}
+    said = text(keys.get("text"), "report.text", problems)
+    for hole in _HOLE.findall(said):
+        if hole != "{run_url}":
+            problems.add(
+                keys["text"].line, f"report.text may hold {{run_url}} and nothing else in braces, not {hole[:40]}"
+            )
+    return DrillReport(by=_person(keys.get("by"), problems), text=said)
+
+
+def _delay(node: Node | None, problems: Problems) -> float:
+    if node is None:
+        return 0.5
+    if type(node.value) not in (int, float) or not 0.01 <= node.value <= 60:
+        shown = node.value if type(node.value) in (int, float) else kind_of(node.value)
+        problems.add(node.line, f"delay_s must be a number from 0.01 to 60, this is {shown}")
+        return 0.5
+    return float(node.value)
+
+
+def _answers(node: Node | None, problems: Problems) -> dict[str, str]:
+    rows = table(node, "answers", problems, node.value if isinstance(node.value, dict) else ()) if node else {}
+    return {step: text(value, f"the answer to {step}", problems) for step, value in rows.items()}
+
+
+def _check_playbook(
+    drill: Drill, top: Mapping[str, Node], playbooks: Mapping[str, Playbook], problems: Problems
+) -> None:
+    found = playbooks.get(drill.playbook)
+    if found is None:
+        said = f"there is no playbook {drill.playbook!r}{hint(drill.playbook, playbooks)}"
+        problems.add(top["playbook"].line, said)
+        return
+    steps = [step.id for step in found.steps]
+    for step in drill.answers:
+        if step not in steps:
+            line = top["answers"].value[step].line
+            problems.add(line, f"the playbook {found.id} has no step {step[:60]!r}{hint(step, steps)}")

@@ -1,0 +1,73 @@
+"""Drill files: the shipped one, and every way to write a wrong or hostile one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.actions import CATALOGUE
+from bot.errors import PlaybookError
+from bot.playbook import load_folder
+from bot.scenario import Drill, load_drill, load_drills
+
+SHIPPED = Path(__file__).parent.parent / "playbooks"
+TEXT = (SHIPPED / "drills" / "aws-key-in-public-log.yaml").read_text()
+
+
+def test_the_shipped_drill_and_playbook_name_each_other() -> None:
+    drills = load_drills(SHIPPED / "drills")
+    playbooks = load_folder([SHIPPED / "containment"], CATALOGUE, drills)
+    for drill in load_drills(SHIPPED / "drills", playbooks).values():
+        assert playbooks[drill.playbook].drill == drill.id
+        asked = {step.id for step in playbooks[drill.playbook].steps if CATALOGUE[step.uses].person}
+        assert asked == set(drill.answers)
+    for playbook in playbooks.values():
+        assert playbook.drill, f"{playbook.id} has no drill that proves it"
+
+
+WRONG = [
+    ("id: aws-key", "id: AWS key", "joined by hyphens"),
+    ("acts: [leak, abuse]", "acts: [leak, rm -rf /]", "must be one of leak, abuse"),
+    ("acts: [leak, abuse]", "acts: [leak, leak]", "twice"),
+    ("acts: [leak, abuse]", "acts: []", "must not be empty"),
+    ("alice (simulated)", "alice", "nobody real plays in a drill"),
+    ("alice (simulated)", '" (simulated)"', "nobody real plays in a drill"),
+    ("by: jonas (simulated)", "by: jonas", "nobody real plays in a drill"),
+    ("{run_url}", "{run_url.__class__}", "nothing else in braces"),
+    ("delay_s: 0.3", "delay_s: 1e9", "from 0.01 to 60"),
+    ("delay_s: 0.3", "delay_s: .nan", "from 0.01 to 60"),
+    ("delay_s: 0.3", "delay_s: true", "from 0.01 to 60"),
+    ("refused: [key,", "refused: [keys,", "did you mean 'key'"),
+    ("playbook: aws-access-key", "playbook: aws-access-kez", "did you mean 'aws-access-key'"),
+    ("ask-owner:", "ask-ownr:", "did you mean 'ask-owner'"),
+    ("responders:", "endpoint: https://sts.amazonaws.com\nresponders:", "has no key 'endpoint'"),
+    ("report:", "report: !!python/name:os.system", "tags are not allowed"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), WRONG, ids=[f"{new[:24]}" for _old, new, _said in WRONG])
+def test_a_wrong_or_hostile_drill_is_refused_with_its_line(old: str, new: str, said: str) -> None:
+    assert old in TEXT
+    text = TEXT.replace(old, new, 1)
+    playbooks = load_folder([SHIPPED / "containment"], CATALOGUE)
+    with pytest.raises(PlaybookError) as caught:
+        load_drill(text, "drill.yaml", playbooks)
+    new_lines = [n for n, line in enumerate(text.splitlines(), 1) if new.splitlines()[0] in line]
+    assert [line for line, words in caught.value.problems if said in words] == new_lines, caught.value.problems
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(TEXT) - 1), st.text(max_size=8), st.integers(0, 40))
+def test_a_mutated_drill_is_refused_or_whole(at: int, put: str, drop: int) -> None:
+    try:
+        loaded = load_drill(TEXT[:at] + put + TEXT[at + drop :], "drill.yaml")
+    except PlaybookError as exc:
+        assert exc.problems
+        return
+    assert isinstance(loaded, Drill)
+    assert all(name.endswith(" (simulated)") for name in (*loaded.responders, loaded.report.by))
+    assert loaded.acts
+    assert loaded.refused
