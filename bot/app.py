@@ -18,6 +18,7 @@ from typing import Any
 import github
 
 import playbooks as shipped
+from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
 from bot.engine.decisions import Desk
@@ -25,14 +26,15 @@ from bot.engine.ownership import fence_sql
 from bot.engine.policy import Policy
 from bot.engine.rules import Rulebook
 from bot.engine.run import Engine, Parts
+from bot.engine.steps import Ruling
 from bot.errors import BulkheadError, InputError, RateLimited, Unavailable
 from bot.evidence import EvidenceRoom
 from bot.intake.inbox import Inbox
-from bot.model import Report, Triage
+from bot.model import Before, Report, Triage
 from bot.playbook import Playbook, load_folder
 from bot.redact import install
 from bot.settings import Settings
-from bot.store import Store
+from bot.store import IncidentRow, Store
 from bot.timeline import Timeline
 from bot.triage import triage
 from bot.triage.identify import Recognizer
@@ -107,10 +109,10 @@ class Bulkhead:
         self.timeline = Timeline(self.store, fence_sql(settings.url))
         self.policy = policy or load_policy()
         self.playbooks = load_playbooks(settings)
-        self.recognizer = Recognizer()
+        self.recognizer = Recognizer(self.vault.fingerprinter)
         self.sites = dict(sites) if sites is not None else {"real": real_site(settings)}
         self.worlds: dict[str, Callable[[str], World]] = {name: self._worlds(site) for name, site in self.sites.items()}
-        self.rules = Rulebook(self.policy, settings.mode, settings.people)
+        self.rules = Rulebook(policy=self.policy, default_mode=settings.mode, people=settings.people, store=self.store)
         self.inbox = Inbox(
             store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
             playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds,
@@ -135,13 +137,20 @@ class Bulkhead:
         """The engine over all of this. Only a worker starts it."""
         parts = Parts(
             store=self.store, timeline=self.timeline, folder=self.settings.home, catalogue=CATALOGUE, worlds=self.worlds,
-            triage=self._triage, rules=self.rules.ruling, mode=self.rules.mode, may=self.rules.may, settled=self._settled,
+            triage=self._triage, severity=self._severity, rules=self._ruling, mode=self.rules.mode, may=self.rules.may, settled=self._settled,
             **overrides,
         )  # fmt: skip
         return Engine(parts)
 
     def _triage(self, world: World, report: Report) -> Triage:
         return triage(world, self.recognizer, report)
+
+    def _severity(self, found: Triage) -> dict[str, str]:
+        severity = self.rules.severity(found)
+        return {"level": severity.level, "rule": severity.rule, "reason": severity.reason}
+
+    def _ruling(self, row: IncidentRow, found: Triage, action: Action[Any, Any, Any], before: Before) -> Ruling:
+        return self.rules.ruling(row, found, action, before, self.sites[row.world].clock)
 
     def _settled(self, incident: str) -> None:
         clock = self.sites[self.store.incident(incident).world].clock

@@ -244,6 +244,17 @@ class Store:
                 for row in c.execute(query).mappings()
             ]
 
+    def unattended_cuts(self, world: str, since: str) -> int:
+        """How many incidents of a World had their own credential cut without anybody being asked, since then."""
+        query = (
+            sa.select(timeline.c.body, incident.c.credential_key)
+            .join(incident, incident.c.id == timeline.c.incident)
+            .where(timeline.c.kind == "look", timeline.c.at >= since, incident.c.world == world, timeline.c.body.is_not(None))
+        )
+        with self.engine.connect() as c:
+            looks = [(json.loads(row.body), row.credential_key) for row in c.execute(query)]
+        return sum(1 for look, key in looks if look["kills"] == key and not look["asks"])
+
     # decisions -------------------------------------------------------------------------------------------------
 
     def add_decision(self, row: dict[str, Any]) -> tuple[int, bool]:

@@ -18,7 +18,7 @@ from bot.store import DecisionRow, Store, canonical, iso, when
 from bot.timeline import Event
 from bot.world import Clock
 
-May = Callable[[str, str], bool]  # (person, group) -> whether they belong to it now
+May = Callable[[str, str], bool]  # (person, posture) -> whether they may answer there now
 
 
 def plan_hash(**plan: Any) -> str:
@@ -36,7 +36,7 @@ class Ask:
     purpose: str  # step, failure, answer, undo
     plan_hash: str
     needs: int  # how many different people must agree
-    group: str
+    group: str  # the posture whose people may answer: act (a person's step), one, two, person
     what: str
     why: str
     on_silence: str  # act, hold, escalate
@@ -95,10 +95,10 @@ class Desk:
             raise refusal
         return self.land(incident=incident, step=step, kind=kind, by=by, at=at, plan=ask.plan_hash, body=body or {})
 
-    def order(self, *, incident: str, step: str, kind: str, by: str, at: datetime, reason: str, group: str = "responders") -> bool:
+    def order(self, *, incident: str, step: str, kind: str, by: str, at: datetime, reason: str) -> bool:
         """Land abort, undo or waive: what nobody had asked for. A waiver needs its reason."""
-        if not self._may(by, group):
-            raise DecisionRefused(f"{by} is not one of the {group}; ask one of them", reason="wrong-person")
+        if not self._may(by, "one"):
+            raise _wrong_person(by)
         if not reason.strip():
             raise InputError(f"say why: {kind} needs --reason")
         return self.land(incident=incident, step=step, kind=kind, by=by, at=at, plan="", body={"reason": reason})
@@ -111,7 +111,7 @@ class Desk:
     def refusal(self, ask: Ask, by: str, kind: str, requester: str) -> DecisionRefused | None:
         """Why this person's word does not count on this ask, or None when it does."""
         if not self._may(by, ask.group):
-            return DecisionRefused(f"{by} is not one of the {ask.group}; ask one of them", reason="wrong-person")
+            return _wrong_person(by)
         if kind == "approve" and ask.needs > 1 and by == requester:
             return DecisionRefused(f"{by} reported this incident, so two others must agree on {ask.step}", reason="requester")
         return None
@@ -140,6 +140,10 @@ class Desk:
             return DecisionRefused(f"{step} is decided already: {said['said']} by {', '.join(said['by']) or 'nobody in time'}", reason="late")
         waiting = ", ".join(a.step for a in open_asks(events)) or "nothing"
         return DecisionRefused(f"{step!r} does not wait for a decision; what waits: {waiting}", reason="unknown-step")
+
+
+def _wrong_person(by: str) -> DecisionRefused:
+    return DecisionRefused(f"{by} is not one of the responders who may decide this; ask one of them", reason="wrong-person")
 
 
 class Pulse:

@@ -11,7 +11,8 @@ from bot.engine.journal import Journal
 from bot.engine.steps import Aborted, Deps, StepFailed, StepRun, adapter
 from bot.errors import EngineError, InputError
 from bot.model import Report, Triage
-from bot.playbook import Playbook, Step
+from bot.playbook import Playbook
+from bot.steps import Step
 from bot.store import DecisionRow
 from bot.world import World
 
@@ -43,15 +44,17 @@ class IncidentRun:
     def __init__(
         self, deps: Deps, playbook: Playbook, catalogue: Mapping[str, Action[Any, Any, Any]],
         triage: Callable[[World, Report], Triage], report: Report, mode: str,
+        opened: dict[str, Any], severity: Callable[[Triage], dict[str, str]],
     ) -> None:  # fmt: skip
         self.deps, self.playbook, self.catalogue = deps, playbook, catalogue
-        self.triage, self.report, self.mode = triage, report, mode
+        self.triage, self.report, self.mode, self.opened, self.severity = triage, report, mode, opened, severity
         self.nodes = {step.id: Node(step) for step in playbook.steps}
         self.facts: dict[str, Any] = {"incident": {"id": deps.journal.incident}}
         self.stopped = ""
 
     async def run(self) -> None:
         """Triage, plan, steps, close."""
+        await self.deps.journal.write("incident", "opened", self.opened)
         await self._triage()
         try:
             await self._plan()
@@ -70,6 +73,8 @@ class IncidentRun:
         event = await self.deps.journal.once("incident", "triage", make)
         found: Triage = adapter(Triage).validate_python(event.body)
         self.facts |= {"triage": found, "credential": found.credential}
+        severe = await self.deps.journal.write("incident", "severity", self.severity(found))
+        self.facts["incident"]["severity"] = severe.body["level"]
 
     # plan ------------------------------------------------------------------------------------------------------
 
@@ -99,13 +104,14 @@ class IncidentRun:
         late = {s.id for s in self.playbook.steps if s.needs and self.deps.journal.find(s.id, "look") is None}
         plans = [self._plan_looks(self.nodes[name].step) for name in late if self._known(self.nodes[name].step)]
         background = asyncio.gather(*plans)
+        tasks = [asyncio.create_task(self._step(node)) for node in self.nodes.values()]
         try:
-            async with asyncio.TaskGroup() as group:
-                for node in self.nodes.values():
-                    group.create_task(self._step(node))
-        except* Aborted as aborted:
-            raise Aborted(str(aborted.exceptions[0])) from None
+            # An abort or a fault of ours ends the others at their next await; what was begun in a thread is finished.
+            await asyncio.gather(*tasks)
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             background.cancel()
             await asyncio.gather(background, return_exceptions=True)
 

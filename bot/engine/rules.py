@@ -2,53 +2,78 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from bot.action import Action
-from bot.engine.policy import Policy
+from bot.engine.policy import Policy, Severity, reach_size
 from bot.engine.steps import Ruling
-from bot.model import Before, Effect, Triage
-from bot.store import IncidentRow
+from bot.model import Before, Effect, Liveness, Triage
+from bot.store import IncidentRow, Store, iso
+from bot.world import Clock
 
-DRILL = "range"  # the World of drills: policy's modes do not hold there, it always acts
-SIMULATED = " (simulated)"
+DRILL = "range"  # the World of drills: policy's modes and brake do not hold there, it always acts
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rulebook:
-    """Policy, the installation's mode and its responders."""
+    """Policy, the installation's mode and the people it names."""
 
-    def __init__(self, policy: Policy, mode: str, people: frozenset[str]) -> None:
-        self._policy, self._mode, self._people = policy, mode, people
+    policy: Policy
+    default_mode: str
+    people: frozenset[str]
+    store: Store
 
     def mode(self, row: IncidentRow) -> str:
         """observe, ask or act for this incident. A playbook that no drill proves never acts."""
         if row.world == DRILL:
             return "act"
-        mode = self._policy.mode(row.body["playbook"]["id"], "", self._mode)
+        repository = str(row.body["report"].get("url", ""))
+        mode = self.policy.mode(row.body["playbook"]["id"], repository, self.default_mode)
         return "ask" if mode == "act" and not row.body["playbook"]["drill"] else mode
 
-    def may(self, person: str, group: str) -> bool:
-        """Whether this person belongs to the group. Simulated responders exist in drills only, and are named so."""
-        return person in self._people
+    def may(self, person: str, posture: str) -> bool:
+        """Whether this person may answer where the posture asks for people."""
+        return person in self.people or self.policy.may(person, posture if posture in ("one", "two", "person") else "one")
 
-    def ruling(self, row: IncidentRow, triage: Triage, action: Action[Any, Any, Any], before: Before) -> Ruling:
+    def severity(self, triage: Triage) -> Severity:
+        """How bad the incident is."""
+        axes = {
+            "kind": triage.credential.kind, "live": triage.live.value, "exposure": triage.exposure.value,
+            "reach": reach_size(None if any(not r.known for r in triage.reach) else len(triage.reach)),
+        }  # fmt: skip
+        return self.policy.severity(axes)
+
+    def ruling(self, row: IncidentRow, triage: Triage, action: Action[Any, Any, Any], before: Before, clock: Clock) -> Ruling:
         """How many people must agree to this step, and why."""
         if action.effect == Effect.READ:
             return Ruling(posture="act", on_silence="hold", after_s=0, rule="reads", reason="it only reads")
-        verdict = self._policy.posture(case(row, triage, action))
-        posture, rule, reason = verdict.posture, verdict.rule, verdict.reason
+        said = self.policy.posture(case(row, triage, action))
+        posture, rule, reason = said.posture, said.rule, said.reason
         if posture == "act" and self.mode(row) == "ask":
-            posture, rule, reason = "one", "mode: ask", "this installation asks before every change"
-        return Ruling(posture=posture, on_silence=verdict.on_silence, after_s=verdict.after_s, rule=rule, reason=reason)
+            posture, rule, reason = "one", "mode-ask", "this installation asks before every change"
+        elif posture == "act" and action.effect == Effect.CONTAIN and self._braked(row, clock):
+            brake = self.policy.brake
+            posture, rule = "one", "brake"
+            reason = f"{brake.unattended_cuts} unattended cuts within {brake.within_s} s already: somebody may be using us"
+        return Ruling(posture=posture, on_silence=said.on_silence, after_s=said.after_s, rule=rule, reason=reason)
+
+    def _braked(self, row: IncidentRow, clock: Clock) -> bool:
+        if row.world == DRILL:
+            return False
+        since = iso(clock.now() - timedelta(seconds=self.policy.brake.within_s))
+        return self.store.unattended_cuts(row.world, since) >= self.policy.brake.unattended_cuts
 
 
 def case(row: IncidentRow, triage: Triage, action: Action[Any, Any, Any]) -> dict[str, str]:
     """The axes of the posture table for one step."""
+    tried = triage.live == Liveness.LIVE and bool(triage.credential.fingerprint)
     return {
         "source": "drill" if row.world == DRILL else "operator",
-        "possession": "live" if triage.live == "live" and triage.credential.fingerprint else "id-only" if triage.credential.id else "unknown",
+        "possession": "live" if tried else "id-only" if triage.credential.id else "unknown",
         "effect": action.effect.value,
         "undoable": "yes" if action.undo else "no",
         "exposure": triage.exposure.value,
         "kind": triage.credential.kind,
-    }  # fmt: skip
+    }

@@ -31,6 +31,7 @@ from bot.model import Before, Report, Triage
 from bot.playbook import load
 from bot.store import DecisionRow, IncidentRow, Store, one_worker, set_pragmas
 from bot.timeline import Timeline
+from bot.timeline import load as load_events
 from bot.world import World
 
 VERSION = "engine-1"  # a constant: DBOS would else leave old incidents pending after every change of the source
@@ -51,6 +52,7 @@ class Parts:
     catalogue: Mapping[str, Action[Any, Any, Any]]
     worlds: Mapping[str, Callable[[str], World]]  # "real", "range" -> incident id -> World
     triage: Triager
+    severity: Callable[[Triage], dict[str, str]]  # level, rule, reason
     rules: Rules
     mode: Callable[[IncidentRow], str]  # observe, ask, act
     may: May
@@ -79,8 +81,7 @@ class Engine:
         if store.sqlite:
             self._locks.enter_context(one_worker(self.parts.folder))
         DBOS(config=_config(store))
-        self._incident = DBOS.workflow(name="incident", max_recovery_attempts=None)(self._run_incident)
-        self._undo = DBOS.workflow(name="undo", max_recovery_attempts=None)(self._run_undo)
+        self._incident, self._undo = self._workflows()
         self.pulse.on_row = self._on_row
         loop = asyncio.get_running_loop()
         self.parts.timeline.listen(lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident))
@@ -101,12 +102,18 @@ class Engine:
         with SetWorkflowID(incident):
             await DBOS.start_workflow_async(self._incident, incident)
 
-    async def sweep(self) -> list[str]:
-        """Begin every open incident whose workflow does not exist: landed, and the process died before it began."""
+    async def sweep(self, *, again: bool = False) -> list[str]:
+        """Begin every open incident whose workflow does not exist: landed, and the process died before it began.
+
+        ``again`` (at start) takes up those too that a fault of ours had ended, under an id of their own.
+        """
         begun = []
         for row in await asyncio.to_thread(self.parts.store.incidents, "open"):
-            if await DBOS.get_workflow_status_async(row.id) is None:
-                await self.open(row.id)
+            faults = [e for e in await asyncio.to_thread(load_events, self.parts.store, row.id) if e.kind == "broken"]
+            name = f"{row.id}~{len(faults)}" if faults and again else row.id
+            if await DBOS.get_workflow_status_async(name) is None:
+                with SetWorkflowID(name):
+                    await DBOS.start_workflow_async(self._incident, row.id)
                 begun.append(row.id)
         return begun
 
@@ -115,6 +122,19 @@ class Engine:
         """Incidents whose workflow ended in an error of ours, and the sentence."""
         return dict(self._broken)
 
+    def _workflows(self) -> tuple[Callable[[str], Any], Callable[[str, str, int], Any]]:
+        """Registered under fixed names: recovery finds them by name."""
+
+        @DBOS.workflow(name="incident", max_recovery_attempts=None)
+        async def incident(incident_id: str) -> str:
+            return await self._run_incident(incident_id)
+
+        @DBOS.workflow(name="undo", max_recovery_attempts=None)
+        async def undo(incident_id: str, step: str, count: int) -> str:
+            return await self._run_undo(incident_id, step, count)
+
+        return incident, undo
+
     # workflows -------------------------------------------------------------------------------------------------
 
     async def _run_incident(self, incident: str) -> str:
@@ -122,16 +142,19 @@ class Engine:
         deps = await self._deps(row)
         playbook = load(row.body["playbook"]["text"], row.body["playbook"]["source"], self.parts.catalogue)
         report: Report = adapter(Report).validate_python(row.body["report"])
-        run = IncidentRun(deps, playbook, self.parts.catalogue, self.parts.triage, report, self.parts.mode(row))
+        run = IncidentRun(
+            deps, playbook, self.parts.catalogue, self.parts.triage, report, self.parts.mode(row), _opened(row), self.parts.severity
+        )
         try:
             await run.run()
         except FencedOut:
             raise
-        except BulkheadError as exc:
-            # The one edge where everything of ours ends: it stands on the timeline, and the sweep shows it.
-            self._broken[incident] = str(exc)
-            await deps.journal.write("incident", "broken", {"error": str(exc), "reason": exc.reason})
-            return "broken"
+        except Exception as exc:  # the one edge where every fault ends: it stands on the timeline, then goes on up
+            said = str(exc) if isinstance(exc, BulkheadError) else f"a fault of Bulkhead itself: {type(exc).__name__}"
+            self._broken[incident] = said
+            last = deps.journal.last("incident", "broken")
+            await deps.journal.write("incident", "broken", {"error": said}, last.attempt + 1 if last else 1)
+            raise
         over = "aborted" if deps.journal.find("incident", "aborted") else "closed"
         await asyncio.to_thread(self.parts.store.set_status, incident, over)
         if over == "closed":
@@ -188,9 +211,17 @@ class Engine:
                     await DBOS.start_workflow_async(self._undo, row.incident, row.step, row.seq)
 
     async def _sweeper(self) -> None:
+        again = True
         while True:
-            await self.sweep()
+            await self.sweep(again=again)
+            again = False
             await asyncio.sleep(SWEEP_S)
+
+
+def _opened(row: IncidentRow) -> dict[str, Any]:
+    """The body of the first event: what was reported, and which playbook is bound to it."""
+    playbook = {name: row.body["playbook"][name] for name in ("id", "sha256", "source")}
+    return {"report": row.body["report"], "reported_at": row.opened_at, "world": row.world, "title": row.title, "playbook": playbook}
 
 
 def _unknown(row: IncidentRow) -> Any:

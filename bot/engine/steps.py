@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -30,10 +29,14 @@ TRIES = 8  # calls again after a time-out or a 5xx; a run looks first, so it cha
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-@cache
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+
+
 def adapter(kind: Any) -> TypeAdapter[Any]:
-    """Dataclass <-> JSON."""
-    return TypeAdapter(kind)
+    """Dataclass <-> JSON; building one takes milliseconds, so each is kept."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def to_json(value: Any) -> Any:
@@ -62,7 +65,6 @@ class Ruling:
     after_s: float
     rule: str
     reason: str
-    group: str = "responders"
 
     @property
     def needs(self) -> int:
@@ -146,7 +148,7 @@ class StepRun:
             "inputs": to_json(self.inputs), "before": to_json(before),
             "breaks": {"stops": list(breaks.stops), "unknown": breaks.unknown},
             "undo": "" if self.action.undo else self.action.undo_none or "this step changes nothing",
-            "ruling": {"posture": ruling.posture, "rule": ruling.rule, "reason": ruling.reason},
+            "ruling": to_json(ruling),
             "asks": ruling.needs > 0 or self.action.person,
             "kills": self.action.kills(self.inputs) if self.action.kills else None,
             "ends": list(self.action.ends(self.inputs)) if self.action.ends else None,
@@ -173,7 +175,9 @@ class StepRun:
             self.attempt += 1
 
     async def _agree(self, before: Before) -> None:
-        ruling = self.deps.rule(self.action, before)
+        looked = self.journal.find(self.id, "look")
+        assert looked is not None
+        ruling: Ruling = adapter(Ruling).validate_python(looked.body["ruling"])  # as it stood then: a restart changes no rule
         if self.action.person:
             await self.ask("answer", before, ruling, 1)
         elif ruling.needs and before.needed:
@@ -247,7 +251,7 @@ class StepRun:
         async def make() -> dict[str, Any]:
             expires = iso(await self._now() + timedelta(seconds=ruling.after_s)) if ruling.after_s else ""
             return {
-                "purpose": purpose, "plan_hash": bound, "needs": needs, "group": ruling.group, "what": self._what(before),
+                "purpose": purpose, "plan_hash": bound, "needs": needs, "group": ruling.posture, "what": self._what(before),
                 "why": f"{ruling.reason} (rule {ruling.rule})", "on_silence": ruling.on_silence, "expires_at": expires,
                 "undo": bool(self.action.undo),
             }  # fmt: skip

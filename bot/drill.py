@@ -1,0 +1,252 @@
+"""A drill: start the range, let the secret leak and be abused, run the incident in it, ask the attacker again.
+
+The incident is a real one: same engine, playbooks and clients. Only its World is the range's, and the people who
+approve are simulated, which their names say. A drill whose process was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from bot import timeline
+from bot.engine.decisions import Ask, open_asks
+from bot.engine.ledger import Ledger
+from bot.errors import DecisionRefused, EngineError, Unavailable
+from bot.model import Exposure, RowState
+from bot.scenario import Drill
+from bot.store import iso, when
+from bot.timeline import Event
+from bot.world import RangeEndpoints
+
+START_S = 60.0  # the range starts in a few seconds; a loaded machine takes longer
+PATIENCE_S = 300.0  # a drill that takes longer has failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """A running range: where it listens and who plays in it."""
+
+    info: dict[str, Any]
+
+    @property
+    def endpoints(self) -> RangeEndpoints:
+        """What the bot may know of it. Raises InputError for an address outside loopback."""
+        bot = self.info["cast"]["aws"]["bulkhead-responder"]
+        return RangeEndpoints(
+            aws=self.info["aws"], github=self.info["github"], control=self.info["control"],
+            aws_key_id=bot["key_id"], aws_secret=bot["secret"], github_token=self.info["cast"]["github"]["bulkhead-bot"],
+        )  # fmt: skip
+
+    def get(self, path: str) -> Any:
+        """Ask the control address."""
+        return self._call("GET", path)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """Tell the control address."""
+        return self._call("POST", path, body if body is not None else {})
+
+    def _call(self, verb: str, path: str, body: Any = None) -> Any:
+        with requests.Session() as session:
+            session.trust_env = False
+            try:
+                answer = session.request(verb, self.info["control"] + path, json=body, timeout=START_S)
+            except requests.RequestException as exc:
+                raise Unavailable(f"the range does not answer ({type(exc).__name__})", provider="range") from None
+        if answer.status_code >= 400:
+            raise EngineError(f"the range refused {verb} {path}: {answer.status_code} {answer.text[:200]}")
+        return answer.json()
+
+
+@contextlib.contextmanager
+def range_up() -> Iterator[Range]:
+    """Start the range as a child; it ends with the block, and when this process dies."""
+    child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", "bot", "range", "up", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None and child.stdin is not None
+    try:
+        line = child.stdout.readline()
+        if not line:
+            raise EngineError("the range did not start; run `bulkhead range up` to see why")
+        yield Range(info=json.loads(line))
+    finally:
+        child.stdin.close()
+        try:
+            child.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        child.stdout.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What a drill shows in the end."""
+
+    drill: str
+    incident: str
+    contained: bool
+    why_not: list[str]
+    ledger: list[dict[str, Any]]
+    timeline: list[dict[str, Any]]
+    time_to_first_cut_s: float | None
+    time_to_all_dead_s: float | None
+    attacker: dict[str, list[dict[str, Any]]]
+    evidence: list[dict[str, Any]] = field(default_factory=list)
+    folder: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The one document that ``--json`` prints."""
+        return asdict(self)
+
+
+class Run:
+    """One drill in one folder. ``bulkhead`` is an ``app.Bulkhead`` whose only site is the range."""
+
+    def __init__(self, drill: Drill, bulkhead: Any, range_: Range, tell: Callable[[str, dict[str, Any]], None]) -> None:
+        self.drill, self.bulkhead, self.range, self.tell = drill, bulkhead, range_, tell
+        self.store = bulkhead.store
+
+    async def run(self, **overrides: Any) -> Result:
+        """Leak, abuse, report, contain, try again. Going on after a crash, what was done is not done again."""
+        engine = self.bulkhead.engine(**overrides)
+        self.bulkhead.timeline.listen(lambda event: self.tell("event", asdict(event)))
+        await engine.start()
+        tasks = [asyncio.create_task(self.bulkhead.work_inbox(engine)), asyncio.create_task(self._responders())]
+        try:
+            before = await asyncio.to_thread(self._prologue)
+            incident = await self._over(engine, tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await engine.stop()
+        return await asyncio.to_thread(self._epilogue, incident, before)
+
+    # before the report -----------------------------------------------------------------------------------------
+
+    def _prologue(self) -> list[dict[str, Any]]:
+        """What happens before anybody knows; told once, kept for the run after a crash."""
+        leak = self._once("leak", lambda: self.range.post("/drill/leak"))
+        self.tell("leak", leak)
+        self.tell("abuse", self._once("abuse", lambda: self.range.post("/drill/abuse")))
+        before: list[dict[str, Any]] = self._once("tries-before", lambda: self.range.post("/drill/tries"))
+        self.tell("tries-before", {"tries": before})
+        at = self.bulkhead.sites["range"].clock.now()
+        told = self._once("told", lambda: {"at": iso(at), "delivery": secrets.token_hex(6)})
+        text = self.drill.report.text.replace("{run_url}", leak["run_url"])
+        self.bulkhead.inbox.land(
+            source="drill", world="range", by=self.drill.report.by, text=text, at=when(told["at"]),
+            delivery=told["delivery"], exposure=Exposure.UNKNOWN,
+        )  # fmt: skip
+        self.tell("report", {"by": self.drill.report.by, "text": text})
+        return before
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        stands = self.store.setting(f"drill:{name}")
+        if not stands:
+            stands = json.dumps(make())
+            self.store.set_setting(f"drill:{name}", stands)
+        return json.loads(stands)
+
+    # while it runs ---------------------------------------------------------------------------------------------
+
+    async def _responders(self) -> None:
+        """People who are not people: they approve, one after the other, and answer what the drill says they answer."""
+        while True:
+            for row in await asyncio.to_thread(self.store.incidents):
+                events = await asyncio.to_thread(timeline.load, self.store, row.id)
+                for ask in open_asks(events):
+                    await asyncio.to_thread(self._respond, ask, events)
+            await asyncio.sleep(self.drill.delay_s)
+
+    def _respond(self, ask: Ask, events: list[Event]) -> None:
+        done = {d.by for d in self.store.decisions(ask.incident) if d.step == ask.step and d.plan_hash == ask.plan_hash}
+        person = next((p for p in self.drill.responders if p not in done), None)
+        if person is None:
+            return
+        kind = "answer" if ask.purpose == "answer" else "approve"
+        body = {"text": self.drill.answers.get(ask.step.split("#")[0], "I do not know")} if kind == "answer" else {}
+        at = self.bulkhead.sites["range"].clock.now()
+        try:
+            self.bulkhead.desk.submit(
+                events=events, incident=ask.incident, step=ask.step, kind=kind, by=person, at=at, body=body, plan=ask.plan_hash
+            )
+        except DecisionRefused as exc:
+            self.tell("refused", {"by": person, "why": str(exc)})
+
+    async def _over(self, engine: Any, tasks: list[asyncio.Task[None]]) -> str:
+        """The incident's id once it is over. Raises EngineError when it broke or takes for ever."""
+        give_up = time.monotonic() + PATIENCE_S
+        while time.monotonic() < give_up:
+            for task in tasks:
+                if task.done():
+                    task.result()
+            for row in await asyncio.to_thread(self.store.inbox, "dead"):
+                raise EngineError(f"the report could not be worked: {row['note']}")
+            if engine.broken:
+                raise EngineError(f"the incident broke: {'; '.join(engine.broken.values())}")
+            rows = await asyncio.to_thread(self.store.incidents)
+            if rows and all(row.status in ("closed", "aborted") for row in rows):
+                return str(rows[0].id)
+            await asyncio.sleep(0.1)
+        raise EngineError(f"the drill was not over after {PATIENCE_S:.0f} s; `bulkhead incident show` says what it waits for")
+
+    # after ------------------------------------------------------------------------------------------------------
+
+    def _epilogue(self, incident: str, before: list[dict[str, Any]]) -> Result:
+        after = self.range.post("/drill/tries")
+        collateral = self.range.post("/drill/collateral")
+        self.tell("tries-after", {"tries": after})
+        events = timeline.load(self.store, incident)
+        ledger = Ledger.fold(events)
+        first, dead = cut_times(events, ledger)
+        why = self._why_not(incident, ledger, after, collateral)
+        return Result(
+            drill=self.drill.id, incident=incident, contained=not why, why_not=why,
+            ledger=[row.as_json() for row in ledger.rows.values()], timeline=[asdict(e) for e in events],
+            time_to_first_cut_s=first, time_to_all_dead_s=dead, attacker={"before": before, "after": after},
+            evidence=self.store.evidence(incident), folder=str(self.bulkhead.settings.home),
+        )  # fmt: skip
+
+    def _why_not(self, incident: str, ledger: Ledger, after: list[dict[str, Any]], collateral: dict[str, Any]) -> list[str]:
+        why = [f"{r.key} is {r.state.value}, not closed on proof" for r in ledger.rows.values() if r.state != RowState.CLOSED]
+        why += [f"the attacker's {t['name']} still works" for t in after if not t["refused"]]
+        row = self.store.incident(incident)
+        if row.status != "closed":
+            why.append(f"the incident is {row.status}")
+        why += timeline.verify(self.store.events(incident), row.head_n, row.head_hash)
+        why += [f"the evidence file {name} is damaged" for name in self.bulkhead.room.damaged(incident)]
+        if not collateral["ok"]:
+            why.append(f"somebody else was hit: {collateral['detail']}")
+        return why
+
+
+def cut_times(events: list[Event], ledger: Ledger) -> tuple[float | None, float | None]:
+    """Seconds from the report to the first cut that a provider took, and to the last proof of death."""
+    opened = next((when(e.at) for e in events if e.kind == "opened"), None)
+    reported = next((when(e.body["reported_at"]) for e in events if e.kind == "opened"), opened)
+    cutting = {e.step for e in events if e.kind == "look" and e.body and e.body["kills"]}
+    cuts = [when(e.at) for e in events if e.kind == "outcome" and e.step in cutting]
+    dead: list[datetime] = [row.dead_at for row in ledger.rows.values() if row.dead_at]
+    if reported is None:
+        return None, None
+    first, last = min(cuts, default=None), max(dead, default=None)
+    return _seconds(reported, first), _seconds(reported, last)
+
+
+def _seconds(start: datetime, end: datetime | None) -> float | None:
+    return None if end is None else round((end - start).total_seconds(), 3)

@@ -1,0 +1,369 @@
+"""The engine, driven for real: DBOS, SQLite, threads; the world is a room of lamps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta, UTC
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import timeline
+from bot.engine.decisions import open_asks
+from bot.engine.ledger import Ledger
+from bot.engine.run import Engine
+from bot.errors import DecisionRefused, EngineError
+from tests.engine.lamps import House
+
+ONE = """
+id: one-lamp
+title: A lamp burns
+match: {credential: lamp}
+steps:
+  - {id: out, uses: lamp.put_out, with: {lamp: $credential.id}, on_failure: ask}
+"""
+CHAIN = """
+id: chain
+title: Lamps in a row
+match: {credential: lamp}
+steps:
+  - {id: first, uses: lamp.put_out, with: {lamp: a}, on_failure: FAIL}
+  - {id: second, uses: lamp.put_out, with: {lamp: b}, needs: [{first: proven}], on_failure: continue}
+  - {id: aside, uses: lamp.put_out, with: {lamp: c}, on_failure: continue}
+"""
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House.build(tmp_path)
+    house.room.light("a", "b", "c")
+    yield house
+    house.close()
+
+
+def drive(house: House, story: Callable[[Engine], Awaitable[None]], **kw: Any) -> None:
+    """Start the engine, run the story against it, stop it."""
+
+    async def main() -> None:
+        engine = house.engine(**kw)
+        await engine.start()
+        try:
+            await asyncio.wait_for(story(engine), 30)
+        finally:
+            await engine.stop()
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for a condition, with a deadline."""
+    give_up = time.monotonic() + 15
+    while not (value := condition()):
+        assert time.monotonic() < give_up, f"waited too long for: {what}"
+        await asyncio.sleep(0.02)
+    return value
+
+
+async def closed(house: House, incident: str = "inc-1", status: str = "closed") -> None:
+    await until(lambda: house.store.incident(incident).status == status, f"{incident} to be {status}")
+
+
+def asks(house: House, step: str) -> list[Any]:
+    return [a for a in open_asks(house.events()) if a.step == step]
+
+
+def decide(house: House, engine: Engine, step: str, kind: str, by: str, **body: str) -> bool:
+    return engine.desk.submit(
+        events=house.events(), incident="inc-1", step=step, kind=kind, by=by, at=house.clock.now(), body=body
+    )
+
+
+def test_a_step_looks_runs_and_proves_in_that_order(house: House) -> None:
+    house.land(ONE)
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await closed(house)
+
+    drive(house, story)
+
+    assert house.kinds("out") == ["look", "outcome", "proof"]
+    assert house.room.changes() == ["out a"]
+    row = Ledger.fold(house.events()).rows["lamp:a"]
+    assert (row.state.value, row.grade.value if row.grade else "") == ("closed", "refused")
+    head = house.store.incident("inc-1")
+    assert timeline.verify(house.store.events("inc-1"), head.head_n, head.head_hash) == []
+
+
+def test_an_incident_that_was_landed_but_never_begun_is_swept_up(house: House) -> None:
+    house.land(ONE)
+    drive(house, lambda _engine: closed(house))
+    assert house.room.changes() == ["out a"]
+
+
+def test_two_people_must_agree_and_the_reporter_is_not_one_of_them(house: House) -> None:
+    house.postures["contain"] = "two"
+    house.people.add("zoe")
+    house.land(ONE)
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: asks(house, "out"), "the ask")
+        with pytest.raises(DecisionRefused) as wrong:
+            decide(house, engine, "out", "approve", "mallory")
+        with pytest.raises(DecisionRefused) as requester:
+            decide(house, engine, "out", "approve", "zoe")
+        assert (wrong.value.reason, requester.value.reason) == ("wrong-person", "requester")
+        assert decide(house, engine, "out", "approve", "ann")
+        assert [decide(house, engine, "out", "approve", "ann") for _ in range(50)] == [False] * 50
+        await asyncio.sleep(0.2)
+        assert house.room.burns("a"), "one person's word, however often, is not two people's"
+        decide(house, engine, "out", "approve", "ben")
+        await closed(house)
+        with pytest.raises(DecisionRefused) as late:
+            decide(house, engine, "out", "deny", "cleo")
+        assert late.value.reason == "late"
+
+    drive(house, story)
+    (decided,) = [e.body for e in house.events() if e.kind == "decided"]
+    assert decided["by"] == ["ann", "ben"]
+
+
+def test_an_approval_of_another_plan_is_worth_nothing(house: House) -> None:
+    house.postures["contain"] = "one"
+    house.land(ONE)
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: asks(house, "out"), "the ask")
+        with pytest.raises(DecisionRefused) as other:
+            engine.desk.submit(events=house.events(), incident="inc-1", step="out", kind="approve", by="ann", at=house.clock.now(), plan="0" * 16)
+        assert other.value.reason == "other-plan"
+        # Written past the desk, as who holds the database could: it does not count either.
+        engine.desk.land(incident="inc-1", step="out", kind="approve", by="ann", at=house.clock.now(), plan="0" * 16, body={})
+        engine.desk.land(incident="inc-1", step="out", kind="approve", by="mallory", at=house.clock.now(), plan=asks(house, "out")[0].plan_hash, body={})
+        await asyncio.sleep(0.2)
+        assert house.room.burns("a")
+        decide(house, engine, "out", "deny", "ann")
+        await until(lambda: "failed" in house.kinds("out"), "the step to end")
+
+    drive(house, story)
+    assert house.room.burns("a")
+    assert Ledger.fold(house.events()).rows["lamp:a"].state == "failed"
+
+
+@pytest.mark.parametrize(("on_silence", "acts"), [("act", True), ("hold", False)])
+def test_silence_does_what_policy_says_and_a_late_word_is_refused(tmp_path: Path, on_silence: str, acts: bool) -> None:
+    house = House.build(tmp_path, clock=Clock())
+    house.room.light("a")
+    house.postures["contain"], house.on_silence, house.after_s = "one", on_silence, 600
+    house.land(ONE)
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: asks(house, "out"), "the ask")
+        await asyncio.sleep(0.1)
+        assert house.room.burns("a")
+        house.clock.at += timedelta(seconds=601)
+        if acts:
+            await closed(house)
+        else:
+            await until(lambda: "silent" in house.kinds("out"), "the silence to be noted")
+            with pytest.raises(DecisionRefused) as late:
+                decide(house, engine, "out", "approve", "ann")
+            assert late.value.reason == "late"
+
+    drive(house, story)
+    assert house.room.burns("a") is not acts
+    house.close()
+
+
+@pytest.mark.parametrize(("on_failure", "second"), [("stop", False), ("continue", False)])
+def test_what_needs_a_failed_step_does_not_run_and_what_does_not_need_it_does(house: House, on_failure: str, second: bool) -> None:
+    house.room.stubborn.add("a")
+    house.land(CHAIN.replace("FAIL", on_failure))
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: "failed" in house.kinds("second") and "proof" in house.kinds("aside"), "all to end")
+
+    drive(house, story)
+    assert house.room.changes() == ["out c"]
+    assert house.room.burns("b")
+    ledger = Ledger.fold(house.events())
+    assert {k: r.state.value for k, r in ledger.rows.items()} == {"lamp:a": "failed", "lamp:c": "closed"}
+    assert house.store.incident("inc-1").status == "open", "no incident closes on an action"
+
+
+def test_a_failure_that_asks_is_tried_again_when_a_person_says_so(house: House) -> None:
+    house.room.stubborn.add("a")
+    house.land(ONE)
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: asks(house, "out/retry"), "the ask")
+        house.room.stubborn.clear()
+        decide(house, engine, "out/retry", "approve", "ann")
+        await closed(house)
+
+    drive(house, story)
+    assert [(e.kind, e.attempt) for e in house.events() if e.step == "out"] == [
+        ("look", 1), ("outcome", 1), ("proof", 1), ("failed", 1), ("outcome", 2), ("proof", 2)
+    ]  # fmt: skip
+
+
+def test_a_row_that_cannot_be_proven_closes_only_by_a_named_persons_waiver(house: House) -> None:
+    house.room.stubborn.add("a")
+    house.land(ONE.replace("ask", "continue"))
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: "failed" in house.kinds("out"), "the failure")
+        with pytest.raises(DecisionRefused):
+            engine.desk.order(incident="inc-1", step="lamp:a", kind="waive", by="mallory", at=house.clock.now(), reason="no")
+        engine.desk.order(incident="inc-1", step="lamp:a", kind="waive", by="ann", at=house.clock.now(), reason="the bulb is out")
+        await closed(house)
+
+    drive(house, story)
+    row = Ledger.fold(house.events()).rows["lamp:a"]
+    assert (row.state.value, row.waived_by, row.detail) == ("waived", "ann", "the bulb is out")
+
+
+def test_a_provider_that_does_not_answer_is_asked_again_and_changed_once(house: House) -> None:
+    house.room.trouble["a"] = 3
+    house.land(ONE)
+    drive(house, lambda _engine: closed(house))
+    assert house.room.changes() == ["out a"]
+
+
+def test_destroying_waits_for_its_evidence(house: House) -> None:
+    house.land(ONE.replace("put_out", "smash"))
+    drive(house, lambda _engine: closed(house))
+    assert house.kinds("out") == ["look", "evidence", "outcome", "proof"]
+    (saved,) = house.store.evidence("inc-1")
+    assert saved["name"] == "a.json"
+
+
+def test_abort_stops_what_has_not_begun(house: House) -> None:
+    house.postures["contain"] = "one"
+    house.land(CHAIN.replace("FAIL", "ask"))
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: asks(house, "first"), "the ask")
+        engine.desk.order(incident="inc-1", step="", kind="abort", by="ann", at=house.clock.now(), reason="a false alarm")
+        await closed(house, status="aborted")
+
+    drive(house, story)
+    assert house.room.changes() == []
+    assert open_asks(house.events()) == []
+
+
+def test_undoing_a_cut_needs_two_people_reopens_the_row_and_the_incident(house: House) -> None:
+    house.land(ONE)
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await closed(house)
+        engine.desk.order(incident="inc-1", step="out", kind="undo", by="ann", at=house.clock.now(), reason="wrong lamp")
+        await until(lambda: asks(house, "out/undo"), "the ask")
+        decide(house, engine, "out/undo", "approve", "ben")
+        await asyncio.sleep(0.2)
+        assert not house.room.burns("a")
+        decide(house, engine, "out/undo", "approve", "cleo")
+        await closed(house, status="open")
+        assert Ledger.fold(house.events()).rows["lamp:a"].state == "suspected"
+        engine.desk.order(incident="inc-1", step="lamp:a", kind="waive", by="ann", at=house.clock.now(), reason="it was the wrong lamp")
+        await closed(house)
+
+    drive(house, story)
+    assert house.room.changes() == ["out a", "lit a"]
+
+
+def test_an_undo_is_refused_when_the_state_is_no_longer_ours(house: House) -> None:
+    house.land(ONE)
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await closed(house)
+        house.room.light("a")
+        engine.desk.order(incident="inc-1", step="out", kind="undo", by="ann", at=house.clock.now(), reason="wrong lamp")
+        await until(lambda: asks(house, "out/undo"), "the ask")
+        for person in ("ben", "cleo"):
+            decide(house, engine, "out/undo", "approve", person)
+        await until(lambda: "undo-refused" in house.kinds("out/undo"), "the refusal")
+
+    drive(house, story)
+    assert "expected False, found True" in [e.body["why"] for e in house.events() if e.kind == "undo-refused"][0]
+
+
+@pytest.mark.parametrize("cooled", [True, False])
+def test_a_row_stays_open_while_something_minted_from_it_may_live(tmp_path: Path, cooled: bool) -> None:
+    house = House.build(tmp_path, clock=Clock())
+    house.room.light("a")
+    house.tails = (("glow", "a", 3600),)
+    cool = "  - {id: cool, uses: lamp.cool, with: {lamp: a}, needs: [{out: proven}], on_failure: ask}\n" if cooled else ""
+    house.land(ONE + cool)
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        if not cooled:
+            await until(lambda: "proof" in house.kinds("out"), "the proof")
+            await asyncio.sleep(0.2)
+            row = Ledger.fold(house.events()).rows["lamp:a"]
+            assert row.state == "tail_open"
+            house.clock.at += timedelta(seconds=3601)
+        await closed(house)
+
+    drive(house, story)
+    (tail,) = Ledger.fold(house.events()).rows["lamp:a"].tails
+    assert tail.ended == ("cool" if cooled else "expired")
+    house.close()
+
+
+def test_a_persons_step_waits_for_the_answer_and_its_word_is_graded_as_one(house: House) -> None:
+    house.land(ONE + "  - {id: ask, uses: people.ask, with: {who: ann, question: 'Did you light it?'}, needs: [out]}\n")
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: asks(house, "ask"), "the question")
+        decide(house, engine, "ask", "answer", "ann", text="no, the wind did")
+        await closed(house)
+
+    drive(house, story)
+    (outcome,) = [e.body for e in house.events() if e.step == "ask" and e.kind == "outcome"]
+    assert outcome["outcome"]["answer"] == "no, the wind did"
+
+
+def test_observing_shows_the_plan_and_changes_nothing(house: House) -> None:
+    house.mode = "observe"
+    house.land(CHAIN.replace("FAIL", "ask"))
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: all("planned" in house.kinds(s) for s in ("first", "second", "aside")), "the looks")
+
+    drive(house, story)
+    assert house.room.changes() == []
+    assert "look" not in house.kinds("first"), "a Before is committed only where a run follows"
+
+
+def test_a_second_worker_on_sqlite_is_refused(house: House) -> None:
+    async def story(_engine: Engine) -> None:
+        with pytest.raises(EngineError, match="another bulkhead worker"):
+            await house.engine().start()
+
+    drive(house, story)
