@@ -1,0 +1,128 @@
+"""The timeline: in order, once, chained, and closed to a run that no longer owns its workflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from bot.errors import EngineError, FencedOut
+from bot.store import Store, timeline as table
+from bot.timeline import Event, Fence, Timeline, load, verify
+
+AT = "2026-01-02T03:04:05.000000Z"
+FENCE_SQL = "SELECT 1 FROM owner WHERE workflow = :w AND token = :o"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(f"sqlite:///{tmp_path / 'b.db'}")
+    store.migrate()
+    with store.begin() as c:
+        for name in ("inc-1", "inc-2"):
+            store.add_incident(c, {"id": name, "opened_at": AT, "world": "range", "status": "open", "title": "t", "credential_key": "k", "body": "{}"})
+        c.execute(sa.text("CREATE TABLE owner (workflow TEXT, token TEXT)"))
+        c.execute(sa.text("INSERT INTO owner VALUES ('w', 'first')"))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def timeline(store: Store) -> Iterator[Timeline]:
+    timeline = Timeline(store, FENCE_SQL)
+    yield timeline
+    timeline.close()
+
+
+def broken(store: Store, incident: str = "inc-1") -> list[str]:
+    row = store.incident(incident)
+    return verify(store.events(incident), row.head_n, row.head_hash)
+
+
+def fill(timeline: Timeline, count: int = 5, incident: str = "inc-1") -> list[Event]:
+    futures = [timeline.append(incident, f"s{k}", "look", {"k": k, "ü": "ß"}, at=AT) for k in range(count)]
+    return [f.result(10) for f in futures]
+
+
+def test_events_stand_in_order_and_the_chain_holds(store: Store, timeline: Timeline) -> None:
+    assert [e.n for e in fill(timeline)] == [1, 2, 3, 4, 5]
+    assert [e.body["k"] for e in load(store, "inc-1")] == [0, 1, 2, 3, 4]
+    assert broken(store) == []
+
+
+def test_appended_again_the_first_one_stands(store: Store, timeline: Timeline) -> None:
+    first = timeline.append("inc-1", "s", "look", {"found": 1}, at=AT).result(10)
+    told: list[Event] = []
+    timeline.listen(told.append)
+    assert timeline.append("inc-1", "s", "look", {"found": 2}, at=AT).result(10) == first
+    assert (len(load(store, "inc-1")), told) == (1, [])
+
+
+def test_many_writers_share_one_chain(store: Store, timeline: Timeline) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda k: timeline.append(f"inc-{k % 2 + 1}", f"s{k}", "look", k, at=AT).result(10), range(200)))
+    for incident in ("inc-1", "inc-2"):
+        assert len(load(store, incident)) == 100
+        assert broken(store, incident) == []
+
+
+def test_a_run_that_no_longer_owns_its_workflow_writes_nothing(store: Store, timeline: Timeline) -> None:
+    timeline.append("inc-1", "a", "look", 1, at=AT, fence=Fence("w", "first")).result(10)
+    with store.begin() as c:
+        c.execute(sa.text("UPDATE owner SET token = 'second'"))
+    with pytest.raises(FencedOut):
+        timeline.append("inc-1", "b", "look", 2, at=AT, fence=Fence("w", "first")).result(10)
+    timeline.append("inc-1", "b", "look", 3, at=AT, fence=Fence("w", "second")).result(10)
+    assert [e.body for e in load(store, "inc-1")] == [1, 3]
+
+
+def test_a_tombstoned_body_leaves_the_chain_whole(store: Store, timeline: Timeline) -> None:
+    fill(timeline)
+    with store.begin() as c:
+        c.execute(sa.update(table).where(table.c.n == 3).values(body=None))
+    assert broken(store) == []
+    assert load(store, "inc-1")[2].body is None
+
+
+COLUMNS = {"step": "other", "kind": "other", "attempt": 9, "at": "2020", "schema": 7, "body": json.dumps({"k": 99}),
+           "body_sha256": "0" * 64, "prev_hash": "1" * 64, "hash": "2" * 64}  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(n=st.integers(1, 5), change=st.sampled_from(sorted(COLUMNS)))
+def test_no_column_of_no_event_can_be_changed_unseen(tmp_path_factory: Any, n: int, change: str) -> None:
+    store = Store(f"sqlite:///{tmp_path_factory.mktemp('t') / 'b.db'}")
+    store.migrate()
+    with store.begin() as c:
+        store.add_incident(c, {"id": "inc-1", "opened_at": AT, "world": "range", "status": "open", "title": "t", "credential_key": "k", "body": "{}"})
+    timeline = Timeline(store)
+    fill(timeline)
+    timeline.close()
+    with store.begin() as c:
+        c.execute(sa.update(table).where(table.c.n == n).values({change: COLUMNS[change]}))
+    assert broken(store) != []
+    store.close()
+
+
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_no_event_can_be_removed_unseen(store: Store, timeline: Timeline, n: int) -> None:
+    fill(timeline)
+    with store.begin() as c:
+        c.execute(sa.delete(table).where(table.c.n == n))
+    assert broken(store) != []
+
+
+def test_what_the_database_does_not_take_fails_for_its_callers_and_the_writer_lives_on(store: Store, timeline: Timeline) -> None:
+    with store.begin() as c:
+        c.execute(sa.text("ALTER TABLE timeline RENAME TO gone"))
+    with pytest.raises(EngineError, match="did not take"):
+        timeline.append("inc-1", "s", "look", 1, at=AT).result(10)
+    with store.begin() as c:
+        c.execute(sa.text("ALTER TABLE gone RENAME TO timeline"))
+    assert timeline.append("inc-1", "s", "look", 1, at=AT).result(10).n == 1
