@@ -226,7 +226,7 @@ def _drop_unsealed(world: World, plan: Rotation, key: KeyState, before: Rotation
     older = aws_iam.parse(key.created) < aws_iam.parse(before.looked_at).replace(microsecond=0)
     if use.at or older or _made_by_another(world, plan.user, key.id, before):
         why = f"it is in use ({use})" if use.at else "it is not ours"
-        raise Conflict(f"{plan.user} has a key {key.id} that came after the look and {why}: see who made it, then retry",
+        raise Conflict(f"{plan.user} has a new key {key.id} of unknown origin, and {why}: see who made it, then retry",
                        {"keys": ([k.id for k in before.keys], key.id)})  # fmt: skip
     aws_iam.iam(world, "delete_access_key", f"delete {key.id}", UserName=plan.user, AccessKeyId=key.id)
 

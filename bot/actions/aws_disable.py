@@ -8,12 +8,13 @@ is taken away, then the sessions that it may have minted are denied.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from bot.action import Action
 from bot.actions import aws_iam, aws_trust
 from bot.actions.aws_iam import Holder, KeyState
-from bot.actions.aws_sessions import cutoff_in, deny_older, mark_of, marked, restore
+from bot.actions.aws_sessions import cutoff_in, deny_document, deny_older, restore
 from bot.errors import Conflict, InputError, NotFound
 from bot.model import Before, Breaks, Effect, Grade, Outcome, Planted, Proof, material
 from bot.world import World
@@ -38,35 +39,40 @@ class PlantedBefore(Before):
     policy: str = material(default="")  # the planted policy's document, or ATTACHED
     trust: str = material(default="")
     trust_wanted: str = ""  # '' with a trust: nobody can tell what it said
-    guard: str = ""  # what stood under the name of our guard
-    mark: str
+    guard: str = ""  # name of the policy of ours that stops what lives on
+    guarded: str = ""  # what stood under that name
     looked_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disabled(Outcome):
-    """``at``: when, so that a proof knows whether IAM may still be settling."""
+    """``at``: when, so that a proof knows whether IAM may still be settling. ``cutoff``: of the guard, if any."""
 
     at: str = ""
+    cutoff: str = ""
 
 
-def guard_of(planted: Planted) -> str:
-    """Name of our guard, '' for none. One a planted thing, so that each undo is its own."""
+# Deny everything, without a condition.
+DENY_ALL_DOCUMENT = aws_iam.canonical(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Sid": DENY_ALL, "Effect": "Deny", "Action": ["*"], "Resource": ["*"]}],
+    }
+)
+
+
+def _guard_name(planted: Planted, keys: tuple[KeyState, ...]) -> str:
+    """One for each planted thing of a user, so that each undo is its own; a key has the number of its slot."""
     match planted.kind:
         case "user" | "role":
             return DENY_ALL
         case "access-key":
-            return f"BulkheadRevokeSessions-{planted.id}"
+            slot = next((n for n, key in enumerate(keys, 1) if key.id == planted.id), 0)
+            return f"BulkheadRevokeSessions-key{slot}"
         case "login-profile":
             return "BulkheadRevokeSessions-console"
         case _:
             return ""
-
-
-def deny_all_document(mark: str) -> str:
-    """Deny everything, without a condition."""
-    statement = {"Sid": mark, "Effect": "Deny", "Action": ["*"], "Resource": ["*"]}
-    return aws_iam.canonical({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def denies_all(document: str) -> bool:
@@ -99,43 +105,39 @@ def look(world: World, planted: Planted) -> PlantedBefore:
     """Read what is there now. Raises InputError for a kind that nobody knows."""
     if planted.kind not in _HOLDERS:
         raise InputError(f"nothing is known about a planted {planted.kind!r}; known are {', '.join(sorted(_HOLDERS))}")
-    holder, now = _HOLDERS[planted.kind], world.now()
-    looked_at, mark = aws_iam.iso(now), mark_of(now)
+    holder, looked_at = _HOLDERS[planted.kind], aws_iam.iso(world.now())
     if not aws_iam.exists(world, holder, planted.name):
+        said = f"there is no {holder} {planted.name} any more"
         return PlantedBefore(
-            needed=False, exists=False, holder=holder, kind=planted.kind, looked_at=looked_at, mark=mark,
-            summary=f"there is no {holder} {planted.name} any more",
-        )  # fmt: skip
+            needed=False, exists=False, holder=holder, kind=planted.kind, looked_at=looked_at, summary=said
+        )
     keys = aws_iam.keys_of(world, planted.name) if planted.kind in ("user", "access-key") else ()
+    guard = _guard_name(planted, keys)
     if planted.kind == "access-key":
         keys = tuple(k for k in keys if k.id == planted.id)
     login = login_made(world, planted.name) if planted.kind in ("user", "login-profile") else ""
     policy = policy_now(world, planted) if planted.kind.endswith("-policy") else ""
     trust = aws_trust.read(world, planted.name) if planted.kind in ("role", "trust") else ""
-    wanted = aws_trust.NOBODY if planted.kind == "role" else ""
-    if planted.kind == "trust" and trust:
-        wanted = aws_trust.before_edit(world, planted, trust)
-    guard = guard_of(planted)
-    return PlantedBefore(
-        holder=holder, kind=planted.kind, keys=keys, login_made=login, policy=policy, trust=trust, trust_wanted=wanted,
-        guard=aws_iam.inline_policy(world, holder, planted.name, guard) if guard else "",
-        needed=_needed(planted, keys, login, policy, trust != wanted), cuts_own=_own(world, planted, keys),
-        looked_at=looked_at, mark=mark, summary=_summary(planted, keys, login, policy, trust, wanted),
+    edit = aws_trust.Edit(stands=True, wanted=aws_trust.NOBODY)
+    if planted.kind == "trust":
+        edit = aws_trust.judge(world, planted, trust)
+    found = PlantedBefore(
+        holder=holder, kind=planted.kind, keys=keys, login_made=login, policy=policy, guard=guard, looked_at=looked_at,
+        guarded=aws_iam.inline_policy(world, holder, planted.name, guard) if guard else "",
+        trust=trust if edit.stands else "", trust_wanted=edit.wanted if trust and edit.stands else "",
+        cuts_own=_own(world, planted, keys),
     )  # fmt: skip
+    said = "; ".join(_said(planted, found)) or f"{planted.kind} {planted.name} {planted.id}".rstrip() + " is gone"
+    # A guard is wanted even when the key or password is gone already: the sessions made with it are not.
+    ours = bool(found.guard or found.policy or found.trust) and aws_iam.QUARANTINE not in planted.id
+    return replace(found, needed=ours, summary=said)
 
 
-def _needed(planted: Planted, keys: tuple[KeyState, ...], login: str, policy: str, edited: bool) -> bool:
-    match planted.kind:
-        case "access-key":
-            return bool(keys)
-        case "login-profile":
-            return bool(login)
-        case "trust":
-            return edited
-        case "user" | "role":
-            return True
-        case _:
-            return bool(policy) and aws_iam.QUARANTINE not in planted.id
+def there(planted: Planted, found: PlantedBefore) -> bool:
+    """Whether the planted thing itself is still there."""
+    if planted.kind in ("user", "role"):
+        return found.exists
+    return bool(found.keys or found.login_made or found.policy or found.trust)
 
 
 def _own(world: World, planted: Planted, keys: tuple[KeyState, ...]) -> bool:
@@ -144,22 +146,23 @@ def _own(world: World, planted: Planted, keys: tuple[KeyState, ...]) -> bool:
     return planted.kind in ("user", "role") and aws_iam.is_own(world, _HOLDERS[planted.kind], planted.name)
 
 
-def _summary(
-    planted: Planted, keys: tuple[KeyState, ...], login: str, policy: str, trust: str, wanted: str
-) -> str:  # fmt: skip
-    said = [f"{key.id} ({key.status}) becomes Inactive" for key in keys]
-    if login:
-        said.append(f"the password of {planted.name} is deleted, which no undo brings back")
-    if policy:
-        said.append(f"{planted.id} is {'detached from' if policy == ATTACHED else 'deleted from'} {planted.name}")
-    if trust:
-        gone = sorted(set(aws_trust.principals(trust)) - set(aws_trust.principals(wanted)))
-        said.append(f"{planted.name} no longer lets in {', '.join(gone) or 'what the edit allowed'}")
-    if guard_of(planted) == DENY_ALL:
-        said.append(f"{planted.name} is denied everything")
-    elif guard_of(planted):
-        said.append(f"open sessions of {planted.name} are denied everything")
-    return "; ".join(said)
+def _said(planted: Planted, found: PlantedBefore) -> Iterator[str]:
+    """What the step would do, in sentences."""
+    for key in found.keys:
+        yield f"{key.id} ({key.status}) becomes Inactive"
+    if found.login_made:
+        yield f"the password of {planted.name} is deleted, which no undo brings back"
+    if found.policy:
+        yield f"{planted.id} is {'detached from' if found.policy == ATTACHED else 'deleted from'} {planted.name}"
+    if found.trust and not found.trust_wanted:
+        yield f"{planted.name} was opened by an edit that nobody can read back any more: a person must edit it"
+    elif found.trust:
+        gone = set(aws_trust.principals(found.trust)) - set(aws_trust.principals(found.trust_wanted))
+        yield f"{planted.name} no longer lets in {', '.join(sorted(gone)) or 'what the edit allowed'}"
+    if found.guard == DENY_ALL:
+        yield f"{planted.name} is denied everything"
+    elif found.guard:
+        yield f"open sessions of {planted.name} are denied everything"
 
 
 def run(world: World, planted: Planted, before: PlantedBefore) -> Disabled:
@@ -168,9 +171,9 @@ def run(world: World, planted: Planted, before: PlantedBefore) -> Disabled:
         return Disabled(changed=False, summary=before.summary)
     if before.cuts_own:
         raise aws_iam.refuse_own(f"{planted.kind} {planted.name}")
-    holder, name, guard = _HOLDERS[planted.kind], planted.name, guard_of(planted)
-    done = []
-    if guard == DENY_ALL:
+    holder, name = _HOLDERS[planted.kind], planted.name
+    done, cutoff = [], ""
+    if before.guard == DENY_ALL:
         done.append(_deny_all(world, holder, name, before))
     for key in before.keys:
         now = aws_iam.key_of(world, name, key.id)
@@ -179,23 +182,25 @@ def run(world: World, planted: Planted, before: PlantedBefore) -> Disabled:
             done.append(True)
     if before.login_made and login_made(world, name):
         done.append(_delete_login(world, name))
-    if guard not in ("", DENY_ALL):
-        done.append(deny_older(world, holder, name, guard, before.mark)[0])
+    if before.guard not in ("", DENY_ALL):
+        moved, moment = deny_older(world, holder, name, before.guard, before=before.guarded, since=before.looked_at)
+        done, cutoff = [*done, moved], aws_iam.iso(moment)
     if before.trust:
         done.append(_write_trust(world, name, before))
     if before.policy and policy_now(world, planted):
         _remove_policy(world, planted)
         done.append(True)
-    return Disabled(changed=any(done), at=aws_iam.iso(world.now()), summary=f"{planted.kind} {name} is disabled")
+    at, said = aws_iam.iso(world.now()), f"{planted.kind} {name} is disabled"
+    return Disabled(changed=any(done), at=at, cutoff=cutoff, summary=said)
 
 
 def _deny_all(world: World, holder: Holder, name: str, before: PlantedBefore) -> bool:
     document = aws_iam.inline_policy(world, holder, name, DENY_ALL)
     if denies_all(document):
         return False
-    if document != before.guard:
-        raise Conflict(f"{DENY_ALL} of {name} was changed since the look", {DENY_ALL: (before.guard, document)})
-    aws_iam.put_inline(world, holder, name, DENY_ALL, deny_all_document(before.mark))
+    if document != before.guarded:
+        raise Conflict(f"{DENY_ALL} of {name} was changed since the look", {DENY_ALL: (before.guarded, document)})
+    aws_iam.put_inline(world, holder, name, DENY_ALL, DENY_ALL_DOCUMENT)
     return True
 
 
@@ -246,12 +251,12 @@ def alive(world: World, planted: Planted, before: PlantedBefore) -> list[str]:
             left.append(f"{key.id} of {name} is {now.status}")
     if planted.kind in ("user", "login-profile") and login_made(world, name):
         left.append(f"{name} has a password")
-    if guard := guard_of(planted):
-        document = aws_iam.inline_policy(world, holder, name, guard)
+    if before.guard:
+        document = aws_iam.inline_policy(world, holder, name, before.guard)
         cutoff = cutoff_in(document)
         stopped = cutoff and cutoff >= aws_iam.parse(before.looked_at)
-        if before.needed and not (denies_all(document) if guard == DENY_ALL else stopped):
-            left.append(f"{guard} does not stop {name}")
+        if before.needed and not (denies_all(document) if before.guard == DENY_ALL else stopped):
+            left.append(f"{before.guard} does not stop {name}")
     if before.trust and aws_trust.read(world, name) != before.trust_wanted:
         left.append(f"the trust policy of {name} is not what it should be")
     if planted.kind.endswith("-policy") and before.needed and policy_now(world, planted):
@@ -273,15 +278,18 @@ def prove(world: World, planted: Planted, before: PlantedBefore, out: Disabled) 
     return Proof.proven(Grade.STATE, f"IAM shows {planted.kind} {planted.name} {planted.id}".rstrip() + " disabled")
 
 
-def undo(world: World, planted: Planted, before: PlantedBefore, _out: Disabled) -> Outcome:
+def undo(world: World, planted: Planted, before: PlantedBefore, out: Disabled) -> Outcome:
     """Put every facet back but a password. Raises Conflict, before anything is written, when one is no longer ours."""
     if not before.needed:
         return Outcome(changed=False, summary=before.summary)
-    holder, name, guard = _HOLDERS[planted.kind], planted.name, guard_of(planted)
-    diff = _foreign(world, planted, before)
+    holder, name = _HOLDERS[planted.kind], planted.name
+    ours = deny_document(aws_iam.parse(out.cutoff)) if out.cutoff else DENY_ALL_DOCUMENT
+    diff = _foreign(world, planted, before, ours)
     if diff:
         raise Conflict(f"{planted.kind} {name} is no longer as Bulkhead left it", diff)
-    done = [restore(world, holder, name, guard, before=before.guard, mark=before.mark)] if guard else []
+    done = []
+    if before.guard:
+        done.append(restore(world, holder, name, before.guard, before=before.guarded, ours=ours))
     for key in before.keys:
         now = aws_iam.key_of(world, name, key.id)
         if now and now.status != key.status:
@@ -297,16 +305,16 @@ def undo(world: World, planted: Planted, before: PlantedBefore, _out: Disabled) 
     return Outcome(changed=any(done), summary=f"{planted.kind} {name} is as it was{lost}")
 
 
-def _foreign(world: World, planted: Planted, before: PlantedBefore) -> dict[str, tuple[object, object]]:
+def _foreign(world: World, planted: Planted, before: PlantedBefore, ours: str) -> dict[str, tuple[object, object]]:
     """What is neither as it was nor as we left it."""
     diff: dict[str, tuple[object, object]] = {}
     for key in before.keys:
         if aws_iam.key_of(world, planted.name, key.id) is None:
             diff[key.id] = ("Inactive", "gone")
-    if guard := guard_of(planted):
-        document = aws_iam.inline_policy(world, _HOLDERS[planted.kind], planted.name, guard)
-        if document != before.guard and not marked(document, before.mark):
-            diff[guard] = (before.mark, document)
+    if before.guard:
+        document = aws_iam.inline_policy(world, _HOLDERS[planted.kind], planted.name, before.guard)
+        if document not in (before.guarded, ours):
+            diff[before.guard] = (ours, document)
     if before.trust:
         trust = aws_trust.read(world, planted.name)
         if trust not in (before.trust, before.trust_wanted):

@@ -109,10 +109,12 @@ def last_use(world: World, key: str) -> LastUse:
     """Raises NotFound when the key is not of this account, or gone."""
     answer = iam(world, "get_access_key_last_used", f"ask who owns {key}", AccessKeyId=key)
     used = answer.get("AccessKeyLastUsed", {})
-    at = iso(used["LastUsedDate"]) if used.get("LastUsedDate") else ""
-    if not answer.get("UserName"):
+    user = str(answer.get("UserName") or "")
+    if not user:
         raise NotFound(f"AWS knows no owner of {key} in this account", provider="aws", code="NoSuchEntity")
-    return LastUse(user=answer["UserName"], at=at, service=used.get("ServiceName", ""), region=used.get("Region", ""))
+    if not used.get("LastUsedDate"):
+        return LastUse(user=user)
+    return LastUse(user=user, at=iso(used["LastUsedDate"]), service=used["ServiceName"], region=used["Region"])
 
 
 def breaks_of(use: LastUse) -> Breaks:

@@ -23,6 +23,8 @@ from bot.world import World
 
 MANY_USERS = 500  # above this IAM is asked only about users that the trail names: two calls a user take too long
 _LONGEST = {"user": timedelta(hours=36), "role": timedelta(hours=12)}  # no session lives longer
+# What is denied everything first stops the most.
+_ORDER = ("user", "role", "access-key", "login-profile", "trust", "user-policy", "role-policy")
 _FOUND_BY = (
     "cloudtrail:LookupEvents", "iam:ListUsers", "iam:ListRoles", "iam:ListAccessKeys", "iam:GetLoginProfile",
     "iam:GetUser", "iam:GetRole", "iam:GetUserPolicy", "iam:GetRolePolicy", "iam:ListAttachedUserPolicies",
@@ -95,8 +97,8 @@ def search(world: World, window: Window, before: WindowBefore) -> tuple[aws_trai
             deeds.add(planted)
     made = deeds.names("role")  # its trust was the attacker's from the first: there is nothing to go back to
     found = (p for p in deeds.planted.values() if p.kind != "trust" or p.name not in made)
-    there = (p for p in found if _there(p, aws_disable.look(world, p)))
-    return deeds, tuple(sorted(there, key=lambda p: (p.at, p.key)))
+    there = (p for p in found if aws_disable.there(p, aws_disable.look(world, p)))
+    return deeds, tuple(sorted(there, key=lambda p: (_ORDER.index(p.kind), p.at, p.key)))
 
 
 def _users(world: World, deeds: aws_trail.Deeds, window: Window) -> list[dict[str, Any]]:
@@ -154,12 +156,6 @@ def _let_in(roles: list[dict[str, Any]], deeds: aws_trail.Deeds) -> Iterator[Pla
             kind, _, path = arn.rpartition(":")[2].partition("/")
             if path.rpartition("/")[2] in made.get(kind, ()):
                 yield Planted(kind="trust", name=role["RoleName"], id=arn)
-
-
-def _there(planted: Planted, now: aws_disable.PlantedBefore) -> bool:
-    if planted.kind in ("user", "role"):
-        return now.exists
-    return bool(now.keys or now.login_made or now.policy or (now.trust and now.trust != now.trust_wanted))
 
 
 def _find(world: World, window: Window, before: WindowBefore) -> Found:

@@ -7,20 +7,19 @@ docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html. A lo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from bot.action import Action
-from bot.actions import aws_iam
+from bot.actions import aws_iam, aws_trust
 from bot.actions.aws_iam import Holder
 from bot.errors import Conflict, NotFound
 from bot.model import Before, Breaks, Effect, Grade, Outcome, Proof, material
 from bot.world import World
 
 POLICY = "AWSRevokeOlderSessions"  # the name that AWS's own console gives it
+SID = "BulkheadOlderSessions"
 _PROTECTED = ("/aws-service-role/", "/aws-reserved/")  # IAM refuses to edit these roles
 
 
@@ -42,14 +41,13 @@ class RoleSessions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionsBefore(Before):
-    """``document`` is the policy that stood under our name, '' for none. ``mark`` names what this step will write."""
+    """``document`` is the policy that stood under our name, '' for none."""
 
     holder: str
     document: str = material(default="")
     exists: bool = True
     protected: bool = material(default=False)
     looked_at: str
-    mark: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +57,10 @@ class SessionsOutcome(Outcome):
     cutoff: str = ""
 
 
-def deny_document(cutoff: str, mark: str) -> str:
-    """The policy, canonical. ``mark`` is its Sid: by it a second run knows what the first one wrote."""
-    condition = {"DateLessThan": {"aws:TokenIssueTime": cutoff}}
-    statement = {"Sid": mark, "Effect": "Deny", "Action": ["*"], "Resource": ["*"], "Condition": condition}
+def deny_document(cutoff: datetime) -> str:
+    """The policy, canonical."""
+    condition = {"DateLessThan": {"aws:TokenIssueTime": aws_iam.iso(cutoff)}}
+    statement = {"Sid": SID, "Effect": "Deny", "Action": ["*"], "Resource": ["*"], "Condition": condition}
     return aws_iam.canonical({"Version": "2012-10-17", "Statement": [statement]})
 
 
@@ -71,15 +69,10 @@ def cutoff_now(world: World) -> datetime:
     return (world.now() + timedelta(seconds=1)).replace(microsecond=0)
 
 
-def mark_of(moment: datetime) -> str:
-    """A Sid (letters and digits only) that belongs to one look."""
-    return f"Bulkhead{moment:%Y%m%dT%H%M%S%f}"
-
-
 def cutoff_in(document: str) -> datetime | None:
     """The cut-off of a policy that denies everything to older sessions, whoever wrote it; None for any other policy."""
     latest: datetime | None = None
-    for statement in _statements(document):
+    for statement in aws_trust.statements(document):
         whole = statement.get("Action") in ("*", ["*"]) and statement.get("Resource") in ("*", ["*"])
         condition = statement.get("Condition") or {}
         moment = (condition.get("DateLessThan") or {}).get("aws:TokenIssueTime")
@@ -89,39 +82,34 @@ def cutoff_in(document: str) -> datetime | None:
     return latest
 
 
-def _statements(document: str) -> list[dict[str, Any]]:
-    found = json.loads(document).get("Statement", []) if document else []
-    return found if isinstance(found, list) else [found]
-
-
-def marked(document: str, mark: str) -> bool:
-    """Whether this is what the step with this mark wrote."""
-    return any(statement.get("Sid") == mark for statement in _statements(document))
-
-
 def deny_older(
-    world: World, holder: Holder, name: str, policy: str, mark: str, after: datetime | None = None
+    world: World, holder: Holder, name: str, policy: str, *, before: str, since: str, after: str = ""
 ) -> tuple[bool, datetime]:
-    """Put the policy with a cut-off of now; one that this step wrote already, late enough, is kept.
+    """Put the policy with a cut-off of now, unless this step has done so: a second run must not move the effect.
 
-    A cut-off only ever moves forward. Returns (changed, cut-off).
+    This step's own is what stands there since its look (``before``, ``since``) under our Sid, and not from before
+    ``after``. A cut-off only ever moves forward. Returns (changed, cut-off).
     """
     document = aws_iam.inline_policy(world, holder, name, policy)
-    cutoff = cutoff_in(document)
-    if cutoff is not None and marked(document, mark) and (after is None or cutoff >= after):
+    cutoff, now = cutoff_in(document), cutoff_now(world)
+    least = aws_iam.parse(max(after or since, since, key=aws_iam.parse))
+    if cutoff is not None and (cutoff >= now or (_ours(document) and document != before and cutoff >= least)):
         return False, cutoff
-    wanted = max(cutoff_now(world), cutoff or datetime.min.replace(tzinfo=UTC))
-    aws_iam.put_inline(world, holder, name, policy, deny_document(aws_iam.iso(wanted), mark))
-    return True, wanted
+    aws_iam.put_inline(world, holder, name, policy, deny_document(now))
+    return True, now
 
 
-def restore(world: World, holder: Holder, name: str, policy: str, *, before: str, mark: str) -> bool:
-    """Put back what stood there; False when it already does. Raises Conflict when the policy is not what we wrote."""
+def _ours(document: str) -> bool:
+    return [s.get("Sid") for s in aws_trust.statements(document)] == [SID]
+
+
+def restore(world: World, holder: Holder, name: str, policy: str, *, before: str, ours: str) -> bool:
+    """Put back what stood there; False when it does already. Raises Conflict when it is not what we wrote."""
     document = aws_iam.inline_policy(world, holder, name, policy)
     if document == before:
         return False
-    if not marked(document, mark):
-        raise Conflict(f"{policy} of {name} is no longer what Bulkhead wrote", {policy: (mark, document)})
+    if document != ours:
+        raise Conflict(f"{policy} of {name} is no longer what Bulkhead wrote", {policy: (ours, document)})
     if before:
         aws_iam.put_inline(world, holder, name, policy, before)
     else:
@@ -130,15 +118,12 @@ def restore(world: World, holder: Holder, name: str, policy: str, *, before: str
 
 
 def _look(world: World, holder: Holder, name: str) -> SessionsBefore:
-    now = world.now()
-    looked_at, mark = aws_iam.iso(now), mark_of(now)
+    looked_at = aws_iam.iso(world.now())
     try:
         found = aws_iam.iam(world, f"get_{holder}", f"read {holder} {name}", **aws_iam.named(holder, name))
     except NotFound:
         summary = f"there is no {holder} {name}: AWS refuses the sessions of one that is gone"
-        return SessionsBefore(
-            needed=False, exists=False, summary=summary, holder=name, looked_at=looked_at, mark=mark
-        )  # fmt: skip
+        return SessionsBefore(needed=False, exists=False, summary=summary, holder=name, looked_at=looked_at)
     protected = str(found[holder.capitalize()].get("Path", "/")).startswith(_PROTECTED)
     document = aws_iam.inline_policy(world, holder, name, POLICY)
     own = _own_sessions(world, holder, name)
@@ -149,7 +134,7 @@ def _look(world: World, holder: Holder, name: str) -> SessionsBefore:
     if own:
         said += "; Bulkhead itself works in such a session"
     return SessionsBefore(
-        holder=name, document=document, protected=protected, cuts_own=own, summary=said, looked_at=looked_at, mark=mark
+        holder=name, document=document, protected=protected, cuts_own=own, summary=said, looked_at=looked_at
     )
 
 
@@ -172,8 +157,9 @@ def _run(world: World, holder: Holder, name: str, after: str, before: SessionsBe
     document = aws_iam.inline_policy(world, holder, name, POLICY)
     if document not in ("", before.document) and cutoff_in(document) is None:
         raise Conflict(f"{POLICY} of {name} was changed since the look", {POLICY: (before.document, document)})
-    least = aws_iam.parse(after) if after else None
-    changed, cutoff = deny_older(world, holder, name, POLICY, before.mark, least)
+    changed, cutoff = deny_older(
+        world, holder, name, POLICY, before=before.document, since=before.looked_at, after=after
+    )
     shown = aws_iam.iso(cutoff)
     return SessionsOutcome(changed=changed, cutoff=shown, summary=f"sessions of {name} from before {shown} are denied")
 
@@ -189,10 +175,11 @@ def _prove(world: World, holder: Holder, name: str, after: str, before: Sessions
     return Proof.not_yet(said) if aws_iam.settling(world, out.cutoff) else Proof.refuted(said)
 
 
-def _undo(world: World, holder: Holder, name: str, before: SessionsBefore) -> Outcome:
-    if not before.exists:
+def _undo(world: World, holder: Holder, name: str, before: SessionsBefore, out: SessionsOutcome) -> Outcome:
+    if not out.cutoff:
         return Outcome(changed=False, summary=before.summary)
-    changed = restore(world, holder, name, POLICY, before=before.document, mark=before.mark)
+    ours = deny_document(aws_iam.parse(out.cutoff))
+    changed = restore(world, holder, name, POLICY, before=before.document, ours=ours)
     return Outcome(changed=changed, summary=f"sessions of {name} from before the cut-off are allowed again")
 
 
@@ -212,7 +199,7 @@ deny_older_sessions = Action(
     look=lambda world, i: _look(world, "user", i.user),
     run=lambda world, i, before: _run(world, "user", i.user, i.after, before),
     prove=lambda world, i, before, out: _prove(world, "user", i.user, i.after, before, out),
-    undo=lambda world, i, before, out: _undo(world, "user", i.user, before),
+    undo=lambda world, i, before, out: _undo(world, "user", i.user, before, out),
     breaks=_breaks("every session (GetSessionToken, GetFederationToken, console) of"),
     ends=lambda i: ("sts-session", ""),
     permissions=_permissions("User"),
@@ -225,7 +212,7 @@ deny_older_role_sessions = Action(
     look=lambda world, i: _look(world, "role", i.role),
     run=lambda world, i, before: _run(world, "role", i.role, i.after, before),
     prove=lambda world, i, before, out: _prove(world, "role", i.role, i.after, before, out),
-    undo=lambda world, i, before, out: _undo(world, "role", i.role, before),
+    undo=lambda world, i, before, out: _undo(world, "role", i.role, before, out),
     breaks=_breaks("every session, of everybody who assumed"),
     kills=lambda i: f"aws-role-sessions:{i.role}",  # a row of its own: nothing else in the ledger stands for them
     ends=lambda i: ("sts-session", f"aws-role:{i.role}"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from bot.actions import aws_iam, aws_trail
@@ -77,34 +78,48 @@ def without(document: str, removed: set[str]) -> str:
     return aws_iam.canonical(json.loads(document) | {"Statement": kept})
 
 
-def before_edit(world: World, planted: Planted, document: str) -> str:
-    """What the trust policy should say again, or '' when that cannot be told.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A trust edit as it stands. ``wanted``: what the policy should say again, '' when that cannot be told."""
 
-    First the document that stood before the edit, from CloudTrail; else the present one without the principals that
-    the edit can have let in: those that the editor made, those of other accounts, and those that are gone.
+    stands: bool
+    wanted: str
+
+
+def judge(world: World, planted: Planted, document: str) -> Edit:
+    """Whether a planted trust edit still has effect, and what should stand instead.
+
+    First choice is the document from before the edit, as CloudTrail holds it; else the present one without the
+    principals that the edit can have let in: those that the editor made, those of other accounts, and deleted ones.
+    A policy that is none of the editor's and lets in no such principal has been put right since.
     """
-    if planted.id:
-        return without(document, {planted.id})
+    if planted.id:  # found by the principal that it lets in
+        return Edit(stands=planted.id in principals(document), wanted=without(document, {planted.id}))
     edited = aws_iam.parse(planted.at)
-    calls = aws_trail.lookup(world, "ResourceName", planted.name, edited - timedelta(days=TRAIL_DAYS), edited)
-    older = [c for c in calls if c.name in ("CreateRole", "UpdateAssumeRolePolicy") and c.id != planted.event]
-    mine = [c for c in older if c.asked("roleName") == planted.name and aws_trail.trust_document(c)]
-    if mine:
-        return aws_trail.trust_document(mine[-1])
-    strangers = _strangers(world, planted, document)
-    return without(document, strangers) if strangers else ""
+    since, until = edited - timedelta(days=TRAIL_DAYS), world.now() + timedelta(seconds=1)
+    editors = {c.key for c in aws_trail.lookup(world, "EventId", planted.event, edited, edited + timedelta(seconds=1))}
+    history = [
+        c for c in aws_trail.lookup(world, "ResourceName", planted.name, since, until)
+        if c.name in ("CreateRole", "UpdateAssumeRolePolicy") and c.asked("roleName") == planted.name
+    ]  # fmt: skip
+    theirs = {aws_trail.trust_document(c) for c in history if c.key in editors}
+    earlier = [aws_trail.trust_document(c) for c in history if c.key not in editors and c.at <= edited]
+    strangers = _strangers(world, planted.name, document, editors, since)
+    stands = document in theirs or bool(strangers)
+    if earlier:
+        return Edit(stands=stands, wanted=earlier[-1])
+    return Edit(stands=stands, wanted=without(document, strangers) if strangers else "")
 
 
-def _strangers(world: World, planted: Planted, document: str) -> set[str]:
-    edited = aws_iam.parse(planted.at)
-    role = aws_iam.iam(world, "get_role", f"read role {planted.name}", RoleName=planted.name)["Role"]
-    account = role["Arn"].split(":")[4]
+def _strangers(world: World, role: str, document: str, editors: set[str], since: datetime) -> set[str]:
+    account = aws_iam.iam(world, "get_role", f"read role {role}", RoleName=role)["Role"]["Arn"].split(":")[4]
     made: set[str] = set()
-    edits = aws_trail.lookup(world, "EventId", planted.event, edited, edited + timedelta(seconds=1))
-    for editor in {edit.key for edit in edits}:
-        calls = aws_trail.lookup(world, "AccessKeyId", editor, edited - timedelta(days=TRAIL_DAYS), world.now())
-        made |= {f"user/{c.asked('userName')}" for c in calls if c.name == "CreateUser"}
-        made |= {f"role/{c.asked('roleName')}" for c in calls if c.name == "CreateRole"}
+    for editor in editors:
+        for call in aws_trail.lookup(world, "AccessKeyId", editor, since, world.now()):
+            if call.name == "CreateUser":
+                made.add("user/" + call.asked("userName"))
+            elif call.name == "CreateRole":
+                made.add("role/" + call.asked("roleName"))
     return {p for p in principals(document) if _stranger(p, account, made)}
 
 
