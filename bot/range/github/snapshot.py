@@ -1,0 +1,48 @@
+"""A picture of GitHub's state for comparing the ends of two drills. No secret values, volatile facts apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.range.github import shapes
+from bot.range.github.state import State
+
+
+def snapshot(state: State) -> dict[str, Any]:
+    """``volatile`` holds the same tree's ids and times; the rest is equal when the end states are."""
+    with state.lock:
+        stable: dict[str, Any] = {"repositories": {}, "secrets": {}, "tokens": _tokens(state)}
+        volatile: dict[str, Any] = {"runs": {}, "secrets": {}, "alerts": {}}
+        for name, repo in sorted(state.repos.items()):
+            runs = [r for r in state.runs.values() if r.repo is repo]
+            stable["repositories"][name] = {
+                "actions": dict(repo.actions), "token_default": dict(repo.token_default),
+                "subject": dict(repo.subject), "fork_approval": repo.fork_approval,
+                "workflows": {path: w.state for path, w in sorted(repo.workflows.items())},
+                "keys": sorted(row["title"] for row in repo.keys.values()),
+                "alerts": {str(n): [row["state"], row["resolution"]] for n, row in sorted(repo.alerts.items())},
+                "refs": sorted(repo.git.refs), "pulls": {str(n): p.state for n, p in sorted(repo.pulls.items())},
+                "runs": [
+                    {"workflow": r.workflow.path, "number": r.number, "event": r.event, "attempt": r.attempt,
+                     "status": r.status, "conclusion": r.conclusion, "logs": any(j.log for j in r.jobs)}
+                    for r in runs
+                ],
+            }  # fmt: skip
+            volatile["runs"][name] = [{"id": r.id, "updated_at": shapes.when(r.updated_at)} for r in runs]
+            volatile["alerts"][name] = {
+                str(n): shapes.when(row["updated_at"]) for n, row in sorted(repo.alerts.items())
+            }
+        for place, held in sorted(state.secrets.items()):
+            key = " ".join(place)
+            stable["secrets"][key] = {n: [s.visibility, sorted(s.selected)] for n, s in sorted(held.items())}
+            volatile["secrets"][key] = {n: shapes.when(s.updated_at) for n, s in sorted(held.items())}
+        return {**stable, "volatile": volatile}
+
+
+def _tokens(state: State) -> dict[str, list[str]]:
+    """For each account the kinds of its long-lived tokens that still work."""
+    found: dict[str, list[str]] = {}
+    for token in state.tokens.values():
+        if token.kind in ("classic", "fine") and not token.revoked:
+            found.setdefault(token.account.login, []).append(token.kind)
+    return {login: sorted(kinds) for login, kinds in sorted(found.items())}
