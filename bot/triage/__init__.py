@@ -1,0 +1,302 @@
+"""Triage: which credential is it, does it work, whose is it, who could see it since when, and what is its reach.
+
+Reads only, but for sealing in the vault what it recognises. What could not be found out is a sentence in ``unknown``;
+a provider that fails in one part does not hide the others.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from bot.clients import aws_errors
+from bot.errors import InputError, ProviderError
+from bot.model import (
+    AlertRef,
+    Credential,
+    Exposure,
+    Liveness,
+    Reached,
+    Report,
+    RunRef,
+    SecretStore,
+    Sighting,
+    Tail,
+    Triage,
+    WorkflowRef,
+)
+from bot.triage.identify import Found, Recognizer
+from bot.triage.liveness import iam_user, liveness, session_token_label
+from bot.triage.owner import owners
+from bot.triage.reach import reach_of_run
+from bot.triage.runs import RunLeak, find_in_run, read_run, siblings
+from bot.world import World
+
+__all__ = ["RUN_URL", "find_in_run", "sealed_label", "triage"]
+
+RUN_URL = re.compile(r"https?://[^/\s]+/([\w.-]+/[\w.-]+)/actions/runs/(\d+)")
+LONGEST_SESSION = timedelta(hours=36)  # GetSessionToken, GetFederationToken (AWS STS API Reference)
+TRAIL_KEEPS = timedelta(days=90)
+MOST_ALERTS = 30  # of the same provider, looked into
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def sealed_label(credential_key: str) -> str:
+    """The label under which a leaked value is sealed in its incident's vault."""
+    return f"leaked:{credential_key}"
+
+
+def triage(world: World, recognizer: Recognizer, report: Report) -> Triage:
+    """All that is known before the plan is made.
+
+    Raises InputError when the report leads to no credential, and what GitHub says when its run is not there.
+    """
+    case = _Case(world, recognizer, report)
+    match = RUN_URL.search(report.url)
+    if match is not None:
+        case.read(match[1], int(match[2]))
+    case.settle_credential()
+    case.ask()
+    return case.result()
+
+
+class _Case:
+    """One triage under way."""
+
+    def __init__(self, world: World, recognizer: Recognizer, report: Report) -> None:
+        self.world, self.recognizer, self.report = world, recognizer, report
+        self.unknown: list[str] = []
+        self.repository, self.run_id = "", 0
+        self.run: dict[str, Any] = {}
+        self.leaks: list[RunLeak] = []  # the reported run first
+        self.found: list[Found] = []
+        self.credential = report.credential or Credential(provider="", kind="")
+        self.live = Liveness.UNKNOWN
+        self.since = ""
+        self.reach: list[Reached] = []
+        self.stores: tuple[SecretStore, ...] = ()
+        self.tails: list[Tail] = []
+        self.alerts: list[AlertRef] = []
+
+    # what was leaked ------------------------------------------------------------------------------------------------
+
+    def read(self, repository: str, run_id: int) -> None:
+        """Read the run and its siblings; seal every value in them before anything else is done."""
+        self.repository, self.run_id = repository, run_id
+        self.run = self.world.github.get(f"/repos/{repository}/actions/runs/{run_id}")
+        self.run["repository"] = {**(self.run.get("repository") or {}), "full_name": repository}
+        own = read_run(self.world, self.recognizer, self.run)
+        self.leaks = [own, *siblings(self.world, self.recognizer, self.run, self.unknown)]
+        for leak in self.leaks:
+            self.found += leak.found
+            self.unknown += leak.unknown
+        for hit in self.found:
+            self._seal(hit)
+        if not own.readable:
+            self.unknown.append(f"Run {run_id} has no log that can be read: it was deleted, or the run has not ended")
+
+    def _seal(self, hit: Found) -> None:
+        if hit.value:
+            self.world.secrets.seal(sealed_label(hit.key), hit.value, credential=hit.key)
+        if hit.session_token:
+            self.world.secrets.seal(session_token_label(hit.credential), hit.session_token)
+
+    def settle_credential(self) -> None:
+        """The reported credential, or else the most telling one of the run, with all that is known of it."""
+        if not self.credential.kind:
+            if not self.found:
+                raise InputError("the report leads to no credential: name its id, or a run whose log holds it")
+            self.credential = max(self.found, key=_telling).credential
+        same = [hit for hit in self.found if hit.key == self.credential.key]
+        best = max(same, key=_telling).credential if same else self.credential
+        held = self.world.secrets.of(self.credential.key)
+        self.credential = replace(
+            self.credential, account=self.credential.account or best.account,
+            provider=self.credential.provider or best.provider,
+            fingerprint=held.fingerprint if held else self.credential.fingerprint or best.fingerprint,
+        )  # fmt: skip
+
+    # what the providers say -----------------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """Liveness, window, reach, stores, alerts, tails."""
+        self.live, why = liveness(self.world, self.credential)
+        if self.live == Liveness.UNKNOWN:
+            self.unknown.append(f"Whether it still works is not known: {why}")
+        if not self.run and self.credential.kind == "aws-access-key" and self.credential.id:
+            self._ask_iam()
+        self.since = min((leak.created_at for leak in self._leaking() if leak.created_at), default=self.since)
+        self._ask_reach()
+        self._ask_alerts()
+        if self.credential.kind == "aws-access-key":
+            self.tails.append(Tail(
+                kind="sts-session", of=self.credential.key, until=self.world.now() + LONGEST_SESSION,
+                why="sessions that were minted with the key outlive it",
+            ))  # fmt: skip
+        self._others()
+
+    def _leaking(self) -> list[RunLeak]:
+        """The runs that leak this credential: seen in their log, or still under way by the same workflow file."""
+        return [
+            leak for leak in self.leaks
+            if leak.ref.run_id == self.run_id or not leak.completed or self._holds(leak.found)
+        ]  # fmt: skip
+
+    def _holds(self, found: tuple[Found, ...]) -> bool:
+        return any(hit.key == self.credential.key for hit in found)
+
+    def _ask_iam(self) -> None:
+        """Only an id is known: the key's own age bounds the window, a tag may name the repository."""
+        iam = self.world.aws.client("iam")
+        self.since = (self.world.now() - TRAIL_KEEPS).isoformat()
+        try:
+            user = iam_user(self.world, self.credential.id)
+            with aws_errors(f"describe user {user}"):
+                keys = iam.list_access_keys(UserName=user)["AccessKeyMetadata"]
+                tags = {tag["Key"].lower(): tag["Value"] for tag in iam.list_user_tags(UserName=user)["Tags"]}
+        except ProviderError as exc:
+            self.unknown.append(f"What IAM knows of {self.credential.id} could not be asked: {exc}")
+            return
+        made = [key["CreateDate"].isoformat() for key in keys if key["AccessKeyId"] == self.credential.id]
+        self.since = max([self.since, *made])
+        self.unknown.append(f"Since when it is exposed is not known; taken to be {self.since}")
+        named = next((tags[name] for name in ("repo", "repository", "github-repository") if tags.get(name)), "")
+        self.repository = named if _REPOSITORY.fullmatch(named) else ""
+
+    def _ask_reach(self) -> None:
+        """Of the reported run, and of every leaking run that goes on or ran another commit."""
+        done: set[str] = set()
+        for leak in self._leaking():
+            if leak.completed and leak.ref.commit in done:
+                continue
+            done.add(leak.ref.commit)
+            try:
+                reach, stores, tails, unknown = reach_of_run(
+                    self.world, self.repository, leak.ref.run_id, self.credential
+                )
+            except ProviderError as exc:
+                self.unknown.append(f"The reach of run {leak.ref.run_id} could not be found out: {exc}")
+                continue
+            self.reach += reach
+            self.stores = self.stores or stores
+            self.tails += tails
+            self.unknown += unknown
+
+    def _others(self) -> None:
+        """Other credentials in the same logs: each is in reach, whatever the workflow's text says."""
+        for hit in sorted(self.found, key=_telling, reverse=True):
+            if hit.key != self.credential.key and hit.key not in {r.credential.key for r in self.reach if r.credential}:
+                self.reach.append(Reached(
+                    kind=hit.kind, name=hit.id or f"{hit.provider} {hit.fingerprint}", scope="job",
+                    how=f"it stands in {hit.where}, line {hit.line}", credential=hit.credential,
+                ))  # fmt: skip
+
+    # secret scanning's alerts ---------------------------------------------------------------------------------------
+
+    def _ask_alerts(self) -> None:
+        if not self.repository or self.credential.kind == "generic":
+            return
+        base = f"/repos/{self.repository}/secret-scanning/alerts"
+        try:
+            listed = self.world.github.pages(base, state="open", hide_secret="true")  # noqa: S106 - a switch
+            alerts = [
+                alert for alert in listed
+                if self.credential.provider in str(alert.get("secret_type", ""))
+            ]  # fmt: skip
+        except ProviderError as exc:
+            self.unknown.append(f"Open secret-scanning alerts could not be read: {exc}")
+            return
+        if len(alerts) > MOST_ALERTS:
+            self.unknown.append(f"Only {MOST_ALERTS} of {len(alerts)} open alerts were looked into")
+        for alert in alerts[:MOST_ALERTS]:
+            number = int(alert["number"])
+            try:
+                where = self._alert_sighting(base, number)
+            except ProviderError as exc:
+                self.unknown.append(f"Alert {number} could not be looked into: {exc}")
+                continue
+            if where:
+                self.alerts.append(AlertRef(repository=self.repository, number=number))
+                self.found += where
+                if any(hit.value for hit in where):
+                    self.since = min(filter(None, (self.since, str(alert["created_at"]))))
+
+    def _alert_sighting(self, base: str, number: int) -> list[Found]:
+        """Where an alert shows this very credential. GitHub is not asked for the secret: the place is read instead."""
+        unread = 0
+        for location in self.world.github.pages(f"{base}/{number}/locations"):
+            details = location.get("details") or {}
+            if location.get("type") != "commit" or not details.get("blob_sha"):
+                unread += 1
+                continue
+            blob = self.world.github.get(f"/repos/{self.repository}/git/blobs/{details['blob_sha']}")
+            text = base64.b64decode(blob["content"]).decode(errors="replace")
+            where = f"{self.repository} {details.get('path')} at {str(details.get('commit_sha'))[:12]}"
+            hits = [replace(hit, where=where) for hit in self.recognizer.find(text) if hit.key == self.credential.key]
+            for hit in hits:
+                self._seal(hit)
+            if hits:
+                return hits
+        if unread:
+            self.unknown.append(f"Alert {number} may be about it: it stands where no file can be read")
+        return []
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def result(self) -> Triage:
+        leaking = self._leaking()
+        named, unknown = owners(self.world, self.credential, self.repository, self.run_id, self.stores)
+        refs = tuple(leak.ref for leak in leaking)
+        for leak in leaking:
+            if not leak.completed and leak.ref.run_id != self.run_id and not self._holds(leak.found):
+                self.unknown.append(f"Run {leak.ref.run_id} is still going on; it is taken to leak the same")
+        return Triage(
+            credential=self.credential, live=self.live, exposure=self._exposure(), exposed_from=self.since,
+            repository=self.repository, sightings=self._sightings(), owners=named, reach=_unique(self.reach),
+            leaking_runs=refs, leaking_workflows=_workflows(refs), stores=self.stores, alerts=tuple(self.alerts),
+            tails=_longest(self.tails), unknown=tuple(dict.fromkeys([*self.unknown, *unknown])),
+        )  # fmt: skip
+
+    def _sightings(self) -> tuple[Sighting, ...]:
+        same = [hit for hit in self.found if hit.key == self.credential.key]
+        seen = [Sighting(where=hit.where, line=hit.line, encoding=hit.encoding) for hit in same]
+        return tuple(dict.fromkeys(seen))
+
+    def _exposure(self) -> Exposure:
+        """A public repository's logs can be read by everybody who has an account."""
+        if not self.run:
+            return self.report.exposure
+        private = (self.run.get("repository") or {}).get("private")
+        if private is None:
+            return self.report.exposure
+        return Exposure.INTERNAL if private else Exposure.PUBLIC
+
+
+def _telling(hit: Found) -> tuple[bool, bool, bool]:
+    """What tells most first: a kind that we know, a whole credential, one that names itself."""
+    return hit.kind != "generic", hit.complete, bool(hit.id)
+
+
+def _workflows(refs: tuple[RunRef, ...]) -> tuple[WorkflowRef, ...]:
+    found = [WorkflowRef(repository=ref.repository, workflow=ref.workflow) for ref in refs if ref.workflow]
+    return tuple(dict.fromkeys(found))
+
+
+def _unique(reach: list[Reached]) -> tuple[Reached, ...]:
+    """One entry a thing; one with a credential says more than one without."""
+    found: dict[tuple[str, str, str], Reached] = {}
+    for each in reach:
+        name = each.kind, each.name, each.scope
+        if name not in found or (each.credential and not found[name].credential):
+            found[name] = each
+    return tuple(found.values())
+
+
+def _longest(tails: list[Tail]) -> tuple[Tail, ...]:
+    found: dict[tuple[str, str], Tail] = {}
+    for tail in sorted(tails, key=lambda tail: tail.until):
+        found[tail.kind, tail.of] = tail
+    return tuple(found.values())
