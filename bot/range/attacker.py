@@ -24,6 +24,7 @@ REFUSALS = {
     "AccessDenied", "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
     "InvalidToken",
 }  # fmt: skip
+_RUN = re.compile(r"/([\w.-]+/[\w.-]+)/actions/runs/(\d+)")
 _LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.MULTILINE)
 _KEY = re.compile(r"AWS_ACCESS_KEY_ID=(\S+)")
 _SECRET = re.compile(r"AWS_SECRET_ACCESS_KEY=(\S+)")
@@ -65,11 +66,13 @@ class Attacker:
 
     def read_log(self, run_url: str) -> Loot:
         """The key in a run's public log. Raises ``NothingFound`` when there is none to be had."""
-        owner, repo, _, _, run_id = urlsplit(run_url).path.strip("/").split("/")[:5]
+        where = _RUN.fullmatch(urlsplit(run_url).path)
+        if where is None:
+            raise NothingFound(f"{run_url!r} is not the address of a run")
         with requests.Session() as session:
             session.trust_env = False
             found = session.get(
-                f"{self._github}/repos/{owner}/{repo}/actions/runs/{run_id}/logs",
+                f"{self._github}/repos/{where[1]}/actions/runs/{where[2]}/logs",
                 headers={"Authorization": f"Bearer {self._token}"}, timeout=20,
             )  # fmt: skip
         if found.status_code != requests.codes.ok:

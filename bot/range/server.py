@@ -57,7 +57,7 @@ class Range:
 
     def start(self) -> dict[str, Any]:
         """Open the ports and seed the company. Returns what ``main`` prints."""
-        self.github_url = self._serve(self.github.asgi)
+        self.github_url = self.github.base_url = self._serve(self.github.asgi)
         self.control_url = self._serve(control(self))
         cast = self.reset()
         return {
@@ -92,7 +92,6 @@ class Range:
             self.clock.set(0.0)
             self.aws.reset()
             self.github.reset()
-            self.github.state.base_url = self.github_url
             self.company = company.seed(self.aws, self.github)
             self.switchboard.reset()
             token = self.company.cast["github"]["quiet-otter"]
@@ -178,6 +177,10 @@ def control(range_: Range) -> Starlette:
         range_.switchboard.clear_faults()
         return {}
 
+    def clear_requests(_body: Any) -> Any:
+        range_.switchboard.clear_requests()
+        return {}
+
     def trail(body: Any) -> Any:
         range_.aws.trail.lookups_per_second = _number(body, "lookups_per_second", 0.0)
         range_.aws.trail.lag_s = _number(body, "lag_s", 0.0)
@@ -202,6 +205,7 @@ def control(range_: Range) -> Starlette:
         ("DELETE", "/faults", clear_faults),
         ("POST", "/trail", trail),
         ("GET", "/requests", lambda _: range_.switchboard.requests()),
+        ("DELETE", "/requests", clear_requests),
         ("GET", "/state", lambda _: range_.state()),
         ("POST", "/drill/leak", leak),
         ("POST", "/drill/abuse", abuse),

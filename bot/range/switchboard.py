@@ -90,6 +90,10 @@ class Switchboard:
         with self._lock:
             self._rules.clear()
 
+    def clear_requests(self) -> None:
+        with self._lock:
+            self._log.clear()
+
     def reset(self) -> None:
         """No rules, an empty log."""
         with self._lock:
