@@ -196,7 +196,8 @@ class _Found:
                 self._text(where, key, value)
             elif isinstance(value, (dict, list)) and id(value) not in seen:
                 seen.add(id(value))
-                todo += [(str(k), v) for k, v in value.items()] if isinstance(value, dict) else [("", v) for v in value]
+                inside = value.items() if isinstance(value, dict) else (("", each) for each in value)
+                todo += reversed([(str(k), v) for k, v in inside])
 
     def _text(self, where: str, key: str, text: str) -> None:
         expressions = _EXPRESSION.findall(text) or ([text] if key == "if" else [])

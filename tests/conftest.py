@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from bot.vault import Vault
 from bot.world import World
 
 if TYPE_CHECKING:
+    from bot.action import Action
     from bot.range.clock import RangeClock
     from bot.range.github import GitHubRange
     from bot.range.switchboard import Switchboard
@@ -60,12 +61,12 @@ class Ferry:
     switchboard: Switchboard
     clock: RangeClock
     url: str
-    tokens: dict[str, str]
+    tokens: dict[str, str] = field(repr=False)
     world: World
     room: EvidenceRoom
     scrubber: Scrubber
     fingerprinter: Fingerprinter
-    aws: tuple[str, str]
+    aws: tuple[str, str] = field(repr=False)
 
     @property
     def state(self) -> Any:
@@ -132,7 +133,7 @@ def ferry(github_server: tuple[GitHubRange, Switchboard, RangeClock, str], tmp_p
     store = Store(f"sqlite:///{tmp_path / 'test.db'}")
     store.migrate()
     vault, room = Vault(store, bytes(range(32))), EvidenceRoom(store, tmp_path / "evidence")
-    fingerprinter = Fingerprinter(vault.fingerprint_key)
+    fingerprinter = vault.fingerprinter
     scrubber = Scrubber(fingerprinter)
     world = World(
         name="range", aws=AwsClients(endpoint="http://127.0.0.1:9"), clock=clock,
@@ -173,3 +174,10 @@ class FastClock:
     def now(self) -> Any:
         self.clock.advance(self.seconds)
         return self.clock.now()
+
+
+def done(ferry: Ferry, action: Action[Any, Any, Any], given: Any) -> tuple[Any, Any, Any]:
+    """Look, run and prove: Before, Outcome, Proof."""
+    before = action.look(ferry.world, given)
+    outcome = action.run(ferry.world, given, before)
+    return before, outcome, action.prove(ferry.world, given, before, outcome)

@@ -218,8 +218,10 @@ def _scrubbed(world: World, archive: bytes) -> bytes:
     return out.getvalue()
 
 
-def _delete_logs(world: World, given: RunRef, _before: LogsBefore) -> Outcome:
+def _delete_logs(world: World, given: RunRef, before: LogsBefore) -> Outcome:
     """Delete all logs of a completed run. Raises Conflict while it is not completed."""
+    if not before.needed:  # then no evidence was saved either
+        return Outcome(changed=False, summary=f"Run {given.run_id} had no logs")
     run = _completed(world, given)
     if not _attempts(world, given, run):
         return Outcome(changed=False, summary=f"Run {given.run_id} has no logs")

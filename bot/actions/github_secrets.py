@@ -227,8 +227,8 @@ def _save_secret(world: World, given: SecretStore, before: SecretBefore) -> tupl
     return (world.evidence.save(name, world.scrub(text).encode(), digest),)
 
 
-def _delete(world: World, given: SecretStore, _before: SecretBefore) -> Outcome:
-    if _get(world, given) is None:
+def _delete(world: World, given: SecretStore, before: SecretBefore) -> Outcome:
+    if not before.needed or _get(world, given) is None:  # one that came after the look has no evidence on file
         return Outcome(changed=False, summary=f"{shown(given)} is already gone")
     world.github.send("DELETE", f"{folder(given)}/{given.name}")
     return Outcome(changed=True, summary=f"Deleted {shown(given)}")

@@ -109,7 +109,7 @@ ask = Action(
 def _look_do(world: World, given: DoIn) -> PersonBefore:
     if not given.who or not given.task:
         raise InputError("a task needs somebody to do it (who) and something to do (task)")
-    if given.check and not given.check.removeprefix(REFUSED).partition(":")[2]:
+    if given.check and not (given.check.startswith(REFUSED) and given.check.removeprefix(REFUSED).partition(":")[2]):
         raise InputError(f"{given.check!r} is not a check; write refused:<kind>:<id> of a credential")
     done = given.check and _checked(world, given.check)
     return PersonBefore(
