@@ -1,0 +1,213 @@
+"""``bulkhead drill``: leak, abuse and contain a credential on the range, and tell it as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from bot import drill as drills
+from bot import timeline
+from bot.app import SHIPPED, opened, range_site
+from bot.cli import frame, page
+from bot.errors import InputError
+from bot.scenario import Drill, load_drills
+from bot.settings import Settings, read
+from bot.store import when
+from bot.story import GOOD, HEADING, Line, Story, milestones, seconds, waiting
+from bot.timeline import Event
+
+app = frame.group("Train on the range: a small company on loopback, with a real incident in it.")
+_TERMS = "bulkhead drill run"
+
+
+def scenarios() -> dict[str, Drill]:
+    """Every drill there is, by its id."""
+    return load_drills(SHIPPED / "drills")
+
+
+def scenario(name: str) -> Drill:
+    """The drill of that name. Raises InputError that lists what there is."""
+    known = scenarios()
+    if name not in known:
+        raise InputError(f"there is no drill {name!r}; there are: {', '.join(known)}")
+    return known[name]
+
+
+def settings_for(drill: Drill, home: Path, base: Settings) -> Settings:
+    """Settings of a drill's own folder: no database, vault key or identity of the real installation comes with it."""
+    nobody = {"github_token": SecretStr(""), "github_app_key": SecretStr(""), "github_app_id": ""}
+    here = {"responders": ",".join(drill.responders), "mode": "act"}
+    return frame.inside(base, home).model_copy(update=nobody | here)
+
+
+@app.command("list")
+def list_(json_: frame.Json = False) -> None:
+    """Show the drills there are."""
+    known = scenarios().values()
+    if json_:
+        frame.document([{"id": d.id, "title": d.title, "playbook": d.playbook, "briefing": d.briefing} for d in known])
+        return
+    for drill in known:
+        page.lines([Line(drill.id, style=HEADING), Line(drill.title), Line(f"proves the playbook {drill.playbook}"), Line("")])
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="The drill, as `bulkhead drill list` shows it.")],
+    json_: frame.Json = False,
+    home: Annotated[Path | None, typer.Option(help="Folder of this drill; without it a new one below BULKHEAD_HOME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the drill in --home, whose process ended.")] = False,
+    range_: Annotated[
+        str, typer.Option("--range", help="File with the line that `bulkhead range up --json` printed, or - for standard input.")
+    ] = "",
+) -> None:
+    """Run a drill and tell it. Ends with status 0 only when everything is proven dead and the attacker is refused."""
+    drill = scenario(name)
+    base = read()
+    folder = _folder(home, base.home, drill, resume, range_)
+    settings = settings_for(drill, folder, base)
+    with _range(range_, fresh=not resume) as range_here:
+        result = perform(drill, settings, range_here, Teller(silent=json_))
+    if json_:
+        frame.document(result.as_json())
+    else:
+        page.lines(_ending(result, settings))
+    if not result.contained:
+        raise typer.Exit(frame.FAILED)
+
+
+def perform(drill: Drill, settings: Settings, range_here: drills.Range, teller: Teller) -> drills.Result:
+    """One drill from the leak to the last try. Raises EngineError when it cannot be brought to its end."""
+    frame.quiet_logs()
+    site = range_site(range_here.endpoints)
+    with opened(settings, sites={"range": site}) as bulkhead, teller.at(site.clock.now):
+        for row in bulkhead.store.incidents():
+            teller.catch_up(timeline.load(bulkhead.store, row.id))
+        bulkhead.store.set_setting("drill:id", drill.id)
+        return asyncio.run(drills.Run(drill, bulkhead, range_here, teller.tell).run())
+
+
+class Teller:
+    """Prints the story: lines as they come, and on a terminal what is waited for, counting down below them."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self.story, self.silent = Story(), silent
+        self._console, self._lock = frame.out(), threading.Lock()
+        self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self._printed_waiting = ""
+
+    @contextlib.contextmanager
+    def at(self, now: Callable[[], datetime]) -> Iterator[None]:
+        """Tell by this clock while the block runs."""
+        self._now = now
+        if self.silent:
+            with frame.busy("the drill runs"):
+                yield
+        elif self._console.is_terminal:
+            with Live(get_renderable=self._foot, console=self._console, refresh_per_second=4, transient=True):
+                yield
+        else:
+            yield
+
+    def tell(self, kind: str, data: dict[str, Any]) -> None:
+        """What ``drill.Run`` calls, from several threads."""
+        with self._lock:
+            lines = self.story.tell(kind, data)
+            if not self.silent:
+                page.lines(lines, self._console)
+
+    def catch_up(self, events: list[Event]) -> None:
+        """Take in what an earlier process did, and say so in a line."""
+        for event in events:
+            self.story.event(event)
+        if events and not self.silent:
+            last = events[-1]
+            text = f"This drill goes on: {len(events)} events stand, the last is {last.step} {last.kind}. None of it is done again."
+            page.lines([Line(text), Line("")], self._console)
+
+    def _foot(self) -> RenderableType:
+        with self._lock:
+            lines = waiting(self.story, self._now())
+        return Group(*(Text(line, style="yellow", overflow="ellipsis", no_wrap=True) for line in lines))
+
+
+def _folder(home: Path | None, base: Path, drill: Drill, resume: bool, range_: str) -> Path:
+    if resume and (home is None or not range_):
+        raise InputError(
+            "to go on with a drill give its folder and its range: a range that was started by the drill itself has ended "
+            f"with it; `bulkhead range up --json > range.json`, then `{_TERMS} {drill.id} --home DIR --range range.json`"
+        )
+    if home is not None:
+        stands = (home / "bulkhead.db").exists()
+        if stands and not resume:
+            raise InputError(f"{home} holds a drill already; add --resume to go on with it, or choose another folder")
+        if resume and not stands:
+            raise InputError(f"{home} holds no drill; leave --resume out to begin one there")
+        return home
+    return base / "drills" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{drill.id}"
+
+
+@contextlib.contextmanager
+def _range(source: str, *, fresh: bool) -> Iterator[drills.Range]:
+    """The range of this drill: its own, or the one that is named."""
+    if not source:
+        with contextlib.ExitStack() as stack:
+            with frame.busy("starting the range: a small company on 127.0.0.1"):
+                range_here = stack.enter_context(drills.range_up())
+            yield range_here
+        return
+    range_here = attached(source)
+    if fresh and range_here.post("/drill/tries"):
+        raise InputError("a drill has used this range already; start a new one with `bulkhead range up --json`")
+    yield range_here
+
+
+def attached(source: str) -> drills.Range:
+    """A range that runs already. Raises InputError when the line is not one of ``range up --json``."""
+    try:
+        text = sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except OSError as exc:
+        raise InputError(f"{source} cannot be read: {exc.strerror}") from None
+    try:
+        range_here = drills.Range(info=json.loads(text.strip().splitlines()[0]))
+        _ = range_here.endpoints
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise InputError(f"{source} does not hold the line that `bulkhead range up --json` prints") from None
+    return range_here
+
+
+def _ending(result: drills.Result, settings: Settings) -> list[Line | RenderableType]:
+    events = [Event(**event) for event in result.timeline]
+    show = f"bulkhead incident show {result.incident} --home {settings.home}"
+    said: list[Line | RenderableType] = [Line(""), Line("The ledger", style=HEADING), page.ledger(result.ledger), *page.LEGEND]
+    said += [Line(""), Line("The timeline, in short", style=HEADING), *milestones(events), Line("")]
+    first, dead = result.time_to_first_cut_s, result.time_to_all_dead_s
+    said.append(Line(f"From the report to the first cut: {_time(first)}; until all was proven dead: {_time(dead)}."))
+    said.append(Line(f"{len(events)} events in an unbroken hash chain; {len(result.evidence)} files of evidence."))
+    said += [
+        Line(""), Line("Where it is", style=HEADING), Line(f"Incident, evidence and vault: {settings.home}"),
+        Line(f"Look at it:   {show} --timeline"),
+        Line(f"Verify it:    {show.replace(' show ', ' verify ')}"),
+        Line(f"Take it out:  {show.replace(' show ', ' export ')} --out DIR"),
+        Line(""),
+    ]  # fmt: skip
+    if result.contained:
+        return [*said, Line("Contained: every row closed on proof, and every try of the attacker was refused.", style=GOOD)]
+    return [*said, Line("NOT contained:", style="bold red"), *(Line(f"- {why}", style="bold red") for why in result.why_not)]
+
+
+def _time(value: float | None) -> str:
+    return "never" if value is None else seconds(value)
