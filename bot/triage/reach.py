@@ -32,8 +32,8 @@ Found = tuple[tuple[Reached, ...], tuple[SecretStore, ...], tuple[Tail, ...], tu
 def reach_of_run(world: World, repository: str, run_id: int, credential: Credential | None = None) -> Found:
     """What a run's jobs could reach, where the halves of their AWS key stand, what may still live, what is unknown.
 
-    ``credential`` is the leaked one, when known: an AWS pair that is the jobs' only one is taken to be it. Raises
-    NotFound when the run is not there.
+    ``credential`` is the leaked one, when known: an AWS pair that is the jobs' only one is taken to be it, and where
+    any other kind stands cannot be told from names. Raises NotFound when the run is not there.
     """
     run = world.github.get(f"/repos/{repository}/actions/runs/{run_id}")
     run["path"] = str(run.get("path") or "").split("@")[0]
@@ -41,8 +41,9 @@ def reach_of_run(world: World, repository: str, run_id: int, credential: Credent
     readers = list(Files(world, repository, run, unknown).readers())
     places = _Places(world, repository, run, unknown)
     reached = [each for reader in readers for each in places.reached(reader)]
-    stores = places.pair(readers)
-    if stores and (credential is None or credential.kind == "aws-access-key"):
+    aws = credential is None or credential.kind == "aws-access-key"
+    stores = places.pair(readers) if aws else ()
+    if stores:
         pair = {(store.name, _scope(store)) for store in stores}
         reached = [
             replace(each, kind="aws-access-key", credential=credential) if (each.name, each.scope) in pair else each

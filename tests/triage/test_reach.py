@@ -97,7 +97,8 @@ def test_a_run_under_way_has_a_living_token_that_cancelling_ends(ferry: Ferry) -
 
 def test_another_kind_of_leak_leaves_the_aws_pair_a_secret_of_its_own(ferry: Ferry) -> None:
     leaked = Credential(provider="npm", kind="npm-token", fingerprint="hmac:0")
-    reached = reach_of_run(ferry.world, FERRY, ferry.run(), leaked)[0]
+    reached, stores, _, _ = reach_of_run(ferry.world, FERRY, ferry.run(), leaked)
+    assert stores == ()
     assert [each.name for each in of_kind(reached, "secret")] == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
 
 
