@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from github import Auth
 
 from bot.action import Action, material_fields
 from bot.actions.github import disable_workflow, enable_workflow, resolve_alert
@@ -15,9 +16,10 @@ from bot.actions.github_policy import (
     set_default_token_permissions,
     stop_actions,
 )
+from bot.clients import GitHubClient
 from bot.errors import Conflict, Forbidden, InputError, ProviderError, Unavailable
 from bot.model import AlertRef, Verdict, WorkflowRef
-from tests.conftest import DEPLOY, FERRY, Ferry, done
+from tests.conftest import DEPLOY, FERRY, ORG, Ferry, done
 
 WORKFLOW = WorkflowRef(repository=FERRY, workflow=DEPLOY)
 REPO = RepositoryIn(repository=FERRY)
@@ -206,3 +208,19 @@ def test_a_400_is_fine_only_when_the_state_is_right(ferry: Ferry) -> None:
     )
     assert not resolve_alert.run(ferry.world, given, before).changed
     assert ferry.state.repos[FERRY].alerts[given.number]["resolution"] == "revoked"
+
+
+# Who asks
+
+
+def test_an_app_does_the_same_with_its_own_permissions(ferry: Ferry) -> None:
+    permissions = {"actions": "write", "contents": "read", "metadata": "read"}
+    app, private_key = ferry.state.add_app("bulkhead", ORG, permissions)
+    installation = ferry.state.install(app, ORG)
+    auth = Auth.AppAuth(app.id, private_key).get_installation_auth(installation.id)
+    world = replace(ferry.world, github=GitHubClient(auth=auth, base_url=ferry.url))
+    before = disable_workflow.look(world, WORKFLOW)
+    assert disable_workflow.run(world, WORKFLOW, before).changed
+    with pytest.raises(Forbidden) as caught:
+        stop_actions.run(world, REPO, stop_actions.before(permissions={}))
+    assert "administration" in caught.value.permission
