@@ -2,8 +2,8 @@
 
 moto keeps users, keys, roles, policies and buckets and speaks their protocols; it does not enforce key status,
 session age, conditions, trust policies or web identity tokens (tried with 5.2.5). So every request is first
-authenticated, authorized and recorded here, and moto's own checks stay off. moto's state belongs to the process: one
-``AwsRange`` at a time.
+authenticated, authorized and recorded here, and moto's own checks stay off. moto's state belongs to the process: of
+several ``AwsRange`` the one that was reset last has it.
 
 Left out on purpose: bucket policies and ACLs, presigned URLs, resource policies other than role trust, SCPs.
 """

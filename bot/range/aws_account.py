@@ -48,7 +48,10 @@ class Account:
         self._apps: dict[str, Any] = {}
         self._profiles: dict[str, str] = {}  # user -> when its login profile was made
         self._s3_router = get_service_router("s3")
-        # moto stamps what it makes by this name; so what it makes is dated by the range's clock
+        self._own()
+
+    def _own(self) -> None:
+        """Take moto's state of this process: what it makes is stamped by this name, so dated by our clock."""
         iam_models.utcnow = s3_models.utcnow = self._utcnow
 
     @property
@@ -65,6 +68,7 @@ class Account:
 
     def reset(self) -> None:
         """Empty, but for a few AWS-managed policies."""
+        self._own()
         self._iam.reset()
         self._s3.reset()
         self._profiles.clear()
