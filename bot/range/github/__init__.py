@@ -81,7 +81,7 @@ class GitHubRange:
 
     def _handle(self, state: State, request: Request, body: bytes, op: Op | None, headers: dict[str, str]) -> Answer:
         if not state.base_url:
-            state.base_url = str(request.base_url).rstrip("/")
+            self.base_url = str(request.base_url)
         state.runner.advance()
         caller = identify(state, request.headers.get("authorization", ""))
         version = request.headers.get("x-github-api-version", VERSIONS[0])
