@@ -118,7 +118,8 @@ def build(github: GitHubRange, switchboard: Switchboard, clock: RangeClock, url:
     state.commit_files(FERRY, {"README.md": "# ferry\n\nTimes.\n"}, "Say more", "jonas", runs=False)
     state.commit_files(LEDGER, {"README.md": "# ledger\n"}, "Start", "mara", runs=False)
     town.tokens = {
-        "mara": state.add_token("mara", scopes=ALL_SCOPES), "jonas": state.add_token("jonas", scopes=("repo", "workflow")),
+        "mara": state.add_token("mara", scopes=ALL_SCOPES),
+        "jonas": state.add_token("jonas", scopes=("repo", "workflow")),
         "quiet-otter": state.add_token("quiet-otter", scopes=()),
     }  # fmt: skip
     return town
