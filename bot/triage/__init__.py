@@ -41,6 +41,7 @@ RUN_URL = re.compile(r"https?://[^/\s]+/([\w.-]+/[\w.-]+)/actions/runs/(\d+)")
 LONGEST_SESSION = timedelta(hours=36)  # GetSessionToken, GetFederationToken (AWS STS API Reference)
 TRAIL_KEEPS = timedelta(days=90)
 MOST_ALERTS = 30  # of the same provider, looked into
+_ALERTS_SAY = {"gcp": "google", "dockerhub": "docker", "artifactory": "jfrog", "crates": "cratesio"}  # secret_type
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -199,12 +200,12 @@ class _Case:
     def _ask_alerts(self) -> None:
         if not self.repository or self.credential.kind == "generic":
             return
-        base = f"/repos/{self.repository}/secret-scanning/alerts"
+        base, provider = f"/repos/{self.repository}/secret-scanning/alerts", self.credential.provider
         try:
             listed = self.world.github.pages(base, state="open", hide_secret="true")  # noqa: S106 - a switch
             alerts = [
                 alert for alert in listed
-                if self.credential.provider in str(alert.get("secret_type", ""))
+                if _ALERTS_SAY.get(provider, provider) in str(alert.get("secret_type", ""))
             ]  # fmt: skip
         except ProviderError as exc:
             self.unknown.append(f"Open secret-scanning alerts could not be read: {exc}")
