@@ -92,8 +92,10 @@ class AwsRange:
             code = fault.code or ("ServiceUnavailable" if fault.status >= 500 else "Throttling")
             reply = aws_wire.refusal(call, AwsError(code, "fault of the range", fault.status))
             reply.headers.extend(fault.headers.items())
-        length = ("Content-Length", str(len(reply.body)))
-        start_response(f"{reply.status} {responses.get(reply.status, '')}", [*reply.headers, length])
+        headers = reply.headers
+        if call.method != "HEAD":  # a HEAD's length is of the body that a GET would have
+            headers = [*(h for h in headers if h[0].lower() != "content-length"), _length(reply)]
+        start_response(f"{reply.status} {responses.get(reply.status, '')}", headers)
         return [b"" if call.method == "HEAD" else reply.body]
 
     def _answer(self, call: Call) -> Reply:
@@ -151,7 +153,7 @@ class AwsRange:
 
     def _moto(self, call: Call) -> Reply:
         body, status, headers = run_wsgi_app(self.account.app(call.service), call.environ, buffered=True)
-        kept = [(k, v) for k, v in headers if k.lower() not in ("content-length", "connection")]
+        kept = [(k, v) for k, v in headers if k.lower() != "connection"]
         return Reply(int(status.split(" ", 1)[0]), kept, b"".join(body))
 
     def _web_identity(self, call: Call) -> Reply:
@@ -253,6 +255,10 @@ def _plain(node: ET.Element) -> Any:
     if all(child.tag.endswith("member") for child in node):
         return [_plain(child) for child in node]
     return {child.tag.rsplit("}", 1)[-1]: _plain(child) for child in node}
+
+
+def _length(reply: Reply) -> tuple[str, str]:
+    return "Content-Length", str(len(reply.body))
 
 
 class _Handler(WSGIRequestHandler):

@@ -291,15 +291,19 @@ def _role_context(params: dict[str, Any]) -> dict[str, Any]:
 def _session_policy(params: dict[str, Any]) -> str:
     policy = str(params.get("Policy", ""))
     try:
-        if policy:
-            json.loads(policy)
-    except ValueError:
-        raise AwsError("MalformedPolicyDocument", "Syntax errors in policy.", 400) from None
+        sound = not policy or "Statement" in json.loads(policy)
+    except (ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise AwsError("MalformedPolicyDocument", "Syntax errors in policy.", 400)
     return policy
 
 
 def _seconds(params: dict[str, Any], default: int, longest: int, *, chained: bool = False) -> int:
-    seconds = int(params.get("DurationSeconds", min(default, longest)))
+    given = str(params.get("DurationSeconds", min(default, longest)))
+    if not given.isdigit():
+        raise AwsError("ValidationError", f"Value '{given}' at 'durationSeconds' is not a number", 400)
+    seconds = int(given)
     if seconds < 900:
         raise AwsError(
             "ValidationError",

@@ -113,7 +113,7 @@ def read(environ: dict[str, Any]) -> Call:
     values = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True)) if form else {}
     if "x-amz-target" in headers:
         call.operation = headers["x-amz-target"].rsplit(".", 1)[-1]
-        call.params = json.loads(body or b"{}")
+        call.params = _object(body)
     elif "Action" in values:
         call.operation = values.pop("Action")
         values.pop("Version", None)
@@ -122,6 +122,14 @@ def read(environ: dict[str, Any]) -> Call:
     else:
         call.service = call.service or "s3"
     return call
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def nested(flat: dict[str, str]) -> dict[str, Any]:

@@ -158,66 +158,78 @@ class Range:
         return {"ok": not any(detail.values()), "detail": detail}
 
 
-def control(range_: Range) -> Starlette:
-    """The control API."""
-    last_leak: dict[str, Any] = {}
+class _Control:
+    """What the control address answers: each method gets the decoded body and returns what becomes JSON."""
 
-    def clock(_body: Any) -> Any:
-        return {"offset_s": range_.clock.offset, "now": range_.clock.now().isoformat()}
+    def __init__(self, range_: Range) -> None:
+        self.range = range_
+        self._last_run_url = ""
 
-    def move_clock(body: Any) -> Any:
-        range_.clock.advance(_number(body, "advance_s"))
-        return clock(body)
+    def routes(self) -> list[tuple[str, str, Callable[[Any], Any]]]:
+        range_, oidc = self.range, "/oidc/.well-known"
+        return [
+            ("GET", "/clock", self.clock),
+            ("POST", "/clock", self.move_clock),
+            ("POST", "/reset", lambda _: {"cast": range_.reset()}),
+            ("POST", "/faults", self.add_faults),
+            ("DELETE", "/faults", self.clear_faults),
+            ("POST", "/trail", self.trail),
+            ("GET", "/requests", lambda _: range_.switchboard.requests()),
+            ("DELETE", "/requests", self.clear_requests),
+            ("GET", "/state", lambda _: range_.state()),
+            ("POST", "/drill/leak", self.leak),
+            ("POST", "/drill/abuse", self.abuse),
+            ("POST", "/drill/tries", lambda _: range_.tries()),
+            ("POST", "/drill/collateral", lambda _: range_.collateral()),
+            ("GET", f"{oidc}/jwks", lambda _: range_.issuer.jwks()),
+            (
+                "GET",
+                f"{oidc}/openid-configuration",
+                lambda _: range_.issuer.configuration(f"{range_.control_url}/oidc"),
+            ),
+        ]
 
-    def add_faults(body: Any) -> Any:
-        range_.switchboard.add(body if isinstance(body, list) else [body])
+    def clock(self, _body: Any) -> Any:
+        return {"offset_s": self.range.clock.offset, "now": self.range.clock.now().isoformat()}
+
+    def move_clock(self, body: Any) -> Any:
+        self.range.clock.advance(_number(body, "advance_s"))
+        return self.clock(body)
+
+    def add_faults(self, body: Any) -> Any:
+        self.range.switchboard.add(body if isinstance(body, list) else [body])
         return {}
 
-    def clear_faults(_body: Any) -> Any:
-        range_.switchboard.clear_faults()
+    def clear_faults(self, _body: Any) -> Any:
+        self.range.switchboard.clear_faults()
         return {}
 
-    def clear_requests(_body: Any) -> Any:
-        range_.switchboard.clear_requests()
+    def clear_requests(self, _body: Any) -> Any:
+        self.range.switchboard.clear_requests()
         return {}
 
-    def trail(body: Any) -> Any:
-        range_.aws.trail.lookups_per_second = _number(body, "lookups_per_second", 0.0)
-        range_.aws.trail.lag_s = _number(body, "lag_s", 0.0)
+    def trail(self, body: Any) -> Any:
+        """How CloudTrail is: throttled as AWS throttles it, late as AWS is late. Both are off until set."""
+        trail = self.range.aws.trail
+        trail.lookups_per_second = _number(body, "lookups_per_second", 0.0)
+        trail.lag_s = _number(body, "lag_s", 0.0)
         return {}
 
-    def leak(_body: Any) -> Any:
-        last_leak.clear()
-        last_leak.update(range_.leak())
-        return last_leak
+    def leak(self, _body: Any) -> Any:
+        found = self.range.leak()
+        self._last_run_url = found["run_url"]
+        return found
 
-    def abuse(body: Any) -> Any:
-        url = body.get("run_url") or last_leak.get("run_url")
+    def abuse(self, body: Any) -> Any:
+        url = (body.get("run_url") if isinstance(body, dict) else "") or self._last_run_url
         if not url:
             raise InputError("nothing has leaked yet; POST /drill/leak first, or give run_url")
-        return {"acts": range_.abuse(str(url))}
+        return {"acts": self.range.abuse(str(url))}
 
-    routes: list[tuple[str, str, Callable[[Any], Any]]] = [
-        ("GET", "/clock", clock),
-        ("POST", "/clock", move_clock),
-        ("POST", "/reset", lambda _: {"cast": range_.reset()}),
-        ("POST", "/faults", add_faults),
-        ("DELETE", "/faults", clear_faults),
-        ("POST", "/trail", trail),
-        ("GET", "/requests", lambda _: range_.switchboard.requests()),
-        ("DELETE", "/requests", clear_requests),
-        ("GET", "/state", lambda _: range_.state()),
-        ("POST", "/drill/leak", leak),
-        ("POST", "/drill/abuse", abuse),
-        ("POST", "/drill/tries", lambda _: range_.tries()),
-        ("POST", "/drill/collateral", lambda _: range_.collateral()),
-        ("GET", "/oidc/.well-known/jwks", lambda _: range_.issuer.jwks()),
-        (
-            "GET",
-            "/oidc/.well-known/openid-configuration",
-            lambda _: range_.issuer.configuration(f"{range_.control_url}/oidc"),
-        ),
-    ]
+
+def control(range_: Range) -> Starlette:
+    """The control API."""
+    routes = _Control(range_).routes()
     return Starlette(
         routes=[Route(path, _endpoint(work), methods=[method]) for method, path, work in routes],
         exception_handlers={InputError: _bad, NothingFound: _bad},
@@ -251,7 +263,8 @@ def _bad(_request: Request, exc: Exception) -> JSONResponse:
 def _alone() -> None:
     """Nothing of the machine's own AWS set-up or proxies may reach the clients of the range."""
     proxies = ("http_proxy", "https_proxy", "all_proxy")
-    for name in [n for n in os.environ if n.startswith("AWS_") or n.lower() in proxies]:
+    moto = ("MOTO_", "INITIAL_NO_AUTH_ACTION_COUNT")  # moto's own checks stay off
+    for name in [n for n in os.environ if n.startswith(("AWS_", *moto)) or n.lower() in proxies]:
         del os.environ[name]
     os.environ |= {
         "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true",

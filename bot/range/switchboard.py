@@ -62,6 +62,8 @@ _WHAT = {f.name for f in fields(Fault)}
 
 
 def _rule(data: dict[str, Any]) -> _Rule:
+    if not isinstance(data, dict):
+        raise InputError("a fault rule is a JSON object")
     unknown = set(data) - _WHERE - _WHAT
     if unknown:
         known = ", ".join(sorted(_WHERE | _WHAT))

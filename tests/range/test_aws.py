@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -159,6 +160,7 @@ class TestPolicies:
 
         assert code(s3.put_object, Bucket="releases", Key="public/a b+ü.txt", Body=b"hello") == ""
         assert s3.get_object(Bucket="releases", Key="public/a b+ü.txt")["Body"].read() == b"hello"
+        assert s3.head_object(Bucket="releases", Key="public/a b+ü.txt")["ContentLength"] == 5
         assert code(s3.put_object, Bucket="releases", Key="private/a", Body=b"") == "AccessDenied"
         assert code(s3.list_objects_v2, Bucket="releases") == "AccessDenied"
         assert code(s3.list_buckets) == "AccessDenied"
@@ -560,6 +562,21 @@ class TestFaults:
         assert "ann" in cloud.aws.snapshot()["users"]
         assert (row["status"], row["fault"], row["mutating"]) == (200, "reset after commit", True)
         assert json.loads(row["detail"]) == {"userName": "ann"}
+
+    def test_another_answer_after_the_work(self, cloud: Cloud) -> None:
+        rule = {"route": "iam:CreateUser", "status": 500, "code": "InternalFailure", "after_commit": True, "times": 1}
+        cloud.switchboard.add([rule])
+
+        assert code(cloud.client("iam").create_user, UserName="ann") == "InternalFailure"
+        assert "ann" in cloud.aws.snapshot()["users"]
+
+    def test_latency_delays_and_changes_nothing_else(self, cloud: Cloud) -> None:
+        cloud.switchboard.add([{"server": "aws", "route": "sts:*", "delay_s": 0.2}])
+        sts = cloud.client("sts")
+        began = time.monotonic()
+
+        assert sts.get_caller_identity()["Account"] == ACCOUNT
+        assert time.monotonic() - began >= 0.2  # a floor: a slow machine cannot break it
 
     def test_an_answer_lost_before_the_work(self, cloud: Cloud) -> None:
         cloud.switchboard.add([{"route": "iam:CreateUser", "reset": True, "times": 1}])
