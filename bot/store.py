@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.errors import EngineError, InputError
+
+NEWEST = "0001"  # the last migration
 
 metadata = sa.MetaData()
 Text, Int = sa.Text, sa.BigInteger
@@ -176,12 +176,29 @@ class Store:
         return self.url.startswith("sqlite")
 
     def migrate(self) -> None:
-        """Bring the tables to the newest form."""
+        """Bring the tables to the newest form. A new database gets it at once; a test holds that both ways agree."""
+        with self.begin() as connection:
+            there = sa.inspect(connection).has_table("alembic_version")
+            version = connection.scalar(sa.text("SELECT version_num FROM alembic_version")) if there else None
+            if version == NEWEST:
+                return
+            if version is None:
+                metadata.create_all(connection)
+                connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+                connection.execute(sa.text("INSERT INTO alembic_version VALUES (:v)"), {"v": NEWEST})
+                return
+        self.upgrade()
+
+    def upgrade(self, to: str = "head") -> None:
+        """Replay the migrations that are missing."""
+        from alembic import command  # noqa: PLC0415 - a second of imports that only an upgrade needs
+        from alembic.config import Config  # noqa: PLC0415
+
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self.engine.begin() as connection:
+        with self.begin() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,68 +30,91 @@ SHARDS = 8
 
 
 @pytest.fixture(scope="session")
-def arena() -> Iterator[Range]:
-    """One range for the tests of this worker; each drill starts from a fresh company."""
-    with range_up() as arena:
-        yield arena
+def nursery() -> Iterator[subprocess.Popen[str]]:
+    """The process that the drills of this worker are forked from."""
+    env = {**os.environ, "PYTHONPATH": str(CHILD.parent.parent)}
+    with subprocess.Popen([sys.executable, str(CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
 
 
+@dataclass(frozen=True)
 class Clean:
     """A drill that nobody killed: which boundaries it passes, and how the range looks after it."""
 
-    def __init__(self, names: list[str], state: Any, writes: dict[str, int]) -> None:
-        self.names, self.state, self.writes = names, state, writes
+    names: list[str]
+    state: Any
+    writes: dict[str, int]
 
 
-def child(arena: Range, home: Path, kill_at: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(CHILD), str(home), json.dumps(arena.info), str(home / "names"), kill_at]
-    env = {**os.environ, "PYTHONPATH": str(CHILD.parent.parent)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, env=env, check=False)
+@dataclass(frozen=True)
+class Arena:
+    """A range, and processes to run drills in it."""
 
+    range: Range
+    nursery: subprocess.Popen[str]
 
-def writes(arena: Range) -> dict[str, int]:
-    """Every request that can change something, counted; numbers in paths say nothing."""
-    seen = [r for r in arena.get("/requests") if r["mutating"]]
-    return dict(Counter(re.sub(r"\d+", "N", f"{r['server']} {r['method']} {r['route']}") for r in seen))
+    def drill(self, home: Path, kill_at: str = "") -> int:
+        """Run a drill in a process of its own; returns how it ended."""
+        assert self.nursery.stdin is not None
+        assert self.nursery.stdout is not None
+        self.nursery.stdin.write(json.dumps({"home": str(home), "range": self.range.info, "kill_at": kill_at}) + "\n")
+        self.nursery.stdin.flush()
+        return int(self.nursery.stdout.readline())
 
+    def fresh(self) -> Arena:
+        """The same range with a fresh company."""
+        return Arena(Range(info={**self.range.info, "cast": self.range.post("/reset")["cast"]}), self.nursery)
 
-def reset(arena: Range) -> Range:
-    return Range(info={**arena.info, "cast": arena.post("/reset")["cast"]})
-
-
-def passed(home: Path) -> list[str]:
-    return (home / "names").read_text().splitlines()
+    def writes(self) -> dict[str, int]:
+        """Every request that can change something, counted; numbers in paths say nothing."""
+        seen = [r for r in self.range.get("/requests") if r["mutating"]]
+        return dict(Counter(re.sub(r"\d+", "N", f"{r['server']} {r['method']} {r['route']}") for r in seen))
 
 
 @pytest.fixture(scope="session")
-def clean(arena: Range, tmp_path_factory: pytest.TempPathFactory) -> Clean:
+def arena(nursery: subprocess.Popen[str]) -> Iterator[Arena]:
+    """One range for the tests of this worker."""
+    with range_up() as up:
+        yield Arena(up, nursery)
+
+
+@pytest.fixture(scope="session")
+def clean(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> Clean:
     """Run once for all workers; the first one there runs it."""
     shared = tmp_path_factory.getbasetemp().parent / "clean.json"
     with open(shared.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not shared.exists():
-            home = tmp_path_factory.mktemp("clean")
-            done = child(reset(arena), home)
-            assert done.returncode == 0, done.stderr[-3000:]
-            assert json.loads(done.stdout.splitlines()[-1])["contained"]
-            shared.write_text(json.dumps([passed(home), arena.get("/state"), writes(arena)]))
+            home, there = tmp_path_factory.mktemp("clean"), arena.fresh()
+            assert there.drill(home) == 0, said(home)
+            assert outcome(home)["contained"], outcome(home)["why_not"]
+            names = (home / "names").read_text().splitlines()
+            shared.write_text(json.dumps([names, there.range.get("/state"), there.writes()]))
         return Clean(*json.loads(shared.read_text()))
+
+
+def said(home: Path) -> str:
+    return (home / "out").read_text()[-3000:]
+
+
+def outcome(home: Path) -> dict[str, Any]:
+    return json.loads((home / "result.json").read_text())  # type: ignore[no-any-return]
 
 
 def stable(state: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in state.items() if k != "volatile"}
 
 
-def kill_and_resume(arena: Range, clean: Clean, home: Path, kill_at: str) -> None:
-    there = reset(arena)
-    killed = child(there, home, kill_at)
-    assert killed.returncode == -signal.SIGKILL, f"it never came to {kill_at}: {killed.stderr[-2000:]}"
-    resumed = child(there, home)
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
-    result = json.loads(resumed.stdout.splitlines()[-1])
+def kill_and_resume(arena: Arena, clean: Clean, home: Path, kill_at: str) -> None:
+    there = arena.fresh()
+    assert there.drill(home, kill_at) == -signal.SIGKILL, f"it never came to {kill_at}: {said(home)}"
+    assert there.drill(home) == 0, said(home)
+    result = outcome(home)
     assert result["contained"], result["why_not"]
-    assert writes(arena) == clean.writes, "every change is made once"
-    assert stable(arena.get("/state")) == stable(clean.state)
+    assert there.writes() == clean.writes, "every change is made once"
+    assert stable(there.range.get("/state")) == stable(clean.state)
     keys = [(e["step"], e["kind"], e["attempt"]) for e in result["timeline"]]
     assert len(keys) == len(set(keys))
 
@@ -103,7 +127,7 @@ def sample(names: list[str], when: str, kind: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_one_boundary_of_every_kind(arena: Range, clean: Clean, tmp_path: Path, when: str, kind: str) -> None:
+def test_killed_at_one_boundary_of_every_kind(arena: Arena, clean: Clean, tmp_path: Path, when: str, kind: str) -> None:
     kill_and_resume(arena, clean, tmp_path, sample(clean.names, when, kind))
 
 
@@ -114,7 +138,7 @@ def test_the_sample_knows_every_kind_of_boundary(clean: Clean) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_killed_at_every_boundary(arena: Range, clean: Clean, tmp_path: Path, shard: int) -> None:
+def test_killed_at_every_boundary(arena: Arena, clean: Clean, tmp_path: Path, shard: int) -> None:
     for k, name in enumerate(sorted(set(clean.names))[shard::SHARDS]):
         home = tmp_path / str(k)
         home.mkdir()
