@@ -22,10 +22,11 @@ from bot import workflow
 from bot.action import Action
 from bot.actions.github import cuts_own, own_warning, repository_path
 from bot.errors import InputError, NotFound, VaultError
-from bot.model import Before, Breaks, Effect, EvidenceRef, Grade, Outcome, Proof, SecretStore, material
+from bot.model import Before, Breaks, Effect, EvidenceRef, Grade, Outcome, Proof, Secret, SecretStore, material
 from bot.world import World
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+WRITE_TAKES = timedelta(seconds=30)  # at most: our time-out, and whole seconds
 STORES = {"actions", "dependabot", "codespaces", "agents"}
 PERMISSIONS = (
     "secrets:write", "environments:write", "organization_secrets:write", "dependabot_secrets:write",
@@ -140,26 +141,49 @@ def _look_put(world: World, given: PutSecretIn) -> SecretBefore:
 def _put(world: World, given: PutSecretIn, before: SecretBefore) -> PutSecretOutcome:
     """Seal the new value to the store's key and write it, with the visibility that it had.
 
-    GitHub does not tell whose value stands there, so a repeat writes the same value again: one effect, and right
-    even when somebody else wrote between our look and now. Raises VaultError when the new value is not held.
+    GitHub does not tell whose value stands there. So a note goes into the vault first: a repeat after a crash finds
+    its own write by it, and writes again over anybody else's. Raises VaultError when the new value is not held.
     """
     ref = given.sealed.get(given.store.part, "")
     value = world.secrets.open(ref) if ref else None
     if value is None:
         raise VaultError(f"no new value for {shown(given.store)} is held: rotate the credential first")
     now = _get(world, given.store)
-    at = now["updated_at"] if now else ""
-    if before.updated_at:
-        _wait_past(world, before.updated_at)
-    key = world.github.get(f"{folder(given.store)}/public-key")
-    box = SealedBox(PublicKey(base64.b64decode(key["key"])))
-    body = {"encrypted_value": base64.b64encode(box.encrypt(value.reveal().encode())).decode(), "key_id": key["key_id"]}
-    world.github.send("PUT", f"{folder(given.store)}/{given.store.name}", {**body, **_visibility(world, given, before)})
+    if now and _ours(world, given.store, value, now["updated_at"]):
+        return PutSecretOutcome(changed=False, summary=f"{shown(given.store)} is written", updated_at=now["updated_at"])
+    was = now["updated_at"] if now else ""
+    if was:
+        _wait_past(world, was)
+    body = {**_sealed_box(world, given.store, value), **_visibility(world, given, before)}
+    world.secrets.seal(_note(given.store), f"{value.fingerprint} {world.now().isoformat()} {was}")
+    world.github.send("PUT", f"{folder(given.store)}/{given.store.name}", body)
     written = _get(world, given.store)
     return PutSecretOutcome(
-        changed=at == before.updated_at, summary=f"Put {value.fingerprint} into {shown(given.store)}",
+        changed=True, summary=f"Put {value.fingerprint} into {shown(given.store)}",
         updated_at=written["updated_at"] if written else "",
     )  # fmt: skip
+
+
+def _note(store: SecretStore) -> str:
+    return f"put {folder(store)}/{store.name}"
+
+
+def _ours(world: World, store: SecretStore, value: Secret, updated_at: str) -> bool:
+    """Whether the last change is our write of this value: right after our note, and after what the note saw."""
+    ref = world.secrets.ref(_note(store))
+    note = world.secrets.open(ref) if ref else None
+    if note is None:
+        return False
+    fingerprint, at, was = note.reveal().split(" ")
+    written, noted = datetime.fromisoformat(updated_at), datetime.fromisoformat(at)
+    after = not was or written > datetime.fromisoformat(was)
+    return fingerprint == value.fingerprint and after and abs(written - noted) < WRITE_TAKES
+
+
+def _sealed_box(world: World, store: SecretStore, value: Secret) -> dict[str, str]:
+    key = world.github.get(f"{folder(store)}/public-key")
+    sealed = SealedBox(PublicKey(base64.b64decode(key["key"]))).encrypt(value.reveal().encode())
+    return {"encrypted_value": base64.b64encode(sealed).decode(), "key_id": key["key_id"]}
 
 
 def _visibility(world: World, given: PutSecretIn, before: SecretBefore) -> dict[str, Any]:

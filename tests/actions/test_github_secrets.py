@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.actions.github_secrets import PutSecretIn, delete_secret, put_secret
-from bot.errors import InputError, ProviderError, VaultError
+from bot.errors import InputError, ProviderError, Unavailable, VaultError
 from bot.model import Grade, SecretStore, Verdict
 from tests.conftest import DEPLOY, FERRY, ORG, Ferry, done
 
@@ -56,7 +56,32 @@ def test_a_secret_is_put_in_every_store(ferry: Ferry, name: str) -> None:
         assert (secret.visibility, secret.selected) == ("selected", {FERRY})
     proof = put_secret.prove(ferry.world, given, before, outcome)
     assert (proof.verdict, proof.grade) == (Verdict.PROVEN, Grade.STATE)
+    count = len(ferry.mutations())
     assert not put_secret.run(ferry.world, given, before).changed
+    assert (held(ferry, given.store).value, len(ferry.mutations())) == ("made-up-new-value", count)
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_a_write_whose_answer_was_lost_is_known_again(ferry: Ferry, landed: bool) -> None:
+    given = stored(ferry, PLACES["repository"])
+    before = put_secret.look(ferry.world, given)
+    ferry.switchboard.add([{"server": "github", "method": "PUT", "reset": True, "after_commit": landed, "times": 1}])
+    with pytest.raises(Unavailable):
+        put_secret.run(ferry.world, given, before)
+    assert (held(ferry, given.store).value == "made-up-new-value") is landed
+    outcome = put_secret.run(ferry.world, given, before)
+    assert outcome.changed is not landed
+    assert held(ferry, given.store).value == "made-up-new-value"
+    assert put_secret.prove(ferry.world, given, before, outcome).verdict == Verdict.PROVEN
+
+
+def test_what_somebody_wrote_after_a_lost_answer_is_not_taken_for_ours(ferry: Ferry) -> None:
+    given = stored(ferry, PLACES["repository"])
+    before = put_secret.look(ferry.world, given)
+    put_secret.run(ferry.world, given, before)
+    ferry.pass_time(120)
+    ferry.state.set_secret(FERRY, given.store.name, "made-up-value-of-mara")
+    assert put_secret.run(ferry.world, given, before).changed
     assert held(ferry, given.store).value == "made-up-new-value"
 
 
