@@ -17,6 +17,8 @@ from urllib.parse import urlencode
 
 import boto3
 import botocore.exceptions
+import botocore.loaders
+import botocore.session
 import github
 import requests
 from botocore.config import Config
@@ -26,6 +28,7 @@ from bot.model import Secret
 from bot.world import Reply
 
 CONNECT_S, READ_S = 5.0, 20.0
+_SERVICE_MODELS = botocore.loaders.create_loader()  # reading a service's model takes 0.1 s: once a process
 
 _REFUSED = {
     "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException",
@@ -72,21 +75,25 @@ class AwsClients:
 
     def __init__(self, *, key_id: str = "", secret: str = "", region: str = "us-east-1", endpoint: str = "") -> None:
         self._identity = {"aws_access_key_id": key_id, "aws_secret_access_key": secret} if key_id else {}
-        self._region, self._endpoint = region, endpoint
+        self._endpoint = endpoint
         self._config = Config(
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=CONNECT_S, read_timeout=READ_S, max_pool_connections=32,
             parameter_validation=True, s3={"addressing_style": "path"},
         )  # fmt: skip
         self._own: dict[str, Any] = {}
-        self._session = boto3.session.Session(region_name=region, **self._identity)
+        self._lock = threading.Lock()  # a boto3 session makes one client at a time; clients themselves are thread-safe
+        core = botocore.session.get_session()
+        core.register_component("data_loader", _SERVICE_MODELS)
+        self._session = boto3.session.Session(region_name=region, botocore_session=core, **self._identity)
 
-    def _make(self, session: boto3.session.Session, service: str) -> Any:
-        return session.client(service, endpoint_url=self._endpoint or None, config=self._config)
+    def _make(self, service: str, **identity: Any) -> Any:
+        with self._lock:
+            return self._session.client(service, endpoint_url=self._endpoint or None, config=self._config, **identity)
 
     def client(self, service: str) -> Any:
         if service not in self._own:
-            self._own[service] = self._make(self._session, service)
+            self._own[service] = self._make(service)
         return self._own[service]
 
     def own_key_ids(self) -> tuple[str, ...]:
@@ -95,11 +102,10 @@ class AwsClients:
         return (found.access_key,) if found is not None and found.access_key else ()
 
     def client_as(self, service: str, key_id: str, secret: Secret, session_token: Secret | None = None) -> Any:
-        other = boto3.session.Session(
-            aws_access_key_id=key_id, aws_secret_access_key=secret.reveal(), region_name=self._region,
+        return self._make(
+            service, aws_access_key_id=key_id, aws_secret_access_key=secret.reveal(),
             aws_session_token=session_token.reveal() if session_token else None,
         )  # fmt: skip
-        return self._make(other, service)
 
 
 class GitHubClient:
