@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +141,15 @@ class Run:
 
     def _prologue(self) -> list[dict[str, Any]]:
         """What happens before anybody knows; told once, kept for the run after a crash."""
-        leak = self._once("leak", lambda: self.range.post("/drill/leak"))
-        self.tell("leak", leak)
-        self.tell("abuse", self._once("abuse", lambda: self.range.post("/drill/abuse")))
+        told_of: dict[str, Any] = {}
+        for act in self.drill.acts:
+            told_of[act] = self._once(act, partial(self.range.post, f"/drill/{act}"))
+            self.tell(act, told_of[act])
         before: list[dict[str, Any]] = self._once("tries-before", lambda: self.range.post("/drill/tries"))
         self.tell("tries-before", {"tries": before})
         at = self.bulkhead.sites["range"].clock.now()
         told = self._once("told", lambda: {"at": iso(at), "delivery": secrets.token_hex(6)})
-        text = self.drill.report.text.replace("{run_url}", leak["run_url"])
+        text = self.drill.report.text.replace("{run_url}", told_of["leak"]["run_url"])
         self.bulkhead.inbox.land(
             source="drill", world="range", by=self.drill.report.by, text=text, at=when(told["at"]),
             delivery=told["delivery"], exposure=Exposure.UNKNOWN,
@@ -176,7 +178,7 @@ class Run:
     def _respond(self, ask: Ask, events: list[Event]) -> None:
         done = {d.by for d in self.store.decisions(ask.incident) if d.step == ask.step and d.plan_hash == ask.plan_hash}
         person = next((p for p in self.drill.responders if p not in done), None)
-        if person is None:
+        if person is None or len(done) >= ask.needs:
             return
         kind = "answer" if ask.purpose == "answer" else "approve"
         body = {"text": self.drill.answers.get(ask.step.split("#")[0], "I do not know")} if kind == "answer" else {}
@@ -224,7 +226,8 @@ class Run:
 
     def _why_not(self, incident: str, ledger: Ledger, after: list[dict[str, Any]], collateral: dict[str, Any]) -> list[str]:
         why = [f"{r.key} is {r.state.value}, not closed on proof" for r in ledger.rows.values() if r.state != RowState.CLOSED]
-        why += [f"the attacker's {t['name']} still works" for t in after if not t["refused"]]
+        refused = {t["name"] for t in after if t["refused"]}
+        why += [f"the attacker's {name} still works" for name in self.drill.refused if name not in refused]
         row = self.store.incident(incident)
         if row.status != "closed":
             why.append(f"the incident is {row.status}")

@@ -94,6 +94,8 @@ class Engine:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(partial(DBOS.destroy, destroy_registry=True))
+        # DBOS made its own pool the loop's default and has closed it: who comes after needs one that works.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._locks.close()
 
