@@ -70,6 +70,11 @@ class AwsRange:
         with self._lock:
             return self.account.snapshot()
 
+    def values(self) -> list[str]:
+        """Every secret that it knows: a test asks whether one has been written down somewhere."""
+        with self._lock:
+            return self.account.values() + self.sts.values()
+
     def wsgi(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request, with the faults and the latency that the switchboard has for it."""
         call = aws_wire.read(environ)

@@ -110,6 +110,10 @@ class Account:
                     return LongTermKey(user=user.name, secret=key.secret_access_key, active=key.status == "Active")
         return None
 
+    def values(self) -> list[str]:
+        """The secret of every key."""
+        return [str(key.secret_access_key) for user in self._iam.users.values() for key in user.access_keys]
+
     def provider(self, issuer: str) -> Provider | None:
         for arn, provider in self._iam.open_id_providers.items():
             if f"https://{provider.url}" == issuer:

@@ -140,6 +140,10 @@ class Sts:
         self._clock, self._issuer, self._directory = clock, issuer, directory
         self._sessions: dict[str, Session] = {}
 
+    def values(self) -> list[str]:
+        """The secret and the token of every session."""
+        return [value for session in self._sessions.values() for value in (session.secret, session.token)]
+
     def reset(self) -> None:
         self._sessions.clear()
 

@@ -177,6 +177,7 @@ class _Control:
             ("GET", "/requests", lambda _: range_.switchboard.requests()),
             ("DELETE", "/requests", self.clear_requests),
             ("GET", "/state", lambda _: range_.state()),
+            ("GET", "/values", lambda _: range_.aws.values() + range_.github.values()),
             ("POST", "/drill/leak", self.leak),
             ("POST", "/drill/abuse", self.abuse),
             ("POST", "/drill/tries", lambda _: range_.tries()),

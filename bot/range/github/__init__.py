@@ -59,6 +59,12 @@ class GitHubRange:
         self.runner.advance()
         return snapshot(self.state)
 
+    def values(self) -> list[str]:
+        """Every secret that it knows: tokens, and what its stores hold."""
+        with self.state.lock:
+            stored = [secret.value for held in self.state.secrets.values() for secret in held.values()]
+            return [*self.state.tokens, *stored]
+
     def _routes(self) -> list[Route]:
         by_path: dict[str, dict[str, Op]] = {}
         for op in OPS:
