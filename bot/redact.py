@@ -127,7 +127,7 @@ def _shape(pattern: str, *hints: str) -> Shape:
 # (github.blog changelog, April 2026). Lengths are lower bounds, as GitHub asks.
 SHAPES: dict[str, Shape] = {
     "ssh-private-key": _shape(
-        rf"(?s:{_PEM}(?:.{{1,16000}}?-----END [A-Z0-9 ]{{0,30}}PRIVATE KEY(?: BLOCK)?-----"
+        rf"(?s:{_PEM}(?:(?:(?!-----BEGIN).){{1,16000}}?-----END [A-Z0-9 ]{{0,30}}PRIVATE KEY(?: BLOCK)?-----"
         rf"|(?:{_WRAP}[A-Za-z0-9+/=]{{16,}})+))",
         "PRIVATE KEY",
     ),
@@ -150,7 +150,7 @@ SHAPES: dict[str, Shape] = {
         r"(?<![A-Za-z0-9])(?:AKCp[A-Za-z0-9]{68,70}|cmVmd[A-Za-z0-9]{59})(?![A-Za-z0-9])", "AKCp", "cmVmd"
     ),
     "azure-client-secret": _shape(r"(?<![\w~.-])[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{31,34}(?![\w~.-])", "Q~"),
-    "jwt": _shape(r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{16,}", "eyJ"),
+    "jwt": _shape(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{16,}", "eyJ"),
     "aws-session": _shape(
         r"(?:IQoJb3JpZ2lu|FwoGZXIvYXdz|FQoGZXIvYXdz|FQoDYXdz)[A-Za-z0-9/+=]{50,}",
         "IQoJb3", "FwoGZX", "FQoGZX", "FQoDYX",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -29,7 +30,7 @@ from bot.model import (
     WorkflowRef,
 )
 from bot.triage.identify import Found, Recognizer
-from bot.triage.liveness import iam_user, liveness, session_token_label
+from bot.triage.liveness import NOT_ITS_OWN, iam_user, liveness, session_token_label
 from bot.triage.owner import owners
 from bot.triage.reach import reach_of_run
 from bot.triage.runs import RunLeak, find_in_run, read_run, siblings
@@ -124,20 +125,35 @@ class _Case:
 
     def ask(self) -> None:
         """Liveness, window, reach, stores, alerts, tails."""
-        self.live, why = liveness(self.world, self.credential)
+        with ThreadPoolExecutor(1) as beside:  # two providers are asked at once: a cut waits for all of this
+            asked = beside.submit(liveness, self.world, self.credential)
+            if not self.run and self.credential.kind == "aws-access-key" and self.credential.id:
+                asked.result()
+                self._ask_iam()
+            self.since = min((leak.created_at for leak in self._leaking() if leak.created_at), default=self.since)
+            self._ask_reach()
+            self._ask_alerts()
+            self.live, why = asked.result()
         if self.live == Liveness.UNKNOWN:
             self.unknown.append(f"Whether it still works is not known: {why}")
-        if not self.run and self.credential.kind == "aws-access-key" and self.credential.id:
-            self._ask_iam()
-        self.since = min((leak.created_at for leak in self._leaking() if leak.created_at), default=self.since)
-        self._ask_reach()
-        self._ask_alerts()
+        if NOT_ITS_OWN in why:
+            self._unpair()
         if self.credential.kind == "aws-access-key":
             self.tails.append(Tail(
                 kind="sts-session", of=self.credential.key, until=self.world.now() + LONGEST_SESSION,
                 why="sessions that were minted with the key outlive it",
             ))  # fmt: skip
         self._others()
+
+    def _unpair(self) -> None:
+        """Keep the secret for scrubbing, but not as this key's: that it is refused would prove nothing."""
+        secrets, key = self.world.secrets, self.credential.key
+        secret = secrets.of(key)
+        if secret is not None:
+            secrets.seal(f"unpaired:{key}", secret.reveal())
+            secrets.wipe(secrets.ref(sealed_label(key)))
+        self.credential = replace(self.credential, fingerprint="")
+        self.unknown.append(f"Which key the secret beside {self.credential.id} belongs to is not known")
 
     def _leaking(self) -> list[RunLeak]:
         """The runs that leak this credential: seen in their log, or still under way by the same workflow file."""

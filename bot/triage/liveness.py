@@ -12,6 +12,7 @@ from bot.model import Credential, Liveness, Secret
 from bot.world import World
 
 GITHUB_KINDS = {"github-pat-classic", "github-pat-fine-grained", "github-oauth", "github-installation"}
+NOT_ITS_OWN = "the secret that was found with it is not its own"
 Verdict = tuple[Liveness, str]
 
 
@@ -50,7 +51,7 @@ def _aws(world: World, credential: Credential) -> Verdict:
         return Liveness.UNKNOWN, f"AWS tells nothing about session {credential.id} without its secret and token"
     by_state, why = _aws_state(world, credential)
     if secret is not None:
-        why += "; the secret that was found with it is not its own"
+        why += f"; {NOT_ITS_OWN}"
     return by_state, why
 
 

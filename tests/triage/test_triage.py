@@ -230,6 +230,18 @@ def test_value_that_was_sealed_at_the_border(company: Company) -> None:
     assert found.credential.fingerprint == company.vault.fingerprint(company.secret)
 
 
+def test_secret_of_another_key_is_kept_for_scrubbing_and_proves_nothing(company: Company) -> None:
+    wrong = chars(Random(9), 40)
+    company.world.secrets.seal(sealed_label(company.key), wrong, credential=company.key)
+    one = Credential(provider="aws", kind="aws-access-key", id=company.key_id, account="123456789012")
+    found = of(company, credential=one)
+    assert (found.credential.fingerprint, found.live) == ("", Liveness.LIVE)
+    assert company.world.secrets.of(company.key) is None
+    assert wrong not in company.world.scrub(f"it was {wrong}")
+    assert wrong in [secret.reveal() for secret in company.vault.held("incident-1")]
+    assert told(found, "belongs to is not known")
+
+
 def test_alert_of_another_key_is_not_ours(company: Company) -> None:
     other, _ = company.account.add_key("harbor-backup")
     sha = company.commit({"docs/backup.md": f"key {other}\n"})
