@@ -5,7 +5,7 @@
 export KF_RULE_CACHE_DIR := $(CURDIR)/.venv/kingfisher
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-all check serve
+.PHONY: help setup drill test test-all check serve bench docs
 
 help: setup  ## set up, then list these
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -28,3 +28,9 @@ check: setup  ## lint and types
 
 serve: setup  ## web, worker and clock in one process
 	@.venv/bin/bulkhead serve
+
+bench: setup  ## every figure that the README quotes
+	@.venv/bin/python -m benchmarks
+
+docs: setup  ## write docs/reference.md anew from the code
+	@.venv/bin/python docs/generate.py
