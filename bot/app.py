@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import github
 
 import playbooks as shipped
+from bot import clock
 from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
@@ -84,6 +87,18 @@ def real_site(settings: Settings) -> Site:
     )
 
 
+def app_of(settings: Settings) -> GitHub:
+    """GitHub as the App itself, which may only ask about its installations."""
+    app = github.Auth.AppAuth(settings.github_app_id, settings.github_app_key.get_secret_value())
+    return GitHubClient(auth=app, base_url=settings.github_api)
+
+
+def rules_cache() -> Path | None:
+    """Where set-up has put Kingfisher's compiled rules; None leaves it to KF_RULE_CACHE_DIR and the system's cache."""
+    kept = Path(sys.prefix) / "kingfisher"
+    return kept if "KF_RULE_CACHE_DIR" not in os.environ and kept.is_dir() else None
+
+
 class _IncidentScrub:
     """Scrubs by every value that the incident holds, those of an earlier process too."""
 
@@ -109,7 +124,7 @@ class Bulkhead:
         self.timeline = Timeline(self.store, fence_sql(settings.url))
         self.policy = policy or load_policy()
         self.playbooks = load_playbooks(settings)
-        self.recognizer = Recognizer(self.vault.fingerprinter)
+        self.recognizer = Recognizer(self.vault.fingerprinter, rules_cache())
         self.sites = dict(sites) if sites is not None else {"real": real_site(settings)}
         self.worlds: dict[str, Callable[[str], World]] = {name: self._worlds(site) for name, site in self.sites.items()}
         self.rules = Rulebook(policy=self.policy, default_mode=settings.mode, people=settings.people, store=self.store)
@@ -174,11 +189,12 @@ class Bulkhead:
             await asyncio.sleep(INBOX_S)
 
     async def serve(self, **overrides: Any) -> None:
-        """Run the worker until cancelled: engine and inbox."""
+        """Run the worker until cancelled: engine, inbox and clock."""
         engine = self.engine(**overrides)
         await engine.start()
         try:
-            await self.work_inbox(engine)
+            async with clock.running(engine, self.store, self.vault, self.settings.max_age):
+                await self.work_inbox(engine)
         finally:
             await engine.stop()
 

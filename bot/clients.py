@@ -32,7 +32,7 @@ _SERVICE_MODELS = botocore.loaders.create_loader()  # reading a service's model 
 
 _REFUSED = {
     "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException",
-    "UnrecognizedClientException", "AuthFailure", "InvalidToken", "TokenRefreshRequired",
+    "UnrecognizedClientException", "InvalidSignatureException", "AuthFailure", "InvalidToken", "TokenRefreshRequired",
 }  # fmt: skip
 _FORBIDDEN = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _NOT_FOUND = {"NoSuchEntity", "NoSuchBucket", "NoSuchKey", "ResourceNotFoundException"}

@@ -29,8 +29,7 @@ class Rulebook:
         """observe, ask or act for this incident. A playbook that no drill proves never acts."""
         if row.world == DRILL:
             return "act"
-        repository = str(row.body["report"].get("url", ""))
-        mode = self.policy.mode(row.body["playbook"]["id"], repository, self.default_mode)
+        mode = self.policy.mode(row.body["playbook"]["id"], row.body["repository"], self.default_mode)
         return "ask" if mode == "act" and not row.body["playbook"]["drill"] else mode
 
     def may(self, person: str, posture: str) -> bool:

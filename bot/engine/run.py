@@ -36,7 +36,6 @@ from bot.world import World
 
 VERSION = "engine-1"  # a constant: DBOS would else leave old incidents pending after every change of the source
 THREADS = 64
-SWEEP_S = 10.0
 
 Triager = Callable[[World, Report], Triage]
 Rules = Callable[[IncidentRow, Triage, Action[Any, Any, Any], Before], Ruling]
@@ -86,7 +85,8 @@ class Engine:
         loop = asyncio.get_running_loop()
         self.parts.timeline.listen(lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident))
         DBOS.launch()
-        self._tasks = [asyncio.create_task(t) for t in (self.pulse.run(), self._sweeper(), self._undoer())]
+        self._tasks = [asyncio.create_task(t) for t in (self.pulse.run(), self._undoer())]
+        await self.sweep(again=True)
 
     async def stop(self) -> None:
         """Stop taking part. Nothing is lost: the next start goes on from the timeline."""
@@ -211,13 +211,6 @@ class Engine:
             if await DBOS.get_workflow_status_async(name) is None:
                 with SetWorkflowID(name):
                     await DBOS.start_workflow_async(self._undo, row.incident, row.step, row.seq)
-
-    async def _sweeper(self) -> None:
-        again = True
-        while True:
-            await self.sweep(again=again)
-            again = False
-            await asyncio.sleep(SWEEP_S)
 
 
 def _opened(row: IncidentRow) -> dict[str, Any]:

@@ -118,6 +118,7 @@ class Inbox:
         standing = [i for i in self.store.incidents("open", credential.key) if i.world == row["body"]["world"]]
         if standing and standing[0].id != incident:
             return self._sight(row, standing[0])
+        repository = RUN_URL.search(row["body"]["url"])
         report = Report(
             source=row["source"], by=row["body"]["by"], text=row["body"]["text"], url=row["body"]["url"],
             credential=credential, exposure=Exposure(row["body"]["exposure"]),
@@ -126,7 +127,7 @@ class Inbox:
             "id": incident, "opened_at": row["landed_at"], "world": row["body"]["world"], "status": "open",
             "title": playbook.title, "credential_key": credential.key,
             "body": canonical({
-                "report": asdict(report), "inbox": row["id"],
+                "report": asdict(report), "inbox": row["id"], "repository": repository[1] if repository else "",
                 "playbook": {"id": playbook.id, "sha256": playbook.sha256, "text": playbook.text, "source": playbook.source, "drill": playbook.drill},
             }),
         }  # fmt: skip
