@@ -98,7 +98,8 @@ def _cancel(world: World, given: WorkflowRef, before: RunsBefore) -> CancelOutco
                 forced.add(run)
         if not late:
             time.sleep(POLL_S)
-    said = f"Cancelled {len(cancelled)} run{'s' if len(cancelled) > 1 else ''}" + (f", {len(forced)} of them by force" if forced else "")
+    several = "s" if len(cancelled) > 1 else ""
+    said = f"Cancelled {len(cancelled)} run{several}" + (f", {len(forced)} of them by force" if forced else "")
     return CancelOutcome(
         changed=bool(cancelled), summary=said if cancelled else "Nothing is running",
         cancelled=tuple(sorted(cancelled)), forced=tuple(sorted(forced)),
