@@ -13,7 +13,7 @@ app = typer.Typer(
     cls=frame.Edge, name="bulkhead", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     rich_markup_mode=None, help="Contain a compromised CI token by playbook, and prove that it is dead.",
 )  # fmt: skip
-range_app = frame.group("The range: a small company on 127.0.0.1, with AWS, GitHub, an OIDC issuer and an attacker.")
+range_app = frame.group("The range: a small company on 127.0.0.1.")
 app.add_typer(range_app, name="range")
 
 
@@ -25,7 +25,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _top(
-    _version_: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    _wanted: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     """Contain a compromised CI token by playbook, and prove that it is dead."""
 

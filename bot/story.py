@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from bot.engine.ledger import Ledger, Row, TailState
@@ -47,23 +47,30 @@ GOOD, BAD, ASKS, HEADING, DIM = "green", "bold red", "yellow", "bold", "dim"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One paragraph: a clock and a mark in front, the text behind, wrapped under itself."""
+    """One paragraph: a clock and a mark in front, the text behind, wrapped under itself. A command is not wrapped."""
 
     text: str
     mark: str = ""
     clock: str = ""
     style: str = ""
+    command: bool = False
+
+    @property
+    def lead(self) -> str:
+        """What stands before the mark."""
+        return f"{self.clock:>9}  " if self.clock else "  "
 
     def plain(self, width: int = WIDTH) -> str:
         """As text of at most ``width`` columns. An address or an id that is longer stays whole."""
+        if self.command:
+            return f"    {self.text}"
         if not self.mark and not self.clock:
             lead = "" if self.style == HEADING else "  "
         else:
-            lead = f"{self.clock:>9}  {self.mark:<9} "
+            lead = f"{self.lead}{self.mark:<9} "
         under = " " * (len(lead) + 2 * self.text.startswith("- "))
-        return textwrap.fill(
-            self.text, width, initial_indent=lead, subsequent_indent=under, break_long_words=False, break_on_hyphens=False
-        )
+        wrapper = textwrap.TextWrapper(width, lead, under, break_long_words=False, break_on_hyphens=False)
+        return wrapper.fill(self.text)
 
 
 def seconds(value: float) -> str:
@@ -92,6 +99,7 @@ class Story:
         self.ledger = Ledger()
         self.asks: dict[tuple[str, int], str] = {}
         self._zero: datetime | None = None
+        self._observes = False
         self._tails: set[tuple[str, str]] = set()
         self._tellers: dict[str, Callable[[Any], list[Line]]] = {
             "leak": _leak, "abuse": _abuse, "report": _report, "event": self._told, "refused": _refused,
@@ -118,7 +126,7 @@ class Story:
         if self._zero is None:
             self._zero = when(body["reported_at"]) if event.kind == "opened" else when(event.at)
         if event.kind == "asked":
-            self.asks[event.step, event.attempt] = body["what"]
+            self.asks[event.step, event.attempt] = str(body["what"])
         elif event.kind == "decided":
             self.asks.pop((event.step, event.attempt), None)
         elif event.kind in ("closed", "aborted", "broken"):
@@ -165,15 +173,18 @@ class Story:
 
     def _on_plan(self, event: Event, body: dict[str, Any]) -> list[Line]:
         steps = ", ".join(step["id"] for step in body["steps"])
-        mode = " Mode observe: it only says what it would do." if body["mode"] == "observe" else ""
-        return self._say(event, "plan", f"{len(body['steps'])} steps: {steps}.{mode}")
+        self._observes = body["mode"] == "observe"
+        mode = " Mode observe: it only says what it would do." if self._observes else ""
+        return [self._line(event, "plan", f"{len(body['steps'])} steps: {steps}.{mode}")]
 
     def _on_look(self, event: Event, body: dict[str, Any]) -> list[Line]:
         need = "" if body["before"]["needed"] else " Nothing to change."
         return self._say(event, "looked", f"{_sentence(body)}{need}{_breaks(body['breaks'])}", DIM)
 
     def _on_planned(self, event: Event, body: dict[str, Any]) -> list[Line]:
-        return self._say(event, "would do", f"{_sentence(body)}{_breaks(body['breaks'])}", DIM)
+        if not self._observes:  # its own look comes later and says the same
+            return []
+        return self._say(event, "would do", f"{_sentence(body)}{_breaks(body['breaks'])}")
 
     def _on_asked(self, event: Event, body: dict[str, Any]) -> list[Line]:
         text = body["what"] if body["purpose"] == "answer" else f"{who_must_agree(body)}. {body['why']}"
@@ -244,8 +255,8 @@ class Story:
 def _leak(data: dict[str, Any]) -> list[Line]:
     return [
         Line("The leak", style=HEADING),
-        Line("A deploy run has ended. A debug step that somebody left in printed its environment as base64, so GitHub's "
-             "masking of secrets missed the AWS deploy key, and the log of the run is public:"),
+        Line("A deploy run has ended. A debug step that somebody left in printed its environment as base64, so masking "
+             "missed the AWS deploy key, and the log of the run is public:"),
         Line(data["run_url"]),
         Line("A later run of the same workflow is still going."),
     ]  # fmt: skip
@@ -260,7 +271,7 @@ def _abuse(data: dict[str, Any]) -> list[Line]:
 
 
 def _report(data: dict[str, Any]) -> list[Line]:
-    return [Line(""), Line("The report", style=HEADING), Line(f"{data['by']}: {data['text']}")]
+    return [Line(""), Line("The report", style=HEADING), Line(f"{data['by']} writes: {data['text']}")]
 
 
 def _refused(data: dict[str, Any]) -> list[Line]:
@@ -307,7 +318,8 @@ def exposure(triage: dict[str, Any]) -> str:
     since = f" since {stamp(triage['exposed_from'])}" if triage["exposed_from"] else ""
     places = [_place(sighting) for sighting in triage["sightings"]]
     more = f" and {len(places) - 2} more" if len(places) > 2 else ""
-    return f"{who.get(triage['exposure'], 'Who could see it is unknown')}{since}" + (f": {'; '.join(places[:2])}{more}." if places else ".")
+    seen = f": {'; '.join(places[:2])}{more}" if places else ""
+    return f"{who.get(triage['exposure'], 'Who could see it is unknown')}{since}{seen}."
 
 
 def _place(sighting: dict[str, Any]) -> str:
@@ -319,13 +331,14 @@ def who_must_agree(ask: dict[str, Any]) -> str:
     """How many of whom, by when, and what silence means."""
     many = {1: "one", 2: "two different people"}.get(ask["needs"], str(ask["needs"]))
     silence = {"act": "then it goes on by itself", "escalate": "then more people are told"}
-    by = f", until {stamp(ask['expires_at'])} ({silence.get(ask['on_silence'], 'then it waits')})" if ask["expires_at"] else ""
-    return f"{many} of the {ask['group']} must agree{by}"
+    then = silence.get(ask["on_silence"], "then it goes on waiting")
+    by = f", until {stamp(ask['expires_at'])} ({then})" if ask["expires_at"] else ""
+    return f"{many} of the responders must agree{by}"
 
 
 def _sentence(look: dict[str, Any]) -> str:
     text = str(look["before"]["summary"] or look.get("title", ""))
-    return text if text.endswith(".") else f"{text}."
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _breaks(breaks: dict[str, Any]) -> str:
@@ -357,7 +370,7 @@ def milestones(events: Iterable[Event]) -> list[Line]:
         if event.kind == "look" and body.get("kills"):
             kills.add(event.step)
         if event.kind == "opened":
-            lines.append(story._line(event, "report", "the incident is opened"))
+            lines.append(story._line(event, "opened", "the incident is opened"))
         elif event.kind == "outcome" and event.step in kills:
             lines.append(story._line(event, "cut", f"{event.step}: {body['summary']}"))
         elif event.kind == "proof" and event.step in kills and body["verdict"] == "proven":
@@ -365,8 +378,3 @@ def milestones(events: Iterable[Event]) -> list[Line]:
         elif event.kind in ("closed", "aborted", "broken"):
             lines.append(story._line(event, event.kind, "the incident is over"))
     return lines
-
-
-def age(events: list[Event]) -> timedelta:
-    """From the first event to the last."""
-    return when(events[-1].at) - when(events[0].at) if events else timedelta()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,12 +26,10 @@ from bot.cli import frame, page
 from bot.errors import InputError
 from bot.scenario import Drill, load_drills
 from bot.settings import Settings, read
-from bot.store import when
-from bot.story import GOOD, HEADING, Line, Story, milestones, seconds, waiting
+from bot.story import BAD, GOOD, HEADING, Line, Story, milestones, seconds, waiting
 from bot.timeline import Event
 
-app = frame.group("Train on the range: a small company on loopback, with a real incident in it.")
-_TERMS = "bulkhead drill run"
+app = frame.group("Train: a real incident in a small company on 127.0.0.1.")
 
 
 def scenarios() -> dict[str, Drill]:
@@ -61,17 +60,18 @@ def list_(json_: frame.Json = False) -> None:
         frame.document([{"id": d.id, "title": d.title, "playbook": d.playbook, "briefing": d.briefing} for d in known])
         return
     for drill in known:
-        page.lines([Line(drill.id, style=HEADING), Line(drill.title), Line(f"proves the playbook {drill.playbook}"), Line("")])
+        said = [Line(drill.title), Line(drill.briefing), Line(f"It proves the playbook {drill.playbook}."), Line("")]
+        page.lines([Line(drill.id, style=HEADING), *said])
 
 
 @app.command()
 def run(
     name: Annotated[str, typer.Argument(help="The drill, as `bulkhead drill list` shows it.")],
     json_: frame.Json = False,
-    home: Annotated[Path | None, typer.Option(help="Folder of this drill; without it a new one below BULKHEAD_HOME.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the drill in --home, whose process ended.")] = False,
+    home: Annotated[Path | None, typer.Option(help="Its folder; otherwise a new one in BULKHEAD_HOME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the drill in --home.")] = False,
     range_: Annotated[
-        str, typer.Option("--range", help="File with the line that `bulkhead range up --json` printed, or - for standard input.")
+        str, typer.Option("--range", help="File with the line of `bulkhead range up --json`; - is standard input.")
     ] = "",
 ) -> None:
     """Run a drill and tell it. Ends with status 0 only when everything is proven dead and the attacker is refused."""
@@ -135,8 +135,8 @@ class Teller:
             self.story.event(event)
         if events and not self.silent:
             last = events[-1]
-            text = f"This drill goes on: {len(events)} events stand, the last is {last.step} {last.kind}. None of it is done again."
-            page.lines([Line(text), Line("")], self._console)
+            text = f"This drill goes on: {len(events)} events stand, the last is {last.step} {last.kind}."
+            page.lines([Line(text), Line("What they did is not done again."), Line("")], self._console)
 
     def _foot(self) -> RenderableType:
         with self._lock:
@@ -147,8 +147,8 @@ class Teller:
 def _folder(home: Path | None, base: Path, drill: Drill, resume: bool, range_: str) -> Path:
     if resume and (home is None or not range_):
         raise InputError(
-            "to go on with a drill give its folder and its range: a range that was started by the drill itself has ended "
-            f"with it; `bulkhead range up --json > range.json`, then `{_TERMS} {drill.id} --home DIR --range range.json`"
+            "to go on with a drill give its folder (--home) and the range that it ran on (--range): "
+            "a range that the drill started itself has ended with it, so begin a new drill then"
         )
     if home is not None:
         stands = (home / "bulkhead.db").exists()
@@ -191,22 +191,24 @@ def attached(source: str) -> drills.Range:
 
 def _ending(result: drills.Result, settings: Settings) -> list[Line | RenderableType]:
     events = [Event(**event) for event in result.timeline]
-    show = f"bulkhead incident show {result.incident} --home {settings.home}"
-    said: list[Line | RenderableType] = [Line(""), Line("The ledger", style=HEADING), page.ledger(result.ledger), *page.LEGEND]
-    said += [Line(""), Line("The timeline, in short", style=HEADING), *milestones(events), Line("")]
-    first, dead = result.time_to_first_cut_s, result.time_to_all_dead_s
-    said.append(Line(f"From the report to the first cut: {_time(first)}; until all was proven dead: {_time(dead)}."))
-    said.append(Line(f"{len(events)} events in an unbroken hash chain; {len(result.evidence)} files of evidence."))
+    command = f"{result.incident} --home {shlex.quote(str(settings.home))}"
+    said: list[Line | RenderableType] = [Line(""), Line("The ledger", style=HEADING), page.ledger(result.ledger)]
+    said += [*page.LEGEND, Line(""), Line("The timeline, in short", style=HEADING), *milestones(events), Line("")]
+    first, dead = _time(result.time_to_first_cut_s), _time(result.time_to_all_dead_s)
+    said.append(Line(f"From the report to the first cut: {first}; until all was proven dead: {dead}."))
     said += [
-        Line(""), Line("Where it is", style=HEADING), Line(f"Incident, evidence and vault: {settings.home}"),
-        Line(f"Look at it:   {show} --timeline"),
-        Line(f"Verify it:    {show.replace(' show ', ' verify ')}"),
-        Line(f"Take it out:  {show.replace(' show ', ' export ')} --out DIR"),
+        Line(f"{len(events)} events in a hash chain; {len(result.evidence)} files of evidence."),
+        Line(""), Line("Where it is", style=HEADING), Line(f"Incident, evidence and vault are in {settings.home}"),
+        Line("Look at it, with every event; check the chain and the evidence; take everything out:"),
+        Line(f"bulkhead incident show {command} --timeline", command=True),
+        Line(f"bulkhead incident verify {command}", command=True),
+        Line(f"bulkhead incident export {command} --out DIR", command=True),
         Line(""),
     ]  # fmt: skip
     if result.contained:
-        return [*said, Line("Contained: every row closed on proof, and every try of the attacker was refused.", style=GOOD)]
-    return [*said, Line("NOT contained:", style="bold red"), *(Line(f"- {why}", style="bold red") for why in result.why_not)]
+        text = "Contained: every row closed on proof, and every try of the attacker was refused."
+        return [*said, Line(text, style=GOOD)]
+    return [*said, Line("NOT contained:", style=BAD), *(Line(f"- {why}", style=BAD) for why in result.why_not)]
 
 
 def _time(value: float | None) -> str:

@@ -49,9 +49,8 @@ class Edge(TyperGroup):
     A group of commands is imported when it is asked for: starting the range must not wait for the engine's libraries.
     """
 
-    groups: ClassVar = {
-        name: f"bot.cli.{name}" for name in ("drill", "incident", "playbook")
-    }
+    groups: ClassVar = {name: f"bot.cli.{name}" for name in ("drill", "incident", "playbook")}
+    work: ClassVar = ("doctor", "migrate", "report", "serve")
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         extra |= {"standalone_mode": False, "prog_name": "bulkhead"}
@@ -66,12 +65,15 @@ class Edge(TyperGroup):
         sys.exit(status if isinstance(status, int) else 0)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self.groups})
+        return sorted({*super().list_commands(ctx), *self.groups, *self.work})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in self.groups and cmd_name not in self.commands:
             module = importlib.import_module(self.groups[cmd_name])
             self.add_command(typer.main.get_command(module.app), cmd_name)
+        elif cmd_name in self.work and cmd_name not in self.commands:
+            group_of = typer.main.get_command(importlib.import_module("bot.cli.work").app)
+            self.commands.update(group_of.commands)  # type: ignore[attr-defined]
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: Any) -> Any:

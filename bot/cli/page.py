@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.cli import frame
-from bot.story import BAD, DIM, GOOD, GRADES, HEADING, Line
+from bot.story import ASKS, BAD, DIM, GOOD, GRADES, HEADING, Line
 
 LEGEND = [Line(f"{grade}: {words}", style=DIM) for grade, words in GRADES.items()]
-STATES = {"closed": GOOD, "proven_dead": GOOD, "failed": BAD, "reopened": BAD, "waived": "yellow", "tail_open": "yellow"}
+STATES = {"closed": GOOD, "proven_dead": GOOD, "failed": BAD, "reopened": BAD, "waived": ASKS, "tail_open": ASKS}
 
 
 def lines(parts: Iterable[Line | RenderableType], console: Console | None = None) -> None:
@@ -29,8 +29,9 @@ def styled(line: Line, width: int = frame.WIDTH) -> Text:
     """A line with its style: all of a heading, only the mark of an event."""
     text = Text(line.plain(width))
     if line.mark:
-        text.stylize(DIM, 0, 10)
-        text.stylize(line.style, 11, 11 + len(line.mark))
+        start = len(line.lead)
+        text.stylize(DIM, 0, start)
+        text.stylize(line.style, start, start + len(line.mark))
     elif line.style:
         text.stylize(line.style)
     return text
@@ -52,5 +53,6 @@ def ledger(rows: Iterable[dict[str, Any]]) -> Table:
         open_tails = [tail for tail in row["tails"] if not tail["ended"] and row["state"] == "tail_open"]
         why += "".join(f" Until {tail['until'][:16]} UTC: {tail['kind']}." for tail in open_tails)
         state = Text(row["state"].replace("_", " "), style=STATES.get(row["state"], ""))
-        made.add_row(row["key"], state, row["proof"] or "-", why + (f" (waived by {row['waived_by']})" if row["waived_by"] else ""))
+        why += f" (waived by {row['waived_by']})" if row["waived_by"] else ""
+        made.add_row(row["key"], state, row["proof"] or "-", why)
     return made

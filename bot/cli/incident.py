@@ -1,0 +1,267 @@
+"""``bulkhead incident``: look at incidents, decide, verify, take them out. Nothing here runs an incident."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot import timeline
+from bot.app import Bulkhead, opened
+from bot.cli import frame, page
+from bot.cli.card import Card, at_least
+from bot.errors import InputError
+from bot.story import BAD, GOOD, Line, stamp
+
+app = frame.group("Look at incidents, decide, verify, export.")
+
+Id = Annotated[str, typer.Argument(help="The incident, or the beginning of its id; without it, the one that is open.")]
+Needed = Annotated[str, typer.Argument(help="The incident, or the beginning of its id.")]
+Step = Annotated[str, typer.Argument(help="The step, as `bulkhead incident show` names it.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; it stands on the timeline.")]
+Plan = Annotated[str, typer.Option(help="The plan you looked at; for another one it is refused.", show_default=False)]
+
+
+@contextmanager
+def _books(home: Path | None) -> Iterator[Bulkhead]:
+    """Store, vault and evidence, and no provider at all."""
+    frame.quiet_logs()
+    with opened(frame.settings_of(home), sites={}) as bulkhead:
+        yield bulkhead
+
+
+def _card(bulkhead: Bulkhead, wanted: str, home: Path | None) -> Card:
+    """The incident that is meant. Raises InputError, listing what there is."""
+    rows = bulkhead.store.incidents()
+    found = [row for row in rows if (row.id.startswith(wanted) if wanted else row.status == "open")]
+    exact = [row for row in found if row.id == wanted]
+    if len(exact or found) != 1:
+        if wanted and not found:
+            bulkhead.store.incident(wanted)  # says that there is none, and which there are
+        which = ", ".join(row.id for row in found) or "none"
+        raise InputError(f"say which incident; {'these begin so' if wanted else 'open now'}: {which}")
+    row = (exact or found)[0]
+    events = timeline.load(bulkhead.store, row.id)
+    return Card(row=row, events=events, now=at_least(datetime.now(UTC), events), home=home)
+
+
+@app.command("list")
+def list_(
+    all_: Annotated[bool, typer.Option("--all", help="Closed and aborted ones too.")] = False,
+    home: frame.Home = None,
+    json_: frame.Json = False,
+) -> None:
+    """Show the open incidents, and reports that wait or could not be worked."""
+    with _books(home) as bulkhead:
+        rows = bulkhead.store.incidents("" if all_ else "open")
+        cards = [_card(bulkhead, row.id, home) for row in rows]
+        landed = [row for row in bulkhead.store.inbox() if row["state"] != "worked"]
+    if json_:
+        waiting = [{name: row[name] for name in ("id", "source", "landed_at", "state", "note")} for row in landed]
+        found = [
+            {"id": c.row.id, "title": c.row.title, "status": c.row.status, "world": c.row.world,
+             "opened_at": c.row.opened_at, "credential": c.row.credential_key, "asks": [ask.step for ask in c.asks]}
+            for c in cards
+        ]  # fmt: skip
+        frame.document({"incidents": found, "reports": waiting})
+        return
+    table = page.table("incident", "status", "opened", "what", "waits for")
+    for c in cards:
+        table.add_row(c.row.id, c.row.status, stamp(c.row.opened_at), c.row.title, ", ".join(a.step for a in c.asks))
+    page.lines([table] if cards else [Line("no incident is open" if not all_ else "there is no incident yet")])
+    for row in landed:
+        failed = f"could not be worked: {row['note']}"
+        what = "waits for a worker (bulkhead serve)" if row["state"] == "landed" else failed
+        page.lines([Line(f"report {row['id']} of {stamp(row['landed_at'])} {what}", style=BAD if row["note"] else "")])
+
+
+@app.command()
+def show(
+    incident: Id = "",
+    whole: Annotated[bool, typer.Option("--timeline", help="Every event too.")] = False,
+    home: frame.Home = None,
+    json_: frame.Json = False,
+) -> None:
+    """What leaked, what was done, what is proven, what is asked of whom, with the command to approve it."""
+    with _books(home) as bulkhead:
+        card = _card(bulkhead, incident, home)
+    if json_:
+        frame.document(card.as_json())
+    else:
+        page.lines(card.page(timeline=whole))
+
+
+# decisions -----------------------------------------------------------------------------------------------------------
+
+
+def _decide(incident: str, step: str, kind: str, by: str, home: Path | None, plan: str = "", text: str = "") -> None:
+    with _books(home) as bulkhead:
+        card, who = _card(bulkhead, incident, home), frame.person(by)
+        said = {"text": bulkhead.vault.scrubber.scrub(text)} if text else {}
+        new = bulkhead.desk.submit(
+            events=card.events, incident=card.row.id, step=step, kind=kind, by=who, at=card.now, body=said, plan=plan
+        )
+        needs = next(ask.needs for ask in card.asks if ask.step == step)
+    _noted(f"{step}: {kind} by {who}", new, f" {needs} different people must agree." if needs > 1 else "")
+
+
+def _order(incident: str, step: Callable[[Card], str], kind: str, by: str, reason: str, home: Path | None) -> None:
+    with _books(home) as bulkhead:
+        card, who = _card(bulkhead, incident, home), frame.person(by)
+        target = step(card)
+        why = bulkhead.vault.scrubber.scrub(reason)
+        new = bulkhead.desk.order(incident=card.row.id, step=target, kind=kind, by=who, at=card.now, reason=why)
+    _noted(f"{target}: {kind} by {who}", new, "")
+
+
+def _noted(what: str, new: bool, more: str) -> None:
+    text = "is on record; a running worker takes note of it within a second" if new else "was on record already"
+    page.lines([Line(f"{what} {text}.{more}", style=GOOD)])
+
+
+@app.command()
+def approve(incident: Needed, step: Step, plan: Plan = "", by: frame.By = "", home: frame.Home = None) -> None:
+    """Agree to a step that asks."""
+    _decide(incident, step, "approve", by, home, plan)
+
+
+@app.command()
+def deny(incident: Needed, step: Step, plan: Plan = "", by: frame.By = "", home: frame.Home = None) -> None:
+    """Say no to a step that asks; one no is enough."""
+    _decide(incident, step, "deny", by, home, plan)
+
+
+@app.command()
+def answer(
+    incident: Needed, step: Step, text: Annotated[str, typer.Argument(help="The answer. Never a secret.")],
+    by: frame.By = "", home: frame.Home = None,
+) -> None:  # fmt: skip
+    """Answer a question that only a person can answer."""
+    _decide(incident, step, "answer", by, home, text=text)
+
+
+@app.command()
+def abort(incident: Needed, reason: Why = "", by: frame.By = "", home: frame.Home = None) -> None:
+    """Let no new step begin. What was done stands; the ledger stays as it is."""
+
+    def target(card: Card) -> str:
+        if card.row.status != "open":
+            raise InputError(f"{card.row.id} is {card.row.status} already; there is nothing to abort")
+        return "incident"
+
+    _order(incident, target, "abort", by, reason, home)
+
+
+@app.command()
+def undo(incident: Needed, step: Step, reason: Why = "", by: frame.By = "", home: frame.Home = None) -> None:
+    """Order that a step be taken back. Taking back a cut then asks two people."""
+
+    def target(card: Card) -> str:
+        done = [e.step for e in card.events if e.kind == "outcome"]
+        if step not in done:
+            raise InputError(f"{step!r} has not been done in {card.row.id}; done are: {', '.join(done) or 'none'}")
+        return step
+
+    _order(incident, target, "undo", by, reason, home)
+
+
+@app.command()
+def waive(
+    incident: Needed, row: Annotated[str, typer.Argument(help="The credential, as the ledger names it.")],
+    reason: Why = "", by: frame.By = "", home: frame.Home = None,
+) -> None:  # fmt: skip
+    """Close a row of the ledger on your word, without proof. Your name stays on it."""
+
+    def target(card: Card) -> str:
+        left = [key for key, one in card.ledger.rows.items() if not one.settled]
+        if row not in left:
+            raise InputError(f"{row!r} is not an open row of {card.row.id}; open are: {', '.join(left) or 'none'}")
+        return row
+
+    _order(incident, target, "waive", by, reason, home)
+
+
+# proof and copies ----------------------------------------------------------------------------------------------------
+
+
+def _wrong(bulkhead: Bulkhead, card: Card) -> list[str]:
+    rows = bulkhead.store.events(card.row.id)
+    chain = timeline.verify(rows, card.row.head_n, card.row.head_hash)
+    return chain + [f"the evidence {name} is gone or was changed" for name in bulkhead.room.damaged(card.row.id)]
+
+
+@app.command()
+def verify(incident: Id = "", home: frame.Home = None, json_: frame.Json = False) -> None:
+    """Check the hash chain of the timeline and every file of evidence; status 1 when something was changed."""
+    with _books(home) as bulkhead:
+        card = _card(bulkhead, incident, home)
+        wrong, files = _wrong(bulkhead, card), bulkhead.store.evidence(card.row.id)
+    if json_:
+        head = {"events": len(card.events), "head": card.row.head_hash, "evidence": len(files)}
+        frame.document({"incident": card.row.id, "holds": not wrong, "wrong": wrong} | head)
+    elif wrong:
+        said = [f"{card.row.id} does NOT hold:", *(f"- {text}" for text in wrong)]
+        page.lines(Line(text, style=BAD) for text in said)
+    else:
+        text = f"{card.row.id} holds: {len(card.events)} events follow from one another, {len(files)} files are intact."
+        page.lines([Line(text, style=GOOD), Line(f"The chain ends in {card.row.head_hash}")])
+    if wrong:
+        raise typer.Exit(frame.FAILED)
+
+
+@app.command()
+def export(
+    incident: Id = "",
+    out: Annotated[Path | None, typer.Option(help="Folder to make; without it, the incident's id, here.")] = None,
+    home: frame.Home = None,
+    json_: frame.Json = False,
+) -> None:
+    """Write everything on record into a new folder: incident, timeline, ledger, evidence with its digests."""
+    with _books(home) as bulkhead:
+        card = _card(bulkhead, incident, home)
+        folder = out or Path(card.row.id)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} is there already and not empty; give another folder with --out")
+        written = _export(bulkhead, card, folder)
+        wrong = _wrong(bulkhead, card)
+    if json_:
+        frame.document({"incident": card.row.id, "folder": str(folder), "files": written, "wrong": wrong})
+    else:
+        page.lines([Line(f"{len(written)} files written to {folder}")])
+        page.lines(Line(f"- {text}", style=BAD) for text in wrong)
+    if wrong:
+        raise typer.Exit(frame.FAILED)
+
+
+def _export(bulkhead: Bulkhead, card: Card, folder: Path) -> list[str]:
+    """Every file written, by its name below the folder. What is damaged is left out; the manifest still names it."""
+    whole, manifest = card.as_json(), bulkhead.store.evidence(card.row.id)
+    texts = {
+        "incident.json": json.dumps({k: v for k, v in whole.items() if k not in ("timeline", "ledger")}, indent=2),
+        "playbook.yaml": card.row.body["playbook"]["text"],
+        "ledger.json": json.dumps(whole["ledger"], indent=2),
+        "timeline.jsonl": "".join(json.dumps(event, sort_keys=True) + "\n" for event in whole["timeline"]),
+        "evidence/manifest.json": json.dumps(manifest, indent=2),
+    }
+    if manifest:  # for `sha256sum -c SHA256SUMS`
+        texts["evidence/SHA256SUMS"] = "".join(f"{row['sha256']}  {row['sha256']}\n" for row in _unique(manifest))
+    (folder / "evidence").mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    files = []
+    for row in _unique(manifest):
+        if bulkhead.room.path(row["sha256"]).is_file():
+            target = folder / "evidence" / row["sha256"]
+            target.write_bytes(bulkhead.room.read(row["sha256"]))
+            target.chmod(0o400)
+            files.append(f"evidence/{row['sha256']}")
+    return [*texts, *files]
+
+
+def _unique(manifest: list[dict[str, str]]) -> list[dict[str, str]]:
+    return list({row["sha256"]: row for row in manifest}.values())

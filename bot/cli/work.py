@@ -1,0 +1,149 @@
+"""Commands of the installation: report, serve, migrate, doctor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from bot import doctor
+from bot.app import Bulkhead, opened
+from bot.cli import frame, page
+from bot.errors import InputError
+from bot.model import Exposure
+from bot.settings import Settings, read
+from bot.story import BAD, DIM, GOOD, HEADING, Line
+
+app = frame.group("Commands that stand alone.")
+_DRAWN = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[A-Za-z0-9+/=_.-]{24,}")  # mixed like drawn by a machine
+EXPOSED = (
+    "that looks like a secret, and as an argument it is now in your shell's history and in the list of processes: "
+    "treat it as exposed. It was not read further. Report it with `bulkhead report --secret`, which asks for it"
+)
+
+
+@app.command()
+def report(
+    text: Annotated[list[str] | None, typer.Argument(help="Address of a workflow run, or an id.")] = None,
+    secret: Annotated[bool, typer.Option("--secret", help="Ask for the secret, or read standard input.")] = False,
+    by: Annotated[str, typer.Option(help="Who reports; otherwise the user of this machine.", show_default=False)] = "",
+    public: Annotated[bool | None, typer.Option("--public/--internal", help="Who could have seen it.")] = None,
+    json_: frame.Json = False,
+) -> None:
+    """Report a credential as compromised. A secret is never an argument."""
+    said = " ".join(text or [])
+    if any(word.startswith("-") for word in text or []):
+        raise InputError("report knows no such option; see `bulkhead report --help`")
+    frame.quiet_logs()
+    with opened(read(), sites={}) as bulkhead:
+        _refuse_secrets(bulkhead, said)
+        if secret:
+            said = f"{said}\n{_ask_secret()}".strip()
+        if not said:
+            raise InputError("say what has leaked: the address of a run, an access key id, or --secret")
+        exposure = Exposure.UNKNOWN if public is None else Exposure.PUBLIC if public else Exposure.INTERNAL
+        landed = bulkhead.inbox.land(
+            source="cli", world="real", by=frame.person(by), text=said, at=datetime.now(UTC), exposure=exposure
+        )
+    if json_:
+        frame.document({"report": landed.id, "new": landed.new})
+        return
+    text_ = "has landed" if landed.new else "was here already"
+    next_ = "A worker (bulkhead serve) opens the incident; `bulkhead incident show` then says what it needs."
+    page.lines([Line(f"Report {landed.id} {text_}.", style=GOOD), Line(next_)])
+
+
+def _refuse_secrets(bulkhead: Bulkhead, text: str) -> None:
+    """Raises InputError when an argument holds a value, or what looks like one. It is not repeated."""
+    if any(found.value for found in bulkhead.recognizer.find(text)):
+        raise InputError(EXPOSED)
+    for word in text.split():
+        if _DRAWN.fullmatch(word) and "://" not in word:
+            raise InputError(EXPOSED)
+
+
+def _ask_secret() -> str:
+    if sys.stdin.isatty():
+        text = "The secret (it is not shown; of an AWS key: the id, a space, the secret)"
+        return str(typer.prompt(text, hide_input=True, err=True))
+    return sys.stdin.read()
+
+
+@app.command()
+def serve() -> None:
+    """Run the worker, which runs the incidents, until Ctrl-C or SIGTERM."""
+    frame.quiet_logs(logging.INFO)
+    for noisy in ("alembic", "botocore", "boto3", "urllib3", "github", "dbos"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = read()
+    with opened(settings) as bulkhead:
+        page.lines(_serving(settings, bulkhead))
+        asyncio.run(_until_told(bulkhead))
+    page.lines([Line("Stopped. Open incidents go on when a worker starts again.")])
+
+
+def _serving(settings: Settings, bulkhead: Bulkhead) -> list[Line]:
+    github = "an App" if settings.github_app_id else "a token" if settings.github_token.get_secret_value() else ""
+    aws = ", ".join(name.removeprefix("aws-access-key:") for name in bulkhead.sites["real"].identities)
+    return [
+        Line("Bulkhead's worker", style=HEADING),
+        Line(f"Database: {'SQLite in ' + str(settings.home) if bulkhead.store.sqlite else 'PostgreSQL'}"),
+        Line(f"GitHub: {settings.github_api} as {github or 'nobody: it can change nothing there'}"),
+        Line(f"AWS: {aws or 'nobody: it can change nothing there'}"),
+        Line(f"Mode: {settings.mode}. Responders: {', '.join(sorted(settings.people)) or 'nobody may decide'}"),
+        Line(f"Open incidents: {len(bulkhead.store.incidents('open'))}. Stop it with Ctrl-C.", style=DIM),
+    ]
+
+
+async def _until_told(bulkhead: Bulkhead) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    work = asyncio.ensure_future(bulkhead.serve())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        return
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this version's form, before a release starts."""
+    frame.quiet_logs()
+    settings = read()
+    with frame.busy("migrating the database"), opened(settings, sites={}) as bulkhead:
+        where = f"SQLite in {settings.home}" if bulkhead.store.sqlite else "PostgreSQL"
+    page.lines([Line(f"{where} has this version's form.", style=GOOD)])
+
+
+@app.command("doctor")
+def examine(json_: frame.Json = False) -> None:
+    """Say what is set, what is missing, and what a stolen bot could do."""
+    frame.quiet_logs(logging.ERROR)
+    with frame.busy("looking at the installation"):
+        found = doctor.examine(read())
+    if json_:
+        frame.document(found.as_json())
+    else:
+        page.lines(_found(found))
+    if found.broken:
+        raise typer.Exit(frame.FAILED)
+
+
+def _found(found: doctor.Examination) -> list[Line]:
+    marks = {"ok": GOOD, "missing": "yellow", "warning": "yellow", "broken": BAD}
+    lines = [Line("What is configured", style=HEADING)]
+    for one in found.findings:
+        more = "".join(f" {text}" for text in (one.disables, one.suggestion) if text)
+        lines.append(Line(f"{one.name}: {one.detail}.{more}", one.state, "", marks[one.state]))
+    lines += [Line(""), Line("What could be destroyed with this bot's identities, if they were stolen", style=HEADING)]
+    for power in found.powers:
+        lines += [Line(f"{power.identity}: {power.summary}."), *(Line(f"- {text}") for text in power.could)]
+        lines += [Line(f"- Suggestion: {text}", style=DIM) for text in power.suggestions]
+    return lines if found.powers else [*lines, Line("Nothing: it has no identity anywhere.")]
