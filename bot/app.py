@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Site:
 
 def range_site(endpoints: RangeEndpoints) -> Site:
     """The range's clients. ``RangeEndpoints`` has refused every address outside loopback."""
+    _without_proxy("127.0.0.1")
     return Site(
         name="range",
         aws=AwsClients(key_id=endpoints.aws_key_id, secret=endpoints.aws_secret, endpoint=endpoints.aws),
@@ -69,6 +71,14 @@ def range_site(endpoints: RangeEndpoints) -> Site:
         clock=RangeClock(endpoints.control),
         identities=(f"aws-access-key:{endpoints.aws_key_id}", "github-token:bulkhead-bot"),
     )
+
+
+def _without_proxy(host: str) -> None:
+    """PyGithub takes the machine's proxy from the environment, and no proxy leads to loopback."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = os.environ.get(name, "")
+        if host not in known.split(","):
+            os.environ[name] = f"{known},{host}" if known else host
 
 
 def real_site(settings: Settings) -> Site:

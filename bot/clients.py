@@ -7,6 +7,7 @@ again by the engine, a write only after a new look.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -79,11 +80,11 @@ class AwsClients:
         self._config = Config(
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=CONNECT_S, read_timeout=READ_S, max_pool_connections=32,
-            parameter_validation=True, s3={"addressing_style": "path"},
+            parameter_validation=True, s3={"addressing_style": "path"}, proxies={} if endpoint else None,
         )  # fmt: skip
         self._own: dict[str, Any] = {}
         self._lock = threading.Lock()  # a boto3 session makes one client at a time; clients themselves are thread-safe
-        core = botocore.session.get_session()
+        core = _detached_session() if endpoint else botocore.session.get_session()
         core.register_component("data_loader", _SERVICE_MODELS)
         self._session = boto3.session.Session(region_name=region, botocore_session=core, **self._identity)
 
@@ -106,6 +107,13 @@ class AwsClients:
             service, aws_access_key_id=key_id, aws_secret_access_key=secret.reveal(),
             aws_session_token=session_token.reveal() if session_token else None,
         )  # fmt: skip
+
+
+def _detached_session() -> botocore.session.Session:
+    """A session that reads neither the machine's AWS files nor its profile: the range's must work, and stay, apart."""
+    nowhere = {"profile": (None, [], None, None), "config_file": (None, [], os.devnull, None),
+               "credentials_file": (None, [], os.devnull, None), "ca_bundle": (None, [], None, None)}  # fmt: skip
+    return botocore.session.Session(session_vars=nowhere)
 
 
 class GitHubClient:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bot.action import Action
+from bot.actions.aws_iam import refused_as
 from bot.clients import aws_errors
-from bot.errors import Conflict, InputError, NotFound, Refused
+from bot.errors import Conflict, InputError, NotFound
 from bot.model import Before, Effect, Grade, Outcome, Proof, material
 from bot.world import World
 
@@ -151,12 +152,8 @@ def _checked(world: World, check: str) -> Proof | None:
     if kind == AWS_KEY:
         if value is None:
             return _aws_state(world, name)
-        client = world.aws.client_as("sts", name, value)
-        try:
-            with aws_errors(f"try {name}"):
-                client.get_caller_identity()
-        except Refused as exc:
-            return Proof.proven(Grade.REFUSED, f"AWS refused {name}: {exc.code}")
+        if refused_as(world, name):
+            return Proof.proven(Grade.REFUSED, f"AWS refuses {name}")
     elif kind.startswith("github-") and value is not None and world.github.status_as(value) == 401:
         return Proof.proven(Grade.REFUSED, f"GitHub refused {value.fingerprint} with 401")
     return None

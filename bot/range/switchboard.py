@@ -149,11 +149,21 @@ class Switchboard:
         if fault.delay_s:
             await asyncio.sleep(fault.delay_s)
         status = 0 if fault.reset else fault.status
+        counted = False
+
+        def count() -> None:
+            nonlocal counted
+            if not counted:
+                counted = True
+                detail = str(scope.get("range.detail", ""))
+                self.count(server, method, route, status, method not in READING_METHODS, detail, fault.name)
 
         async def keep(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
+            elif not message.get("more_body"):
+                count()  # before the client can know that it is done, and ask what was counted
             if not fault.loses_answer:
                 await send(message)
 
@@ -162,8 +172,7 @@ class Switchboard:
                 status = 500  # what a crash of the app would be
                 await app(scope, receive, keep)
         finally:
-            detail = str(scope.get("range.detail", ""))
-            self.count(server, method, route, status, method not in READING_METHODS, detail, fault.name)
+            count()
         if fault.reset:
             # uvicorn's own `send` is a method of the cycle that owns the connection; ASGI has no word for a reset
             send.__self__.transport.abort()  # type: ignore[attr-defined]
