@@ -13,7 +13,7 @@ import botocore.exceptions
 from bot.range import shell
 from bot.range.expressions import Unsupported, condition, fill, text
 from bot.range.github.nouns import Job, Run, StepRecord
-from bot.range.workflow_file import branch_allowed, token_scopes
+from bot.range.workflow_file import action_refused, branch_allowed, token_scopes
 
 if TYPE_CHECKING:
     from bot.range.runner import Runner
@@ -141,6 +141,8 @@ class JobRun:
         job.steps[0].status, job.steps[0].conclusion = "completed", "success"
         condition(job.spec.get("if"), self.contexts(), self._status(False))
         problem = self._enter_environment()
+        for uses in (str(spec["uses"]) for spec in job.spec["steps"] if "uses" in spec):
+            problem = problem or action_refused(run.repo, uses)
         job.token = self.state.mint_server_token(
             ACTIONS_APP, self.state.actions_bot, self.permissions, frozenset({run.repo.full_name}), kind="job",
             life_s=6 * 3600,
@@ -215,6 +217,9 @@ class JobRun:
         except StepCancelled:
             self.say("##[error]The operation was canceled.")
             record.conclusion = "cancelled"
+        except GeneratorExit:  # ended by force
+            record.conclusion = "cancelled"
+            raise
         finally:
             record.conclusion = record.conclusion or ("success" if status == 0 else "failure")
             record.status, record.completed_at, record.last_line = "completed", self.job.cursor, len(self.job.log)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from typing import Any
 
 import yaml
+
+from bot.range.github.nouns import Repo
 
 _TOP = {"name", "run-name", "on", "permissions", "env", "defaults", "jobs"}
 _JOB = {
@@ -13,6 +16,7 @@ _JOB = {
     "continue-on-error", "defaults",
 }  # fmt: skip
 _STEP = {"id", "if", "name", "uses", "run", "with", "env", "continue-on-error", "shell", "timeout-minutes"}
+_VERIFIED = {"aws-actions", "azure", "docker", "google-github-actions", "hashicorp"}  # creators that GitHub knows
 
 # docs.github.com/actions/security-for-github-actions/security-guides/automatic-token-authentication
 SCOPES = (
@@ -129,3 +133,19 @@ def branch_allowed(patterns: tuple[str, ...] | None, ref: str) -> bool:
     if patterns is None:
         return True
     return ref.startswith("refs/heads/") and any(fnmatch.fnmatchcase(ref[len("refs/heads/") :], p) for p in patterns)
+
+
+def action_refused(repo: Repo, uses: str) -> str:
+    """Why the repository's Actions policy does not let this action run, or ''."""
+    name, _at, version = uses.partition("@")
+    if name.startswith("./"):
+        return ""
+    if repo.actions["sha_pinning_required"] and not re.fullmatch(r"[0-9a-f]{40}", version):
+        return f"The action {uses} is not allowed in {repo.full_name}: it must be pinned to a full-length commit SHA."
+    owner, chosen = name.split("/")[0], repo.selected_actions
+    allowed = repo.actions["allowed_actions"] == "all" or owner == repo.owner.login
+    if repo.actions["allowed_actions"] == "selected":
+        allowed = allowed or (chosen["github_owned_allowed"] and owner in ("actions", "github"))
+        allowed = allowed or (chosen["verified_allowed"] and owner in _VERIFIED)
+        allowed = allowed or any(fnmatch.fnmatchcase(uses, pattern) for pattern in chosen["patterns_allowed"])
+    return "" if allowed else f"The action {uses} is not allowed in {repo.full_name} by its Actions policy."

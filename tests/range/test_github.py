@@ -12,6 +12,7 @@ from typing import Any
 
 import github as pygithub
 import jwt
+import nacl.public
 import pytest
 from githubkit import AppAuthStrategy
 from githubkit import GitHub as Kit
@@ -258,6 +259,29 @@ def test_workflow_files_need_their_own_permission(town: Town) -> None:
         assert town.ferry("PUT", f"/contents/plain-{status}.txt", token, body).status_code == 201
 
 
+def test_a_workflow_file_does_not_slip_in_by_a_ref(town: Town) -> None:
+    weak = town.state.add_token("mara", permissions={"contents": "write", "metadata": "read"})
+    git = town.state.repos[FERRY].git
+    tip = git.resolve("main").sha
+
+    def commit(parent: str, path: str) -> str:
+        row = {"path": path, "mode": "100644", "type": "blob", "content": "name: X\n"}
+        tree = town.ferry("POST", "/git/trees", weak, {"base_tree": parent, "tree": [row]}).json()["sha"]
+        body = {"message": "m", "tree": tree, "parents": [parent]}
+        return str(town.ferry("POST", "/git/commits", weak, body).json()["sha"])
+
+    sha = commit(commit(tip, ".github/workflows/x.yml"), "innocent.txt")  # the tip itself changes nothing there
+    moves: list[tuple[str, str, dict[str, str]]] = [
+        ("PATCH", "/git/refs/heads/main", {"sha": sha}),
+        ("POST", "/git/refs", {"ref": "refs/heads/new", "sha": sha}),
+    ]
+    for verb, path, body in moves:
+        assert town.ferry(verb, path, weak, body).status_code == 403
+    assert (git.resolve("main").sha, git.resolve("new")) == (tip, None)
+    for verb, path, body in moves:
+        assert town.ferry(verb, path, "mara", body).status_code in (200, 201)
+
+
 def _app(town: Town, permissions: dict[str, str], repositories: tuple[str, ...] | None) -> tuple[int, str, int]:
     """An App's id, its private key and the id of its installation."""
     app, key = town.state.add_app("harbor-bot", ORG, permissions)
@@ -413,10 +437,16 @@ def test_a_sealed_box_is_opened_and_only_its_name_comes_back(town: Town) -> None
     after = town.call("GET", path).json()
     assert (after["created_at"], after["updated_at"] > before["updated_at"]) == (before["created_at"], True)
     assert set(after) == {"name", "created_at", "updated_at"}
-    assert town.state.secrets["actions", "repository", FERRY]["NEW_ONE"].value == "made-up-second"
     wrong = town.call("GET", f"/repos/{FERRY}/dependabot/secrets/public-key").json()
-    mixed = {"encrypted_value": base64.b64encode(bytes(80)).decode(), "key_id": wrong["key_id"]}
-    assert town.call("PUT", path, body=mixed).status_code == 422
+    right = town.call("GET", f"/repos/{FERRY}/actions/secrets/public-key").json()
+    box = nacl.public.SealedBox(nacl.public.PublicKey(base64.b64decode(right["key"])))
+    sealed = base64.b64encode(box.encrypt(b"made-up")).decode()
+    for body in (
+        {"encrypted_value": sealed, "key_id": wrong["key_id"]}, {"key_id": right["key_id"]},
+        {"encrypted_value": base64.b64encode(bytes(80)).decode(), "key_id": right["key_id"]},
+    ):  # fmt: skip
+        assert town.call("PUT", path, body=body).status_code == 422
+    assert town.state.secrets["actions", "repository", FERRY]["NEW_ONE"].value == "made-up-second"
     assert town.call("DELETE", path).status_code == 204
     assert town.call("DELETE", path).status_code == 404
 

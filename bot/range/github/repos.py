@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.range.github import shapes
-from bot.range.github.git import FILE, Change, Commit, Entry, Person
+from bot.range.github.git import FILE, Commit, Entry, Person
 from bot.range.github.http import Answer, Call, Op, Problem, invalid, not_found
 from bot.range.github.nouns import ROLES, Account
 
@@ -177,7 +177,7 @@ def create_ref(call: Call) -> Any:
         raise Problem(422, "Reference already exists")
     if sha not in repo.git.commits:
         raise Problem(422, "Object does not exist")
-    _guard_workflows(call, _tip_changes(call, sha))
+    _guard_workflows(call, sha)
     assert call.caller.account is not None
     call.state.move_ref(repo, name, sha, call.caller.account, runs=call.caller.kind != "job")
     return Answer(201, _ref_json(call, name))
@@ -192,19 +192,18 @@ def update_ref(call: Call) -> Any:
     forward = repo.git.refs[name] in {c.sha for c in repo.git.log(repo.git.commits[sha])}
     if not forward and not call.body.get("force"):
         raise Problem(422, "Update is not a fast forward")
-    _guard_workflows(call, _tip_changes(call, sha))
+    _guard_workflows(call, sha)
     assert call.caller.account is not None
     call.state.move_ref(repo, name, sha, call.caller.account, runs=call.caller.kind != "job")
     return _ref_json(call, name)
 
 
-def _tip_changes(call: Call, sha: str) -> list[Change]:
-    return call.repo.git.changes(call.repo.git.commits[sha])
-
-
-def _guard_workflows(call: Call, changes: list[Change]) -> None:
-    """A commit that changes a workflow file needs workflows:write besides contents:write."""
-    if any(change.path.startswith(WORKFLOWS) for change in changes):
+def _guard_workflows(call: Call, sha: str) -> None:
+    """Commits that are new here and change a workflow file need workflows:write besides contents:write."""
+    git = call.repo.git
+    known = {c.sha for tip in git.refs.values() for c in git.log(git.commits[tip])}
+    fresh = [c for c in git.log(git.commits[sha]) if c.sha not in known]
+    if any(change.path.startswith(WORKFLOWS) for c in fresh for change in git.changes(c)):
         call.require("workflows:write")
 
 
