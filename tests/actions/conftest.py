@@ -84,7 +84,7 @@ class Drill:
         key, secret = self.range.company.deploy_key
         return AwsClients(key_id=key, secret=secret, endpoint=self.range.aws_url).client(service)
 
-    def keys(self, user: str = USER) -> dict[str, str]:
+    def key_status(self, user: str = USER) -> dict[str, str]:
         """Status by key id."""
         found = self.iam.list_access_keys(UserName=user)["AccessKeyMetadata"]
         return {key["AccessKeyId"]: key["Status"] for key in found}
