@@ -81,6 +81,15 @@ def seconds(value: float) -> str:
     return f"{minutes} min {int(value % 60)} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def clock(value: float) -> str:
+    """Seconds since the report, short enough for a margin: +4.2 s, +12:05, +35:59:00."""
+    if value < 60:
+        return f"+{max(value, 0):.1f} s"
+    whole = int(value)
+    hours = f"{whole // 3600}:" if whole >= 3600 else ""
+    return f"+{hours}{whole // 60 % 60:02}:{whole % 60:02}"
+
+
 def countdown(until: datetime, now: datetime) -> str:
     """H:MM:SS that are left."""
     left = max(0, int((until - now).total_seconds()))
@@ -140,7 +149,7 @@ class Story:
 
     def _line(self, event: Event, mark: str, text: str, style: str = "") -> Line:
         after = (when(event.at) - self._zero).total_seconds() if self._zero else 0.0
-        return Line(text, mark, f"+{seconds(after)}" if after < 60 else seconds(after), style)
+        return Line(text, mark, clock(after), style)
 
     def _tail_lines(self, event: Event) -> list[Line]:
         """A tail that has opened, or that is over."""
@@ -304,7 +313,9 @@ def findings(triage: dict[str, Any]) -> list[str]:
     said.append(exposure(triage))
     if triage["owners"]:
         owner = triage["owners"][0]
-        said.append(f"Likely owner: {owner['name']} ({owner['score']} of 100: {owner['reason']}).")
+        reasons = owner["reason"].split("; ")
+        more = f", and {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
+        said.append(f"Likely owner: {owner['name']} ({owner['score']} of 100: {'; '.join(reasons[:2])}{more}).")
     if triage["reach"]:
         shown = ", ".join(f"{r['name']}{'' if r['known'] else ' (unknown)'}" for r in triage["reach"])
         said.append(f"In reach of the leak: {shown}.")

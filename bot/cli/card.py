@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from bot.cli import page
+from bot.cli import frame, page
 from bot.engine.decisions import Ask, open_asks
 from bot.engine.ledger import Ledger
 from bot.model import RowState
@@ -45,7 +45,7 @@ class Card:
     def command(self, verb: str, *more: str) -> str:
         """The exact command for this incident."""
         where = ("--home", str(self.home)) if self.home else ()
-        return shlex.join(["bulkhead", "incident", verb, self.row.id, *more, *where])
+        return f"{frame.program()} {shlex.join(['incident', verb, self.row.id, *more, *where])}"
 
     def commands(self, ask: Ask) -> list[str]:
         """The commands that settle an ask. They carry the plan's hash: for another plan they are refused."""
@@ -95,7 +95,10 @@ class Card:
         for ask in self.asks:
             text = ask.what if ask.purpose == "answer" else f"{ask.what}. {ask.why}"
             lines += [Line(f"{ask.step}: {text}", style=ASKS), Line(f"{who_must_agree(asdict(ask))}{self._left(ask)}.")]
-            lines += [Line(command, command=True) for command in self.commands(ask)]
+            lines.append(Line(self.commands(ask)[0], command=True))
+        if any(ask.purpose != "answer" for ask in self.asks):
+            text = "To say no, the same with deny. Several steps may be named at once, without --plan."
+            lines.append(Line(text, style=DIM))
         return [Line(""), Line("People are asked", style=HEADING), *lines] if lines else []
 
     def _left(self, ask: Ask) -> str:

@@ -191,6 +191,7 @@ def attached(source: str) -> drills.Range:
 
 def _ending(result: drills.Result, settings: Settings) -> list[Line | RenderableType]:
     events = [Event(**event) for event in result.timeline]
+    incident = f"{frame.program()} incident"
     command = f"{result.incident} --home {shlex.quote(str(settings.home))}"
     said: list[Line | RenderableType] = [Line(""), Line("The ledger", style=HEADING), page.ledger(result.ledger)]
     said += [*page.LEGEND, Line(""), Line("The timeline, in short", style=HEADING), *milestones(events), Line("")]
@@ -200,9 +201,9 @@ def _ending(result: drills.Result, settings: Settings) -> list[Line | Renderable
         Line(f"{len(events)} events in a hash chain; {len(result.evidence)} files of evidence."),
         Line(""), Line("Where it is", style=HEADING), Line(f"Incident, evidence and vault are in {settings.home}"),
         Line("Look at it, with every event; check the chain and the evidence; take everything out:"),
-        Line(f"bulkhead incident show {command} --timeline", command=True),
-        Line(f"bulkhead incident verify {command}", command=True),
-        Line(f"bulkhead incident export {command} --out DIR", command=True),
+        Line(f"{incident} show {command} --timeline", command=True),
+        Line(f"{incident} verify {command}", command=True),
+        Line(f"{incident} export {command} --out DIR", command=True),
         Line(""),
     ]  # fmt: skip
     if result.contained:

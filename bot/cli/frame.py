@@ -12,6 +12,8 @@ import importlib
 import json
 import logging
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -100,6 +102,16 @@ def _wrong(sentence: str, status: int) -> int:
 
 def _status(exc: BulkheadError) -> int:
     return BAD_INPUT if isinstance(exc, InputError) else NO_DECISION if isinstance(exc, DecisionRefused) else FAILED
+
+
+def program() -> str:
+    """What to type to call this program again from here."""
+    if shutil.which("bulkhead"):
+        return "bulkhead"
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return shlex.join([sys.executable, "-m", "bot"])
+    return shlex.quote(str(called)) if called.name == "bulkhead" else "bulkhead"
 
 
 def group(help_text: str) -> typer.Typer:

@@ -15,13 +15,14 @@ from bot import timeline
 from bot.app import Bulkhead, opened
 from bot.cli import frame, page
 from bot.cli.card import Card, at_least
-from bot.errors import InputError
+from bot.errors import DecisionRefused, InputError
 from bot.story import BAD, GOOD, Line, stamp
 
 app = frame.group("Look at incidents, decide, verify, export.")
 
 Id = Annotated[str, typer.Argument(help="The incident, or the beginning of its id; without it, the one that is open.")]
 Needed = Annotated[str, typer.Argument(help="The incident, or the beginning of its id.")]
+Steps = Annotated[list[str], typer.Argument(help="The steps, as `bulkhead incident show` names them.")]
 Step = Annotated[str, typer.Argument(help="The step, as `bulkhead incident show` names it.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; it stands on the timeline.")]
 Plan = Annotated[str, typer.Option(help="The plan you looked at; for another one it is refused.", show_default=False)]
@@ -99,15 +100,33 @@ def show(
 # decisions -----------------------------------------------------------------------------------------------------------
 
 
-def _decide(incident: str, step: str, kind: str, by: str, home: Path | None, plan: str = "", text: str = "") -> None:
+def _decide(
+    incident: str, steps: list[str], kind: str, by: str, home: Path | None, plan: str = "", text: str = ""
+) -> None:  # fmt: skip
+    """Hand the same decision in on each step; the first refusal does not keep the others back."""
+    if plan and len(steps) > 1:
+        raise InputError("--plan is of one step; give the others without it, or one after the other")
     with _books(home) as bulkhead:
         card, who = _card(bulkhead, incident, home), frame.person(by)
-        said = {"text": bulkhead.vault.scrubber.scrub(text)} if text else {}
+        refusals = [refusal for step in steps if (refusal := _submit(bulkhead, card, step, kind, who, plan, text))]
+    if refusals:
+        raise refusals[0] if len(refusals) == 1 else DecisionRefused("; ".join(str(refusal) for refusal in refusals))
+
+
+def _submit(
+    bulkhead: Bulkhead, card: Card, step: str, kind: str, who: str, plan: str, text: str
+) -> DecisionRefused | None:  # fmt: skip
+    """Hand one decision in and say what became of it; one that is refused does not keep the others back."""
+    said = {"text": bulkhead.vault.scrubber.scrub(text)} if text else {}
+    try:
         new = bulkhead.desk.submit(
             events=card.events, incident=card.row.id, step=step, kind=kind, by=who, at=card.now, body=said, plan=plan
         )
-        needs = next(ask.needs for ask in card.asks if ask.step == step)
+    except DecisionRefused as exc:
+        return exc
+    needs = next(ask.needs for ask in card.asks if ask.step == step)
     _noted(f"{step}: {kind} by {who}", new, f" {needs} different people must agree." if needs > 1 else "")
+    return None
 
 
 def _order(incident: str, step: Callable[[Card], str], kind: str, by: str, reason: str, home: Path | None) -> None:
@@ -125,14 +144,14 @@ def _noted(what: str, new: bool, more: str) -> None:
 
 
 @app.command()
-def approve(incident: Needed, step: Step, plan: Plan = "", by: frame.By = "", home: frame.Home = None) -> None:
-    """Agree to a step that asks."""
+def approve(incident: Needed, step: Steps, plan: Plan = "", by: frame.By = "", home: frame.Home = None) -> None:
+    """Agree to steps that ask."""
     _decide(incident, step, "approve", by, home, plan)
 
 
 @app.command()
-def deny(incident: Needed, step: Step, plan: Plan = "", by: frame.By = "", home: frame.Home = None) -> None:
-    """Say no to a step that asks; one no is enough."""
+def deny(incident: Needed, step: Steps, plan: Plan = "", by: frame.By = "", home: frame.Home = None) -> None:
+    """Say no to steps that ask; one no is enough."""
     _decide(incident, step, "deny", by, home, plan)
 
 
@@ -142,7 +161,7 @@ def answer(
     by: frame.By = "", home: frame.Home = None,
 ) -> None:  # fmt: skip
     """Answer a question that only a person can answer."""
-    _decide(incident, step, "answer", by, home, text=text)
+    _decide(incident, [step], "answer", by, home, text=text)
 
 
 @app.command()

@@ -18,9 +18,11 @@ from bot.cli import frame, page
 from bot.errors import InputError
 from bot.model import Exposure
 from bot.settings import Settings, read
-from bot.story import BAD, DIM, GOOD, HEADING, Line
+from bot.story import BAD, DIM, GOOD, HEADING, Line, Story
+from bot.timeline import Event
 
 app = frame.group("Commands that stand alone.")
+log = logging.getLogger("bulkhead")
 _DRAWN = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[A-Za-z0-9+/=_.-]{24,}")  # mixed like drawn by a machine
 EXPOSED = (
     "that looks like a secret, and as an argument it is now in your shell's history and in the list of processes: "
@@ -79,11 +81,12 @@ def _ask_secret() -> str:
 def serve() -> None:
     """Run the worker, which runs the incidents, until Ctrl-C or SIGTERM."""
     frame.quiet_logs(logging.INFO)
-    for noisy in ("alembic", "botocore", "boto3", "urllib3", "github", "dbos"):
+    for noisy in ("alembic", "apscheduler", "botocore", "boto3", "urllib3", "github", "dbos"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = read()
     with opened(settings) as bulkhead:
         page.lines(_serving(settings, bulkhead))
+        bulkhead.timeline.listen(_Log().take)
         asyncio.run(_until_told(bulkhead))
     page.lines([Line("Stopped. Open incidents go on when a worker starts again.")])
 
@@ -99,6 +102,19 @@ def _serving(settings: Settings, bulkhead: Bulkhead) -> list[Line]:
         Line(f"Mode: {settings.mode}. Responders: {', '.join(sorted(settings.people)) or 'nobody may decide'}"),
         Line(f"Open incidents: {len(bulkhead.store.incidents('open'))}. Stop it with Ctrl-C.", style=DIM),
     ]
+
+
+class _Log:
+    """Every event in the log, in plain words."""
+
+    def __init__(self) -> None:
+        self._stories: dict[str, Story] = {}
+
+    def take(self, event: Event) -> None:
+        """What the timeline calls after each event."""
+        for line in self._stories.setdefault(event.incident, Story()).event(event):
+            if line.mark:
+                log.info("%s %s %s", event.incident, line.mark, line.text)
 
 
 async def _until_told(bulkhead: Bulkhead) -> None:
