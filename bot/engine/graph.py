@@ -9,7 +9,7 @@ from typing import Any
 from bot.action import Action
 from bot.engine.journal import Journal
 from bot.engine.steps import Aborted, Deps, StepFailed, StepRun, adapter
-from bot.errors import EngineError, InputError
+from bot.errors import BulkheadError, EngineError, InputError
 from bot.model import Report, Triage
 from bot.playbook import Playbook
 from bot.steps import Step
@@ -25,6 +25,7 @@ class Node:
         self.looked, self.outcome, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.proven = asyncio.Event()
         self.failure = ""
+        self.last = False  # it would cut Bulkhead's own credential, and waits for the others
 
     async def reached(self, mark: asyncio.Event) -> None:
         """Wait for a mark. Raises StepFailed when the step has ended without it."""
@@ -95,7 +96,7 @@ class IncidentRun:
                 await run.plan()
         except EngineError:
             raise
-        except InputError as exc:
+        except BulkheadError as exc:
             await self.deps.journal.write(step.id, "planned-later", {"why": str(exc)})
 
     # steps -----------------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ class IncidentRun:
             self._fact(node.step.id, "before", before)
             node.looked.set()
         if before.cuts_own:
-            await asyncio.gather(*(n.ended.wait() for n in self.nodes.values() if n is not node and not self._needs(n, node)))
+            await self._be_last(node)
 
         def written() -> None:
             last = self.deps.journal.last(run.id, "outcome")
@@ -171,6 +172,16 @@ class IncidentRun:
                 node.outcome.set()
 
         await run.do(before, written)
+
+    async def _be_last(self, node: Node) -> None:
+        """Wait for every step that does not wait for this one; among steps that cut our own, the playbook's order holds."""
+        node.last = True
+        order = list(self.nodes.values())
+        while any(
+            not other.ended.is_set() and not self._needs(other, node) and not (other.last and order.index(other) > order.index(node))
+            for other in order if other is not node
+        ):  # fmt: skip
+            await asyncio.sleep(0.05)
 
     def _needs(self, node: Node, other: Node) -> bool:
         """Whether ``node`` waits for ``other``, directly or through others."""

@@ -178,6 +178,9 @@ class Engine:
     async def _deps(self, row: IncidentRow) -> Deps:
         parts, fence = self.parts, ownership.current_fence()
         world = await asyncio.to_thread(parts.worlds[row.world], row.id)
+        for decision in await asyncio.to_thread(parts.store.decisions, row.id):
+            if decision.kind == "abort":
+                self._aborted[row.id] = decision.by
         journal = await asyncio.to_thread(
             Journal, row.id, parts.store, parts.timeline, world.clock, fence, parts.boundary
         )

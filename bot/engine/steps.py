@@ -26,6 +26,7 @@ from bot.world import World
 T = TypeVar("T")
 EVIDENCE_S = 5.0  # a cut waits no longer for its evidence
 TRIES = 8  # calls again after a time-out or a 5xx; a run looks first, so it changes nothing twice
+SAID_S = 1.0  # a pause that a provider asks for is told when it is longer than this
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -113,6 +114,10 @@ class StepRun:
                 gate.hold(exc.retry_after)
                 if attempt == TRIES - 1:
                     raise
+                if exc.retry_after >= SAID_S:
+                    last = self.journal.last(self.id, "paused")
+                    body = {"provider": self.action.provider, "seconds": exc.retry_after, "why": str(exc)}
+                    await self.journal.write(self.id, "paused", body, last.attempt + 1 if last else 1)
             except Unavailable:
                 if attempt == TRIES - 1:
                     raise

@@ -16,7 +16,7 @@ from bot.action import Action
 from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.engine.run import Engine, Parts
 from bot.engine.steps import Ruling
-from bot.errors import Conflict, Unavailable
+from bot.errors import Conflict, RateLimited, Unavailable
 from bot.evidence import EvidenceRoom
 from bot.model import (
     Before, Credential, Effect, EvidenceRef, Grade, Liveness, Outcome, Proof, Report, Tail, Triage, material,
@@ -66,6 +66,9 @@ class Room:
         folder.mkdir(parents=True, exist_ok=True)
         self.trouble: dict[str, int] = {}
         self.stubborn: set[str] = set()
+        self.slow_down: dict[str, float] = {}  # a lamp that asks for a pause once
+        self.own: set[str] = set()  # lamps that Bulkhead itself works by
+        self.bugs: set[str] = set()  # lamps at which the action itself breaks
 
     def light(self, *lamps: str) -> None:
         for lamp in lamps:
@@ -85,12 +88,16 @@ class Room:
     def catalogue(self) -> dict[str, Action[Any, Any, Any]]:
         def look(_: World, i: Lamp) -> Lit:
             burning = self.burns(i.lamp)
-            return Lit(needed=burning, burning=burning, summary=f"{i.lamp} {'burns' if burning else 'is out'}")
+            return Lit(needed=burning, cuts_own=i.lamp in self.own, burning=burning, summary=f"{i.lamp} {'burns' if burning else 'is out'}")
 
         def put_out(_: World, i: Lamp, before: Lit) -> Outcome:
             if self.trouble.get(i.lamp, 0) > 0:
                 self.trouble[i.lamp] -= 1
                 raise Unavailable("the switch does not answer", provider="lamp")
+            if i.lamp in self.bugs:
+                raise ZeroDivisionError
+            if i.lamp in self.slow_down:
+                raise RateLimited("too fast", provider="lamp", retry_after=self.slow_down.pop(i.lamp))
             changed = self.burns(i.lamp)
             if changed and i.lamp not in self.stubborn:
                 (self.folder / i.lamp).unlink()

@@ -367,3 +367,38 @@ def test_a_second_worker_on_sqlite_is_refused(house: House) -> None:
             await house.engine().start()
 
     drive(house, story)
+
+
+def test_a_pause_that_the_provider_asks_for_is_kept_told_and_followed_by_one_change(house: House) -> None:
+    house.room.slow_down["a"] = 1.0
+    house.land(ONE)
+    began = time.monotonic()
+    drive(house, lambda _engine: closed(house))
+    assert time.monotonic() - began >= 1.0
+    assert [e.body["seconds"] for e in house.events() if e.kind == "paused"] == [1.0]
+    assert house.room.changes() == ["out a"]
+
+
+def test_steps_that_would_cut_our_own_credential_go_last_and_in_order(house: House) -> None:
+    house.room.own |= {"a", "b"}
+    house.land(CHAIN.replace("FAIL", "ask").replace(", needs: [{first: proven}]", ""))
+    drive(house, lambda _engine: closed(house))
+    assert house.room.changes() == ["out c", "out a", "out b"]
+
+
+def test_an_abort_that_was_landed_while_nobody_ran_is_obeyed(house: House) -> None:
+    house.land(ONE)
+    house.store.add_decision({"incident": "inc-1", "step": "", "kind": "abort", "by": "ann", "at": "2026", "plan_hash": "", "body": {"reason": "x"}})
+    drive(house, lambda _engine: closed(house, status="aborted"))
+    assert house.room.changes() == []
+
+
+def test_a_fault_of_ours_is_told_and_taken_up_at_the_next_start(house: House) -> None:
+    house.room.bugs.add("a")
+    house.land(ONE)
+    drive(house, lambda engine: until(lambda: engine.broken, "the fault to be told"))
+    assert house.store.incident("inc-1").status == "open"
+    assert [e.body["error"] for e in house.events() if e.kind == "broken"] == ["a fault of Bulkhead itself: ZeroDivisionError"]
+    house.room.bugs.clear()
+    drive(house, lambda _engine: closed(house))
+    assert house.room.changes() == ["out a"]
