@@ -7,7 +7,6 @@ from collections.abc import Generator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import botocore.exceptions
 
 from bot.range import shell
@@ -339,7 +338,7 @@ class JobRun:
         return 0
 
     def _by_token(self, role: str, session: str, length: int, audience: str, region: str) -> dict[str, str]:
-        client = shell.aws_client(boto3.session.Session("none", "none", region_name=region), "sts", self.runner.aws_url)
+        client = shell.aws_client(self.runner.aws_url, "sts", region, "none", "none")
         token = self.runner.id_token(self.run, self.job, audience)
         answer = client.assume_role_with_web_identity(
             RoleArn=role, RoleSessionName=session, WebIdentityToken=token, DurationSeconds=length

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 import textwrap
 from collections.abc import Callable, Generator, Mapping
@@ -16,6 +17,8 @@ from typing import Any
 
 import boto3
 import botocore.exceptions
+import botocore.loaders
+import botocore.session
 from botocore.config import Config
 
 SINKS = {"/github/env": "env", "/github/output": "output", "/github/summary": "summary", "/dev/null": "null"}
@@ -24,6 +27,7 @@ _BUILDS = ("make", "npm ci", "npm install", "npm run", "npm test", "yarn", "pnpm
            "go test", "cargo build", "cargo test", "pip install", "python -m pip install", "python -m build", "pytest",
            "mkdir", "docker build")  # fmt: skip
 _BUILT = ("dist/", "build/", "target/")
+_SERVICE_MODELS = botocore.loaders.create_loader()  # reading a service's model takes 0.1 s: once a process
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 Run = Generator[float, None, int]
 
@@ -49,26 +53,32 @@ class Box:
     trace: bool = False
 
     def client(self, service: str) -> Any:
-        """A boto3 client with the credentials of the step's environment. Raises ``NoCredentialsError`` without."""
-        session = boto3.session.Session(
-            aws_access_key_id=self.env.get("AWS_ACCESS_KEY_ID") or None,
-            aws_secret_access_key=self.env.get("AWS_SECRET_ACCESS_KEY") or None,
-            aws_session_token=self.env.get("AWS_SESSION_TOKEN") or None,
-            region_name=self.env.get("AWS_REGION") or self.env.get("AWS_DEFAULT_REGION") or "us-east-1",
-        )  # fmt: skip
-        if not self.env.get("AWS_ACCESS_KEY_ID") or not self.env.get("AWS_SECRET_ACCESS_KEY"):
-            raise botocore.exceptions.NoCredentialsError  # never the machine's own
-        return aws_client(session, service, self.aws_url)
+        """A client with the credentials of the step's environment, never the machine's. Raises ``BotoCoreError``."""
+        key, secret = self.env.get("AWS_ACCESS_KEY_ID"), self.env.get("AWS_SECRET_ACCESS_KEY")
+        if not key or not secret:
+            raise botocore.exceptions.NoCredentialsError
+        region = self.env.get("AWS_REGION") or self.env.get("AWS_DEFAULT_REGION") or "us-east-1"
+        return aws_client(self.aws_url, service, region, key, secret, self.env.get("AWS_SESSION_TOKEN") or None)
 
 
-def aws_client(session: boto3.session.Session, service: str, url: str | None) -> Any:
-    """A client of the range's AWS; without a range there is nothing to reach."""
+def aws_client(url: str | None, service: str, region: str, key: str, secret: str, token: str | None = None) -> Any:
+    """A client of the range's AWS that reads nothing of the machine's; without a range there is nothing to reach."""
     if url is None:
         raise botocore.exceptions.EndpointConnectionError(endpoint_url=f"https://{service}.amazonaws.com/")
+    nowhere: dict[str, tuple[Any, ...]] = {
+        "profile": (None, [], None, None), "config_file": (None, [], os.devnull, None),
+        "credentials_file": (None, [], os.devnull, None), "ca_bundle": (None, [], None, None),
+    }  # fmt: skip
+    core = botocore.session.Session(session_vars=nowhere)
+    core.register_component("data_loader", _SERVICE_MODELS)
     config = Config(
-        retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, s3={"addressing_style": "path"}
-    )
-    return session.client(service, endpoint_url=url, config=config)
+        retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, proxies={},
+        s3={"addressing_style": "path"},
+    )  # fmt: skip
+    return boto3.session.Session(botocore_session=core, region_name=region).client(
+        service, endpoint_url=url, config=config, aws_access_key_id=key, aws_secret_access_key=secret,
+        aws_session_token=token,
+    )  # fmt: skip
 
 
 def _tokens(line: str, env: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -375,7 +375,7 @@ def test_a_secondary_limit_comes_from_the_switchboard(town: Town) -> None:
     assert (answer.status_code, answer.headers["retry-after"]) == (403, "7")
     assert town.state.repos[FERRY].workflows[DEPLOY].state == "active"
     assert town.ferry("PUT", path).status_code == 204
-    ends = time.monotonic() + 5  # a request is logged just after it is answered
+    ends = time.monotonic() + 5  # an answer without a body is logged just after it is complete
     while len(sent := [row for row in town.switchboard.requests() if row["mutating"]]) < 2 and time.monotonic() < ends:
         time.sleep(0.01)
     assert [(row["status"], row["fault"]) for row in sent] == [(403, "403"), (204, "")]

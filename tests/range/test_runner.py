@@ -568,7 +568,9 @@ def test_a_role_is_assumed_by_id_token(
         assert found["AWS_SESSION_TOKEN"] not in log
 
 
-def test_the_jobs_aws_commands_are_real_calls(town: Town, runs: Runs, cloud: Cloud) -> None:
+def test_the_jobs_aws_commands_are_real_calls(
+    town: Town, runs: Runs, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cloud.client("s3").create_bucket(Bucket="ferry-releases")
     key, secret, *_ = cloud.user("ci", {"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})  # fmt: skip
@@ -580,7 +582,11 @@ def test_the_jobs_aws_commands_are_real_calls(town: Town, runs: Runs, cloud: Clo
     runner = town.github.runner
     runner.aws_url = cloud.url
     try:
-        _, job, log = runs(*steps, job=pair)
+        with monkeypatch.context() as machine:  # whose settings must not be read
+            for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                machine.setenv(name, "of-the-machine")
+            machine.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+            _, job, log = runs(*steps, job=pair)
         assert (job.conclusion, "user/ci" in log) == ("success", True), log
         assert cloud.client("s3").list_objects_v2(Bucket="ferry-releases")["Contents"][0]["Key"] == "ferry.tar.gz"
         cloud.client("iam").update_access_key(UserName="ci", AccessKeyId=key, Status="Inactive")
