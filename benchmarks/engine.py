@@ -48,18 +48,19 @@ async def _measure(bulkhead: Bulkhead, load: Load, provider: Provider) -> Measur
         worlds=bulkhead.worlds, triage=_triage, severity=bulkhead._severity, rules=bulkhead._ruling,
         mode=bulkhead.rules.mode, may=bulkhead.rules.may, settled=bulkhead._settled,
     ))  # fmt: skip
-    names = [_land(bulkhead, load, k, actions) for k in range(load.incidents)]
+    rows = [_row(bulkhead, load, k, actions) for k in range(load.incidents)]
     marks = _Marks(load.incidents)
     bulkhead.timeline.listen(marks.take)
     await engine.start()
     try:
         marks.start = time.perf_counter()
-        for name in names:
-            await engine.open(name)
+        for row in rows:  # as the inbox does it, one after the other
+            await asyncio.to_thread(_land, bulkhead, row)
+            await engine.open(row["id"])
         if not await asyncio.to_thread(marks.over.wait, PATIENCE_S):
             raise TimeoutError(f"{marks.left} incidents were still open after {PATIENCE_S:.0f} s: {engine.broken}")
-        for name in names:  # an engine that is stopped now would only leave their last line for its next start
-            await (await DBOS.retrieve_workflow_async(name)).get_result(polling_interval_sec=0.02)
+        for row in rows:  # an engine that is stopped now would only leave their last line for its next start
+            await (await DBOS.retrieve_workflow_async(row["id"])).get_result(polling_interval_sec=0.02)
     finally:
         await engine.stop()
     return Measured(last_cut_s=marks.last_cut, all_done_s=marks.all_done, calls=provider.calls)
@@ -87,18 +88,20 @@ def _triage(_world: World, report: Report) -> Triage:
     return Triage(credential=report.credential, live=Liveness.LIVE, exposure=Exposure.PUBLIC)
 
 
-def _land(bulkhead: Bulkhead, load: Load, k: int, actions: dict[str, Action[Any, Any, Any]]) -> str:
-    """An incident as the inbox leaves it."""
+def _row(bulkhead: Bulkhead, load: Load, k: int, actions: dict[str, Action[Any, Any, Any]]) -> dict[str, Any]:
+    """An incident as the inbox writes it."""
     text = playbook(load.provider(k))
     book = load_playbook(text, "bench.yaml", actions)
     credential = Credential(provider="bench", kind="bench-key", id=f"key-{k}", fingerprint="hmac:bench")
     report = Report(source="cli", by="bench", text="a load of known size", credential=credential)
     bound = {"id": book.id, "sha256": book.sha256, "text": text, "source": book.source, "drill": book.drill}
-    values = {
+    return {
         "id": f"inc-{k}", "opened_at": iso(bulkhead.sites["range"].clock.now()), "world": "range", "status": "open",
         "title": book.title, "credential_key": credential.key,
         "body": canonical({"report": asdict(report), "inbox": "bench", "playbook": bound}),
     }  # fmt: skip
+
+
+def _land(bulkhead: Bulkhead, row: dict[str, Any]) -> None:
     with bulkhead.store.begin() as c:
-        bulkhead.store.add_incident(c, values)
-    return f"inc-{k}"
+        bulkhead.store.add_incident(c, row)
