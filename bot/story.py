@@ -180,6 +180,10 @@ class Story:
     def _on_triage(self, event: Event, body: dict[str, Any]) -> list[Line]:
         return [self._line(event, "triage", text) for text in findings(body)]
 
+    def _on_severity(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        style = BAD if body["level"] in ("critical", "high") else ""
+        return [self._line(event, body["level"], body["reason"], style)]
+
     def _on_plan(self, event: Event, body: dict[str, Any]) -> list[Line]:
         steps = ", ".join(step["id"] for step in body["steps"])
         self._observes = body["mode"] == "observe"
@@ -224,6 +228,10 @@ class Story:
     def _on_failed(self, event: Event, body: dict[str, Any]) -> list[Line]:
         then = {"ask": "people are asked whether to try again", "continue": "the others go on"}
         return self._say(event, "FAILED", f"{body['error']}; {then.get(body['on_failure'], 'the playbook stops')}", BAD)
+
+    def _on_paused(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        text = f"{body['provider']} asks for a pause of {seconds(body['seconds'])}; it goes on by itself then"
+        return self._say(event, "paused", text, ASKS)
 
     def _on_skipped(self, event: Event, body: dict[str, Any]) -> list[Line]:
         return self._say(event, "skipped", body["why"], DIM)
