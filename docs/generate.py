@@ -41,6 +41,7 @@ EVENTS = {
     "evidence": "Files that were saved first, each with its SHA-256; or the gap, when a cut did not wait for them.",
     "outcome": "The provider took the change. Not a proof. Says until when the proof must stand.",
     "proof": "An independent look: proven with its grade, not yet, or refuted.",
+    "paused": "A provider asks for a pause, and for how long; it goes on by itself.",
     "failed": "The step ended without its effect, and why; said again for each attempt.",
     "skipped": "There was nothing to do it to, or its `when` did not hold.",
     "undone": "The step was taken back, who agreed, and which row of the ledger is open again.",

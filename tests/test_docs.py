@@ -1,0 +1,140 @@
+"""The documents say what is there: the reference is what the code makes, and names in prose lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bot.action import Action
+from bot.actions import CATALOGUE
+from bot.model import Effect, Exposure, Grade, Liveness, RowState, Verdict
+from docs import generate
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference.md"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROSE = [page for page in PAGES if page != REFERENCE]
+ROOMS = {"bot", "playbooks", "tests", "docs", "benchmarks", ".ci"}
+CODE = re.compile(r"`([^`\n]+)`|^    (.+)$", re.MULTILINE)  # in backticks, or an indented line
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+each_prose = pytest.mark.parametrize("page", PROSE, ids=lambda page: page.name)
+
+
+def snippets(page: Path) -> list[str]:
+    """All that a page sets as code."""
+    return [one or two for one, two in CODE.findall(page.read_text(encoding="utf-8"))]
+
+
+def headings(page: Path) -> list[str]:
+    return re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings(page)}
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def paths(snippet: str) -> set[str]:
+    """The words of a snippet that are paths of this repository."""
+    words = re.findall(r"[\w.*/-]+", snippet)
+    return {word for word in words if "/" in word and word.split("/")[0] in ROOMS}
+
+
+def test_the_reference_is_what_the_code_makes() -> None:
+    assert REFERENCE.read_text(encoding="utf-8") == generate.render(), "run `make docs`"
+
+
+def test_every_action_setting_command_playbook_and_event_has_its_heading() -> None:
+    wanted = {*CATALOGUE, *generate.variables(), *generate.commands(), *generate.playbooks(), *generate.EVENTS}
+    assert wanted - set(headings(REFERENCE)) == set()
+
+
+def test_the_events_that_are_explained_are_those_that_the_code_writes() -> None:
+    assert generate.written_kinds() == set(generate.EVENTS)
+
+
+@pytest.mark.parametrize("action", CATALOGUE.values(), ids=lambda action: action.name)
+def test_the_reference_finds_how_an_action_is_proven(action: Action[object, object, object]) -> None:
+    assert generate.grades(action.prove, set())
+
+
+def test_the_grades_are_read_from_what_a_proof_calls() -> None:
+    assert generate.grades(CATALOGUE["aws.deactivate_access_key"].prove, set()) == {Grade.REFUSED, Grade.STATE}
+    assert generate.grades(CATALOGUE["people.ask"].prove, set()) == {Grade.WORD}
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if not link.startswith("https://"):
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+@each_prose
+def test_paths_that_are_named_are_there(page: Path) -> None:
+    for path in {path for snippet in snippets(page) for path in paths(snippet)}:
+        assert list(ROOT.glob(path.rstrip("/"))), f"{page.name} names {path}"
+
+
+@each_prose
+def test_files_that_are_named_by_their_name_are_there(page: Path) -> None:
+    known = {path.name for room in ROOMS for path in (ROOT / room).rglob("*.*")}
+    known |= {path.name for path in ROOT.iterdir()}
+    for word in {word for snippet in snippets(page) for word in re.findall(r"[\w.-]+\.(?:py|yaml|toml|md)\b", snippet)}:
+        assert word in known, f"{page.name} names {word}"
+
+
+@each_prose
+def test_make_targets_and_commands_that_are_named_are_there(page: Path) -> None:
+    commands = generate.commands()
+    groups = {"bulkhead", *(name.rsplit(" ", 1)[0] for name in commands)}
+    for snippet in snippets(page):
+        for target in re.findall(r"\bmake ([a-z-]+)", snippet):
+            assert target in targets(), f"{page.name}: make {target}"
+        for typed in re.findall(r"^(?:[A-Z_]+=\w+ )?bulkhead((?: [a-z]+)*)", snippet):
+            words = ["bulkhead", *typed.split()]
+            whole = groups if len(words) < 3 else set()  # a group by itself is fine, an unknown command in it is not
+            assert {" ".join(words[:2]), " ".join(words[:3])} & (set(commands) | whole), f"{page.name}: {typed}"
+
+
+@each_prose
+def test_options_that_are_named_are_there(page: Path) -> None:
+    commands = generate.commands()
+    for snippet in snippets(page):
+        for name, command in commands.items():
+            known = {opt for param in command.params for opt in (*param.opts, *param.secondary_opts)}
+            for rest in re.findall(rf"{name}\b([^#|]*)", snippet):
+                for option in re.findall(r"(?<!\S)--[a-z]+", rest):
+                    assert option in known, f"{page.name}: {name} {option}"
+
+
+@each_prose
+def test_variables_that_are_named_are_read(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"BULKHEAD_[A-Z_]+", text):
+        assert name in generate.variables(), f"{page.name}: {name}"
+
+
+def test_the_readme_names_every_variable_and_every_room() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(generate.variables()) - set(re.findall(r"BULKHEAD_[A-Z_]+", text)) == set()
+    rooms = {path.name + ("/" if path.is_dir() else "") for path in (ROOT / "bot").iterdir()}
+    rooms -= {"__init__.py", "__pycache__/"}
+    assert {room for room in rooms if not re.search(rf"(?<![\w/]){re.escape(room)}(?!\w)", text)} == set()
+
+
+def test_the_glossary_has_every_word_that_a_row_a_proof_or_an_action_can_carry() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    words = {each.value for kind in (RowState, Grade, Verdict, Effect, Exposure, Liveness) for each in kind}
+    assert {word for word in words if f"`{word}`" not in text} == set()
