@@ -27,7 +27,7 @@ from bot.engine.decisions import Ask, open_asks
 from bot.engine.ledger import Ledger
 from bot.errors import DecisionRefused, EngineError, Unavailable
 from bot.model import Exposure, RowState
-from bot.scenario import Drill
+from bot.scenario import SCENARIOS, Drill
 from bot.store import iso, when
 from bot.timeline import Event
 from bot.world import RangeEndpoints
@@ -143,19 +143,25 @@ class Run:
         """What happens before anybody knows; told once, kept for the run after a crash."""
         told_of: dict[str, Any] = {}
         for act in self.drill.acts:
-            told_of[act] = self._once(act, partial(self.range.post, f"/drill/{act}"))
+            told_of[act] = self._once(act, partial(self._play, act))
             self.tell(act, told_of[act])
-        before: list[dict[str, Any]] = self._once("tries-before", lambda: self.range.post("/drill/tries"))
+        before: list[dict[str, Any]] = self._once("tries-before", partial(self._play, "tries"))
         self.tell("tries-before", {"tries": before})
         at = self.bulkhead.sites["range"].clock.now()
         told = self._once("told", lambda: {"at": iso(at), "delivery": secrets.token_hex(6)})
-        text = self.drill.report.text.replace("{run_url}", told_of["leak"]["run_url"])
+        text = self.drill.report.text
+        for hole in SCENARIOS[self.drill.scenario].holes:
+            text = text.replace(f"{{{hole}}}", str(told_of["leak"][hole]))
         self.bulkhead.inbox.land(
             source="drill", world="range", by=self.drill.report.by, text=text, at=when(told["at"]),
             delivery=told["delivery"], exposure=Exposure.UNKNOWN,
         )  # fmt: skip
         self.tell("report", {"by": self.drill.report.by, "text": text})
         return before
+
+    def _play(self, act: str) -> Any:
+        """A move of this drill's scenario; the range knows it by the drill's id."""
+        return self.range.post(f"/drill/{act}", {"scenario": self.drill.scenario})
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         stands = self.store.setting(f"drill:{name}")
@@ -210,7 +216,7 @@ class Run:
     # after ------------------------------------------------------------------------------------------------------
 
     def _epilogue(self, incident: str, before: list[dict[str, Any]]) -> Result:
-        after = self.range.post("/drill/tries")
+        after = self._play("tries")
         collateral = self.range.post("/drill/collateral")
         self.tell("tries-after", {"tries": after})
         events = timeline.load(self.store, incident)

@@ -18,14 +18,30 @@ from bot.strictyaml import Node, Problems, hint, items, kind_of, read, table, te
 
 SIMULATED = " (simulated)"
 ACTS = ("leak", "abuse")  # what the range's company and attacker can be told to do
-TRIES = ("key", "second-key", "planted-user", "saved-session", "role-session")  # what the attacker tries afterwards
 _HOLE = re.compile(r"\{[^{}]*\}")
-_KEYS = ("id", "title", "briefing", "playbook", "acts", "report", "responders", "delay_s", "answers", "refused")
+_KEYS = (
+    "id", "title", "briefing", "playbook", "scenario", "acts", "report", "responders", "delay_s", "answers", "refused",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """What the range plays under one name: what the attacker tries afterwards, and what a report may point at."""
+
+    tries: tuple[str, ...]
+    holes: tuple[str, ...] = ("run_url",)
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "aws-key-in-public-log": Scenario(
+        tries=("key", "second-key", "planted-user", "saved-session", "role-session"),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillReport:
-    """Who reports, and in what words; ``{run_url}`` stands for the address of the run that leaked."""
+    """Who reports, and in what words; ``{run_url}`` and the scenario's other holes stand for what leaked where."""
 
     by: str
     text: str
@@ -39,6 +55,7 @@ class Drill:
     title: str
     briefing: str
     playbook: str
+    scenario: str  # what the range plays; the drill's own id unless the file names another
     acts: tuple[str, ...]  # what happens before the report, in order
     report: DrillReport
     responders: tuple[str, ...]  # simulated people who approve, in order
@@ -51,20 +68,24 @@ class Drill:
 def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] | None = None) -> Drill:
     """One drill. Raises PlaybookError with every mistake; ``playbooks`` are what it may name."""
     problems = Problems(source)
-    needed = [key for key in _KEYS if key not in ("delay_s", "answers")]
+    needed = [key for key in _KEYS if key not in ("delay_s", "answers", "scenario")]
     top = table(read(source_text, source), "the drill", problems, _KEYS, needed)
+    named = identifier(top.get("id"), "id", problems)
+    played = _scenario(top, named, problems)
+    stage = SCENARIOS.get(played, _ANY)
     loaded = Drill(
-        id=identifier(top.get("id"), "id", problems),
+        id=named,
+        scenario=played,
         title=text(top.get("title"), "title", problems, most=200),
         briefing=text(top.get("briefing"), "briefing", problems),
         playbook=identifier(top.get("playbook"), "playbook", problems),
         acts=tuple(choice(node, "an act", ACTS, problems) for node in _list(top.get("acts"), "acts", problems)),
-        report=_report(top.get("report"), problems),
+        report=_report(top.get("report"), stage, problems),
         responders=tuple(_person(node, problems) for node in _list(top.get("responders"), "responders", problems)),
         delay_s=_delay(top.get("delay_s"), problems),
         answers=_answers(top.get("answers"), problems),
         refused=tuple(
-            choice(node, "a try", TRIES, problems) for node in _list(top.get("refused"), "refused", problems)
+            choice(node, "a try", stage.tries, problems) for node in _list(top.get("refused"), "refused", problems)
         ),
         source=source,
     )
@@ -107,14 +128,29 @@ def _person(node: Node | None, problems: Problems) -> str:
     return name
 
 
-def _report(node: Node | None, problems: Problems) -> DrillReport:
+# what a drill may say that names no scenario: the rest of it is checked all the same
+_ANY = Scenario(
+    tries=tuple(dict.fromkeys(t for s in SCENARIOS.values() for t in s.tries)),
+    holes=tuple(dict.fromkeys(h for s in SCENARIOS.values() for h in s.holes)),
+)
+
+
+def _scenario(top: Mapping[str, Node], drill: str, problems: Problems) -> str:
+    """The scenario that is played: what the file names, or the one that has the drill's id."""
+    if "scenario" in top:
+        return choice(top["scenario"], "the scenario", tuple(SCENARIOS), problems)
+    if drill and drill not in SCENARIOS and "id" in top:
+        problems.add(top["id"].line, f"the range plays nothing called {drill[:60]!r}{hint(drill, SCENARIOS)}")
+    return drill
+
+
+def _report(node: Node | None, stage: Scenario, problems: Problems) -> DrillReport:
     keys = table(node, "report", problems, ("by", "text"), ("by", "text")) if node else {}
     said = text(keys.get("text"), "report.text", problems)
     for hole in _HOLE.findall(said):
-        if hole != "{run_url}":
-            problems.add(
-                keys["text"].line, f"report.text may hold {{run_url}} and nothing else in braces, not {hole[:40]}"
-            )
+        if hole[1:-1] not in stage.holes:
+            may = " or ".join(f"{{{each}}}" for each in stage.holes)
+            problems.add(keys["text"].line, f"report.text may hold {may} and nothing else in braces, not {hole[:40]}")
     return DrillReport(by=_person(keys.get("by"), problems), text=said)
 
 

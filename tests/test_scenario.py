@@ -41,6 +41,8 @@ WRONG = [
     ("delay_s: 0.3", "delay_s: .nan", "from 0.01 to 60"),
     ("delay_s: 0.3", "delay_s: true", "from 0.01 to 60"),
     ("refused: [key,", "refused: [keys,", "did you mean 'key'"),
+    ("id: aws-key-in-public-log", "id: aws-key-in-public-dog", "did you mean 'aws-key-in-public-log'"),
+    ("acts: [leak, abuse]", "scenario: harvest\nacts: [leak, abuse]", "the scenario must be one of"),
     ("playbook: aws-access-key", "playbook: aws-access-kez", "did you mean 'aws-access-key'"),
     ("ask-owner:", "ask-ownr:", "did you mean 'ask-owner'"),
     ("responders:", "endpoint: https://sts.amazonaws.com\nresponders:", "has no key 'endpoint'"),

@@ -24,7 +24,7 @@ from bot import timeline
 from bot.app import SHIPPED, opened, range_site
 from bot.cli import frame, page
 from bot.errors import InputError
-from bot.scenario import Drill, load_drills
+from bot.scenario import SCENARIOS, Drill, load_drills
 from bot.settings import Settings, read
 from bot.story import BAD, GOOD, HEADING, Line, Story, milestones, seconds, waiting
 from bot.timeline import Event
@@ -170,7 +170,7 @@ def _range(source: str, *, fresh: bool) -> Iterator[drills.Range]:
             yield range_here
         return
     range_here = attached(source)
-    if fresh and range_here.post("/drill/tries"):
+    if fresh and any(range_here.post("/drill/tries", {"scenario": name}) for name in SCENARIOS):
         raise InputError("a drill has used this range already; start a new one with `bulkhead range up --json`")
     yield range_here
 

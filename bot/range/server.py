@@ -14,10 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
-import requests
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -33,6 +31,7 @@ from bot.range.clock import RangeClock
 from bot.range.github import GitHubRange
 from bot.range.issuer import OidcIssuer
 from bot.range.runner import Runner
+from bot.range.scenarios import FIRST, SCENARIOS, Scenario
 from bot.range.switchboard import AsgiApp, Switchboard
 
 HOST = "127.0.0.1"
@@ -54,6 +53,7 @@ class Range:
         self.github_url = self.control_url = ""
         self.company = company.Company()
         self.attacker: Attacker | None = None
+        self.scenarios: dict[str, Scenario] = {}
 
     def start(self) -> dict[str, Any]:
         """Open the ports and seed the company. Returns what ``main`` prints."""
@@ -96,6 +96,7 @@ class Range:
             self.switchboard.reset()
             token = self.company.cast["github"]["quiet-otter"]
             self.attacker = Attacker(self.aws_url, self.github_url, token)
+            self.scenarios = {name: make(self) for name, make in SCENARIOS.items()}
             return self.company.cast
 
     def state(self) -> dict[str, Any]:
@@ -106,44 +107,26 @@ class Range:
 
     # The drill's moves
 
-    def leak(self) -> dict[str, Any]:
-        """Run the deploy workflow to its end (the key is in its log now), and once more: that run is left going."""
+    def scenario(self, name: str = "") -> Scenario:
+        """The scenario of this name, or the first drill's. Raises InputError for one that there is not."""
+        found = self.scenarios.get(name or FIRST)
+        if found is None:
+            raise InputError(f"the range plays no scenario {name[:60]!r}; it has {', '.join(sorted(SCENARIOS))}")
+        return found
+
+    def leak(self, scenario: str = "") -> dict[str, Any]:
+        """The secret of a scenario becomes public."""
         with self._drill:
-            first = self._dispatch()
-            self.clock.advance(company.SMOKE_TEST_S + 60)
-            run = self._as_mara("GET", f"/actions/runs/{first}")
-            if run["status"] != "completed":
-                raise InputError(f"the deploy run did not end: {run['status']}")
-            second = self._dispatch()
-            return {"run_url": run["html_url"], "run_id": first, "second_run_id": second}
+            return self.scenario(scenario).leak()
 
-    def _dispatch(self) -> int:
-        """Start the deploy workflow as its maintainer does, and return the run's id."""
-        before = {run["id"] for run in self._as_mara("GET", "/actions/runs?per_page=100")["workflow_runs"]}
-        self._as_mara("POST", "/actions/workflows/deploy.yml/dispatches", {"ref": "main"})
-        after = self._as_mara("GET", "/actions/runs?per_page=100")["workflow_runs"]
-        return int(next(run["id"] for run in after if run["id"] not in before))
-
-    def _as_mara(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        with requests.Session() as session:
-            session.trust_env = False  # no ~/.netrc, no proxy of the machine
-            headers = {"Authorization": f"Bearer {self.company.cast['github']['mara']}"}
-            url = f"{self.github_url}/repos/{company.FERRY}{path}"
-            answer = session.request(method, url, json=body, headers=headers, timeout=30)
-        if answer.status_code >= HTTPStatus.BAD_REQUEST:
-            raise InputError(f"the range's GitHub answered {answer.status_code} to {method} {path}")
-        return answer.json() if answer.content else None
-
-    def abuse(self, run_url: str) -> list[dict[str, Any]]:
-        """The attacker reads the log and acts."""
+    def abuse(self, where: str = "", scenario: str = "") -> list[dict[str, Any]]:
+        """The attacker finds it and acts."""
         with self._drill:
-            if self.attacker is None:
-                raise InputError("there is no company yet; reset first")
-            return self.attacker.abuse(run_url)
+            return self.scenario(scenario).abuse(where)
 
-    def tries(self) -> list[dict[str, Any]]:
+    def tries(self, scenario: str = "") -> list[dict[str, Any]]:
         """The attacker tries again all that it holds."""
-        return self.attacker.tries() if self.attacker else []
+        return self.scenario(scenario).tries()
 
     def collateral(self) -> dict[str, Any]:
         """Whether somebody who has nothing to do with the leak can still work: by key and by an older session."""
@@ -163,7 +146,6 @@ class _Control:
 
     def __init__(self, range_: Range) -> None:
         self.range = range_
-        self._last_run_url = ""
 
     def routes(self) -> list[tuple[str, str, Callable[[Any], Any]]]:
         range_, oidc = self.range, "/oidc/.well-known"
@@ -178,9 +160,9 @@ class _Control:
             ("DELETE", "/requests", self.clear_requests),
             ("GET", "/state", lambda _: range_.state()),
             ("GET", "/values", lambda _: range_.aws.values() + range_.github.values()),
-            ("POST", "/drill/leak", self.leak),
+            ("POST", "/drill/leak", lambda body: range_.leak(_scenario(body))),
             ("POST", "/drill/abuse", self.abuse),
-            ("POST", "/drill/tries", lambda _: range_.tries()),
+            ("POST", "/drill/tries", lambda body: range_.tries(_scenario(body))),
             ("POST", "/drill/collateral", lambda _: range_.collateral()),
             ("GET", f"{oidc}/jwks", lambda _: range_.issuer.jwks()),
             (
@@ -216,16 +198,9 @@ class _Control:
         trail.lag_s = _number(body, "lag_s", 0.0)
         return {}
 
-    def leak(self, _body: Any) -> Any:
-        found = self.range.leak()
-        self._last_run_url = found["run_url"]
-        return found
-
     def abuse(self, body: Any) -> Any:
-        url = (body.get("run_url") if isinstance(body, dict) else "") or self._last_run_url
-        if not url:
-            raise InputError("nothing has leaked yet; POST /drill/leak first, or give run_url")
-        return {"acts": self.range.abuse(str(url))}
+        where = body.get("run_url", "") if isinstance(body, dict) else ""
+        return {"acts": self.range.abuse(str(where), _scenario(body))}
 
 
 def control(range_: Range) -> Starlette:
@@ -242,6 +217,14 @@ def _number(body: Any, name: str, default: float | None = None) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{name} must be a number")
     return float(value)
+
+
+def _scenario(body: Any) -> str:
+    """The scenario that a body names; '' is the first drill's."""
+    name = body.get("scenario", "") if isinstance(body, dict) else ""
+    if not isinstance(name, str):
+        raise InputError("scenario must be a name")
+    return name
 
 
 def _endpoint(work: Callable[[Any], Any]) -> Callable[[Request], Any]:

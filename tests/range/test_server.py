@@ -20,6 +20,8 @@ import requests
 from botocore.config import Config
 from github import Auth, Github
 
+from bot.range import scenarios as range_scenarios
+from bot.scenario import SCENARIOS
 from tests.range.conftest import code
 
 START = "from bot.range.server import main; main(json=True)"
@@ -297,3 +299,12 @@ def test_state_and_log_hold_no_secret(control: Control) -> None:
     for secret in [*cast["github"].values(), *(pair["secret"] for pair in cast["aws"].values())]:
         assert secret not in written
     assert "PRIVATE KEY" not in written
+
+
+def test_the_range_plays_the_scenarios_that_a_drill_may_name_and_no_other(control: Control) -> None:
+    assert set(range_scenarios.SCENARIOS) == set(SCENARIOS)
+    for name in SCENARIOS:
+        assert control("POST", "/drill/tries", {"scenario": name}) == []
+    for path in ("/drill/leak", "/drill/abuse", "/drill/tries"):
+        said = control("POST", path, {"scenario": "heist"}, status=400)["message"]
+        assert "no scenario 'heist'" in said

@@ -1,0 +1,86 @@
+"""What happens to the company in each drill: how a secret leaks, what the attacker does, what it tries afterwards.
+
+A scenario is made anew at every reset, so it may remember. Its name is that of the drill that plays it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+import requests
+
+from bot.errors import InputError
+from bot.range import company
+from bot.range.attacker import Attacker
+
+if TYPE_CHECKING:
+    from bot.range.server import Range
+
+FIRST = "aws-key-in-public-log"  # what is played when nobody names a scenario
+
+
+class Scenario(Protocol):
+    """One story. Its methods are called one at a time, in this order; ``tries`` at any time."""
+
+    def leak(self) -> dict[str, Any]:
+        """Let the secret become public. What a reporter could say of it (``run_url`` and the like) is returned."""
+
+    def abuse(self, where: str) -> list[dict[str, Any]]:
+        """The attacker looks there ("": where it leaked), finds it and acts. Raises NothingFound, InputError."""
+
+    def tries(self) -> list[dict[str, Any]]:
+        """The attacker tries everything that it holds: ``{"name", "refused", "code", "identity_code"}`` each."""
+
+
+class KeyInLog:
+    """A deploy key, printed base64-encoded in a public run log."""
+
+    def __init__(self, range_: Range) -> None:
+        self._range = range_
+        self._attacker = Attacker(range_.aws_url, range_.github_url, range_.company.cast["github"]["quiet-otter"])
+        self._run_url = ""
+
+    def leak(self) -> dict[str, Any]:
+        """Run the deploy workflow to its end (the key is in its log now), and once more: that run is left going."""
+        first = self._dispatch()
+        self._range.clock.advance(company.SMOKE_TEST_S + 60)
+        run = as_person(self._range, "mara", "GET", f"/actions/runs/{first}")
+        if run["status"] != "completed":
+            raise InputError(f"the deploy run did not end: {run['status']}")
+        second = self._dispatch()
+        self._run_url = run["html_url"]
+        return {"run_url": run["html_url"], "run_id": first, "second_run_id": second}
+
+    def _dispatch(self) -> int:
+        """Start the deploy workflow as its maintainer does, and return the run's id."""
+        runs = "/actions/runs?per_page=100"
+        before = {run["id"] for run in as_person(self._range, "mara", "GET", runs)["workflow_runs"]}
+        as_person(self._range, "mara", "POST", "/actions/workflows/deploy.yml/dispatches", {"ref": "main"})
+        after = as_person(self._range, "mara", "GET", runs)["workflow_runs"]
+        return int(next(run["id"] for run in after if run["id"] not in before))
+
+    def abuse(self, where: str) -> list[dict[str, Any]]:
+        url = where or self._run_url
+        if not url:
+            raise InputError("nothing has leaked yet; POST /drill/leak first, or give run_url")
+        return self._attacker.abuse(url)
+
+    def tries(self) -> list[dict[str, Any]]:
+        return self._attacker.tries()
+
+
+SCENARIOS: dict[str, Callable[[Range], Scenario]] = {FIRST: KeyInLog}
+
+
+def as_person(range_: Range, login: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """Ask the range's GitHub about ferry as one of the cast. Raises InputError when it refuses."""
+    with requests.Session() as session:
+        session.trust_env = False  # no ~/.netrc, no proxy of the machine
+        headers = {"Authorization": f"Bearer {range_.company.cast['github'][login]}"}
+        url = f"{range_.github_url}/repos/{company.FERRY}{path}"
+        answer = session.request(method, url, json=body, headers=headers, timeout=30)
+    if answer.status_code >= HTTPStatus.BAD_REQUEST:
+        raise InputError(f"the range's GitHub answered {answer.status_code} to {method} {path}")
+    return answer.json() if answer.content else None
