@@ -162,7 +162,6 @@ class Switchboard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-            elif not message.get("more_body"):
                 count()  # before the client can know that it is done, and ask what was counted
             if not fault.loses_answer:
                 await send(message)
