@@ -1,0 +1,202 @@
+"""The real npm client against the range's registry: it publishes, installs, tags, unpublishes, and is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from bot.range.clock import RangeClock
+from bot.range.npm import NpmRegistry
+from bot.range.npm_web import NpmWeb
+from bot.range.switchboard import Switchboard
+
+NPM = shutil.which("npm")
+needs_npm = pytest.mark.skipif(NPM is None, reason="the npm command is not installed")
+NAME = "@harbor-lights/bell"
+
+
+class Shop:
+    """The registry on a port, and the npm command with a home of its own."""
+
+    def __init__(self, registry: NpmRegistry, url: str, folder: Path) -> None:
+        self.registry, self.url, self.folder = registry, url, folder
+        self.token = ""
+
+    def npm(self, *words: str, at: Path | None = None, token: str | None = None) -> tuple[int, str]:
+        rc = self.folder / "npmrc"
+        value = self.token if token is None else token
+        auth = f"//{self.url.removeprefix('http://')}/:_authToken={value}\n" if value else ""
+        rc.write_text(f"registry={self.url}\n{auth}audit=false\nfund=false\nupdate-notifier=false\n")
+        env = {
+            "PATH": os.environ["PATH"], "HOME": str(self.folder), "npm_config_userconfig": str(rc),
+            "npm_config_cache": str(self.folder / "cache"), "npm_config_prefer_online": "true", "NO_PROXY": "127.0.0.1",
+            "npm_config_fetch_retries": "0",
+        }  # fmt: skip
+        assert NPM is not None
+        done = subprocess.run(
+            [NPM, *words], cwd=at or self.folder, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def write(self, name: str, version: str, **more: object) -> Path:
+        """The folder of a package to publish."""
+        place = self.folder / f"{name.replace('/', '+')}-{version}"
+        place.mkdir()
+        (place / "package.json").write_text(json.dumps({"name": name, "version": version, **more}))
+        (place / "index.js").write_text(f"exports.version = {version!r}\n")
+        return place
+
+    def publish(self, name: str, version: str, **more: object) -> tuple[int, str]:
+        return self.npm("publish", "--access", "public", at=self.write(name, version, **more))
+
+    def installed(self, *what: str) -> str:
+        """The version of ``NAME`` that an install in an empty folder gets."""
+        place = self.folder / f"app{len(list(self.folder.iterdir()))}"
+        place.mkdir()
+        (place / "package.json").write_text('{"name": "app", "version": "0.0.0"}')
+        status, said = self.npm("install", *what, at=place, token="")
+        assert status == 0, said
+        return str(json.loads((place / "node_modules" / NAME / "package.json").read_text())["version"])
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    clock = RangeClock()
+    registry = NpmRegistry(clock)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(NpmWeb(registry, Switchboard(clock)).asgi, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    registry.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    registry.add_user("mara")
+    shop = Shop(registry, registry.base_url, tmp_path)
+    shop.token = registry.add_token("mara", "release")
+    yield shop
+    server.should_exit = True
+    thread.join(5)
+
+
+@needs_npm
+def test_npm_publishes_views_and_installs(shop: Shop) -> None:
+    assert shop.npm("whoami") == (0, "mara\n")
+    status, said = shop.publish(NAME, "1.0.0")
+    assert (status, f"+ {NAME}@1.0.0" in said) == (0, True), said
+    assert json.loads(shop.npm("view", NAME, "--json")[1])["dist-tags"] == {"latest": "1.0.0"}
+    assert shop.installed(NAME) == "1.0.0"
+    manifest = shop.registry.packages[NAME].versions["1.0.0"]
+    assert manifest["_npmUser"]["name"] == "mara"
+    status, said = shop.npm("publish", "--access", "public", at=shop.folder / f"{NAME.replace('/', '+')}-1.0.0")
+    assert (status, "cannot publish over" in said) == (1, True), said
+
+
+@needs_npm
+def test_npm_ci_takes_what_the_lock_file_says(shop: Shop) -> None:
+    shop.publish(NAME, "1.0.0")
+    place = shop.folder / "locked"
+    place.mkdir()
+    app = {"name": "app", "version": "0.0.0", "dependencies": {NAME: "^1.0.0"}}
+    (place / "package.json").write_text(json.dumps(app))
+    assert shop.npm("install", "--package-lock-only", at=place)[0] == 0
+    shop.publish(NAME, "1.0.1")
+    status, said = shop.npm("ci", at=place, token="")
+    assert status == 0, said
+    assert json.loads((place / "node_modules" / NAME / "package.json").read_text())["version"] == "1.0.0"
+
+
+@needs_npm
+def test_npm_moves_a_tag_and_the_default_install_follows(shop: Shop) -> None:
+    shop.publish(NAME, "1.0.0")
+    shop.publish(NAME, "1.0.1")
+    assert shop.installed(NAME) == "1.0.1"
+    status, said = shop.npm("dist-tag", "add", f"{NAME}@1.0.0", "latest")
+    assert status == 0, said
+    assert shop.installed(NAME) == "1.0.0"
+    assert shop.npm("dist-tag", "add", f"{NAME}@1.0.1", "next")[0] == 0
+    assert shop.npm("dist-tag", "ls", NAME)[1] == "latest: 1.0.0\nnext: 1.0.1\n"
+    assert shop.npm("dist-tag", "rm", NAME, "next")[0] == 0
+
+
+@needs_npm
+def test_npm_deprecates_and_takes_it_back(shop: Shop) -> None:
+    shop.publish(NAME, "1.0.0")
+    assert shop.npm("deprecate", f"{NAME}@1.0.0", "do not use")[0] == 0
+    assert shop.npm("view", NAME, "deprecated")[1].strip() == "do not use"
+    assert shop.npm("deprecate", f"{NAME}@1.0.0", "")[0] == 0
+    assert shop.npm("view", NAME, "deprecated")[1].strip() == ""
+
+
+@needs_npm
+def test_npm_unpublishes_a_young_version_and_its_number_is_gone_for_good(shop: Shop) -> None:
+    shop.publish(NAME, "1.0.0")
+    shop.publish(NAME, "1.0.1")
+    status, said = shop.npm("unpublish", f"{NAME}@1.0.1")
+    assert status == 0, said
+    package = shop.registry.packages[NAME]
+    assert (list(package.versions), package.tags) == (["1.0.0"], {"latest": "1.0.0"})
+    assert list(package.files) == ["bell-1.0.0.tgz"]
+    assert shop.installed(f"{NAME}@^1.0.0") == "1.0.0"
+    status, said = shop.npm("publish", "--access", "public", at=shop.folder / f"{NAME.replace('/', '+')}-1.0.1")
+    assert (status, "cannot publish over" in said) == (1, True), said
+
+
+@needs_npm
+def test_npm_may_not_unpublish_what_others_use(shop: Shop) -> None:
+    shop.publish(NAME, "1.0.0")
+    shop.publish(NAME, "1.0.1")
+    shop.publish("buoy", "1.0.0", dependencies={NAME: "^1.0.0"})
+    status, said = shop.npm("unpublish", f"{NAME}@1.0.1")
+    assert (status, "has dependent packages in the registry" in said) == (1, True), said
+    del shop.registry.packages["buoy"]
+    shop.registry.clock.advance(timedelta(days=4).total_seconds())
+    status, said = shop.npm("unpublish", f"{NAME}@1.0.1")
+    assert (status, "downloads in the last week" in said) == (1, True), said
+
+
+@needs_npm
+def test_a_revoked_token_is_refused_by_whoami_and_publish(shop: Shop) -> None:
+    shop.publish(NAME, "1.0.0")
+    assert shop.registry.revoke("release") == 1
+    status, said = shop.npm("whoami")
+    assert (status, "E401" in said) == (1, True), said
+    status, said = shop.publish(NAME, "1.0.1")
+    assert (status, "E401" in said) == (1, True), said
+    assert list(shop.registry.packages[NAME].versions) == ["1.0.0"]
+
+
+@needs_npm
+def test_a_token_cannot_revoke_tokens_only_a_person_can(shop: Shop) -> None:
+    (token,) = shop.registry.tokens.values()
+    status, said = shop.npm("token", "revoke", token.key[:8])
+    assert (status, "EOTP" in said or "one-time" in said) == (1, True), said
+    assert not token.revoked
+
+
+def test_downloads_climb_while_a_version_is_latest_and_stop_when_it_is_not(shop: Shop) -> None:
+    from bot.range.npm_package import document, packed
+
+    registry = shop.registry
+    (token,) = registry.tokens.values()
+    for version in ("1.0.0", "1.0.1"):
+        manifest = {"name": NAME, "version": version}
+        registry.publish(document(manifest, packed({"package.json": json.dumps(manifest).encode()})), token)
+    seen = []
+    for _ in range(3):
+        registry.clock.advance(3600)
+        seen.append(registry.downloads(registry.packages[NAME])["1.0.1"])
+    assert seen == sorted(set(seen))
+    registry.clock.advance(20 * 3600)
+    assert 45_000 < registry.downloads(registry.packages[NAME])["1.0.1"] <= 50_000
+    registry.set_tag(NAME, "latest", "1.0.0", token)
+    stopped = registry.downloads(registry.packages[NAME])["1.0.1"]
+    registry.clock.advance(3600)
+    assert registry.downloads(registry.packages[NAME])["1.0.1"] == stopped
