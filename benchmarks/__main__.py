@@ -35,7 +35,8 @@ def main() -> None:
         f"Durability: {given.incidents} incidents at once, {len(GRAPH)} steps each of {', '.join(PHASES)}.\n"
         f"Every provider call takes {given.call_ms:g} ms. The database lies below {home}.\n"
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. "
-        f"Seconds from the opening, medians of {given.runs}."
+        f"Seconds from the opening, medians of {given.runs}.\n"
+        f"Load of the machine beforehand: {os.getloadavg()[0]:.1f}. Above 0.5 the figures say little."
     )
     with tempfile.TemporaryDirectory(prefix="bench-", dir=home) as folder:
         for providers in (1, 4):
