@@ -89,6 +89,14 @@ class Exposure(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Machine(StrEnum):
+    """Whether malware has run on a machine that is still there: it may do harm when the token that it stole dies."""
+
+    NONE = "none"  # none, or it is gone: a hosted runner, a wiped laptop
+    EXISTS = "exists"
+    UNKNOWN = "unknown"  # nobody said
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """What we know of a secret, never the value. ``id`` is the provider's own name for it."""
@@ -227,6 +235,8 @@ class Triage:
     alerts: tuple[AlertRef, ...] = ()
     created_by_credential: tuple[Planted, ...] = ()
     tails: tuple[Tail, ...] = ()
+    machine: Machine = Machine.UNKNOWN
+    machine_name: str = ""  # as the report calls it
     unknown: tuple[str, ...] = ()  # what could not be found out, in sentences
 
 
@@ -240,6 +250,8 @@ class Report:
     url: str = ""
     credential: Credential | None = None
     exposure: Exposure = Exposure.UNKNOWN
+    machine: Machine = Machine.UNKNOWN
+    machine_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,8 @@ Catalogue = Mapping[str, Action[Any, Any, Any]]
 
 MAX_STEPS = 100
 ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-NEEDS = ("look", "outcome", "proven")  # weakest first; "look" is only ever implied by a reference to a Before
+# Weakest first. "look" is only ever implied by a reference to a Before; "ended" waits for an end, good or bad.
+NEEDS = ("look", "ended", "outcome", "proven")
 ON_FAILURE = ("stop", "continue", "ask")
 _FIXED = {
     "credential": Credential,
@@ -35,7 +36,7 @@ _STEP_KEYS = ("id", "uses", "with", "needs", "for_each", "when", "on_failure")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One line of a playbook. ``needs`` maps a step's id to what must stand first: look, outcome or proven.
+    """One line of a playbook. ``needs`` maps a step's id to what must stand first: look, ended, outcome or proven.
 
     ``with_`` is None when nothing was written: the item of ``for_each`` then is the input.
     """

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bot import playbook, reference
 from bot.action import Action
+from bot.actions import CATALOGUE as ACTIONS
 from bot.errors import InputError, PlaybookError
 from bot.model import (
     AlertRef,
@@ -283,7 +284,7 @@ WRONG = [
     (with_steps(ASK.replace("Why", '"${{ FN.upper(x) }}"')), 7, "a reference is the whole value"),
     (with_steps(ASK + "    needs: [asks]\n"), 8, "there is no step 'asks'"),
     (with_steps(ASK + "    needs: [{ask: proven}]\n"), 8, "cannot wait for itself"),
-    (with_steps(FIND + ASK + "    needs: [{find: prooven}]\n"), 11, "must be one of outcome, proven"),
+    (with_steps(FIND + ASK + "    needs: [{find: prooven}]\n"), 11, "must be one of ended, outcome, proven"),
     (with_steps(ASK + "    on_failure: retry\n"), 8, "must be one of stop, continue, ask"),
     (with_steps(ASK + "    when: {triage.exposure: secret}\n"), 8, "one of public, internal, unknown"),
     (with_steps(ASK + "    when: {triage.exposed: public}\n"), 8, "has no 'exposed'"),
@@ -357,9 +358,11 @@ def test_plain_words_stay_words() -> None:
 
 def test_the_shipped_playbook_orders_the_cut_before_what_follows() -> None:
     path = SHIPPED / "containment" / "aws-access-key.yaml"
-    loaded = load(path.read_text())
+    loaded = playbook.load(path.read_text(), str(path), ACTIONS)
     order = [step.id for step in loaded.order()]
-    assert order[0] == "deactivate"
+    assert order[:2] == ["isolate", "deactivate"]
+    assert loaded.step("deactivate").needs == {"isolate": "ended"}
+    assert loaded.step("isolate").when == {"$triage.machine": ("exists",)}
     for first, then in [
         ("find", "planted"),
         ("confirm-clean", "rotate"),
@@ -420,13 +423,12 @@ def test_the_schema_knows_every_action_and_its_inputs() -> None:
     assert set(rules["github.put_secret"]["properties"]["with"]["properties"]) == {"store", "sealed"}
 
 
-SHIPPED_TEXT = (SHIPPED / "containment" / "aws-access-key.yaml").read_text()
-WORDS = sorted({word for word in SHIPPED_TEXT.replace("{", " ").replace("}", " ").split() if len(word) > 2})
+WORDS = sorted({word for word in SAMPLE.replace("{", " ").replace("}", " ").split() if len(word) > 2})
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
-    lines = SHIPPED_TEXT.splitlines()
+    lines = SAMPLE.splitlines()
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(lines) - 1))
         change = draw(st.sampled_from(("drop", "copy", "swap", "word", "indent", "splice", "noise")))

@@ -38,6 +38,7 @@ _ACTIONS: tuple[Action[Any, Any, Any], ...] = (
     github_secrets.delete_secret,
     people.ask,
     people.do,
+    people.isolate,
 )
 
 CATALOGUE: dict[str, Action[Any, Any, Any]] = {action.name: action for action in _ACTIONS}

@@ -42,6 +42,13 @@ class DoIn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IsolateIn:
+    """A machine, by the name under which people know it."""
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PersonBefore(Before):
     """What is put to whom."""
 
@@ -177,4 +184,33 @@ do = Action(
     name="people.do", title="Have a person do what no API can", inputs=DoIn, before=PersonBefore, outcome=Answer,
     effect=Effect.CHANGE, look=_look_do, run=_done, prove=_prove_do, person=True, proof_deadline=3600.0,
     undo_none="Only whoever did it can undo it",
+)  # fmt: skip
+
+
+def _look_isolate(_world: World, given: IsolateIn) -> PersonBefore:
+    if not given.machine:
+        raise InputError("say which machine is to be isolated")
+    text = f"take {given.machine} off the network without switching it off, then say so"
+    return PersonBefore(who="whoever can reach it", text=text, summary=text[0].upper() + text[1:])
+
+
+def _isolated(world: World, given: IsolateIn, _before: PersonBefore) -> Answer:
+    """Take the person's word. Raises Conflict when the time for it has passed without one."""
+    said = world.answers.answer() if world.answers else None
+    if said is None:
+        raise Conflict(f"nobody has said in time that {given.machine} is isolated")
+    by, what = said[0], world.scrub(said[1])
+    return Answer(changed=True, by=by, answer=what, summary=f"{by}: {what}")
+
+
+def _prove_isolated(world: World, given: IsolateIn, _before: PersonBefore, outcome: Answer) -> Proof:
+    if world.answers is not None and world.answers.answer() is None:
+        return Proof.refuted(f"nobody says that {given.machine} is isolated")
+    return Proof.proven(Grade.WORD, f"{outcome.by} says: {outcome.answer}")
+
+
+isolate = Action(
+    name="people.isolate", title="Have a person take a machine off the network", inputs=IsolateIn, before=PersonBefore,
+    outcome=Answer, effect=Effect.CONTAIN, look=_look_isolate, run=_isolated, prove=_prove_isolated, person=True,
+    undo_none="Whoever isolated it puts it back",
 )  # fmt: skip

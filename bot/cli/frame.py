@@ -51,7 +51,7 @@ class Edge(TyperGroup):
     A group of commands is imported when it is asked for: starting the range must not wait for the engine's libraries.
     """
 
-    groups: ClassVar = {name: f"bot.cli.{name}" for name in ("drill", "incident", "playbook")}
+    groups: ClassVar = {name: f"bot.cli.{name}" for name in ("drill", "incident", "playbook", "policy")}
     work: ClassVar = ("doctor", "migrate", "report", "serve")
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:

@@ -16,7 +16,7 @@ from bot import doctor
 from bot.app import Bulkhead, opened
 from bot.cli import frame, page
 from bot.errors import InputError
-from bot.model import Exposure
+from bot.model import Exposure, Machine
 from bot.settings import Settings, read
 from bot.story import BAD, DIM, GOOD, HEADING, Line, Story
 from bot.timeline import Event
@@ -36,6 +36,10 @@ def report(
     secret: Annotated[bool, typer.Option("--secret", help="Ask for the secret, or read standard input.")] = False,
     by: Annotated[str, typer.Option(help="Who reports; otherwise the user of this machine.", show_default=False)] = "",
     public: Annotated[bool | None, typer.Option("--public/--internal", help="Who could have seen it.")] = None,
+    machine: Annotated[
+        str,
+        typer.Option(help="Malware ran on this machine and it still exists; none says that there is no such machine."),
+    ] = "",
     json_: frame.Json = False,
 ) -> None:
     """Report a credential as compromised. A secret is never an argument."""
@@ -49,9 +53,13 @@ def report(
             said = f"{said}\n{_ask_secret()}".strip()
         if not said:
             raise InputError("say what has leaked: the address of a run, an access key id, or --secret")
+        _refuse_secrets(bulkhead, machine)
+        gone = machine.strip().lower() == Machine.NONE
+        state = Machine.NONE if gone else Machine.EXISTS if machine.strip() else Machine.UNKNOWN
         exposure = Exposure.UNKNOWN if public is None else Exposure.PUBLIC if public else Exposure.INTERNAL
         landed = bulkhead.inbox.land(
-            source="cli", world="real", by=frame.person(by), text=said, at=datetime.now(UTC), exposure=exposure
+            source="cli", world="real", by=frame.person(by), text=said, at=datetime.now(UTC), exposure=exposure,
+            machine=state, machine_name="" if gone else machine.strip(),
         )
     if json_:
         frame.document({"report": landed.id, "new": landed.new})

@@ -27,15 +27,16 @@ class Node:
         self.failure = ""
         self.last = False  # it would cut Bulkhead's own credential, and waits for the others
 
-    async def reached(self, mark: asyncio.Event) -> None:
-        """Wait for a mark. Raises StepFailed when the step has ended without it."""
+    async def reached(self, level: str) -> None:
+        """Wait until the step is as far as another one needs it. Raises StepFailed when it has ended without that."""
+        mark = {"look": self.looked, "outcome": self.outcome}.get(level, self.proven)
         waits = [asyncio.ensure_future(mark.wait()), asyncio.ensure_future(self.ended.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        if not mark.is_set():
+        if not mark.is_set() and level != "ended":
             raise StepFailed(f"it needs {self.step.id}, which did not succeed: {self.failure}")
 
 
@@ -128,12 +129,12 @@ class IncidentRun:
         step, journal = node.step, self.deps.journal
         try:
             for name, wanted in step.needs.items():
-                other = self.nodes[name]
-                await other.reached({"proven": other.proven, "outcome": other.outcome, "look": other.looked}[wanted])
+                await self.nodes[name].reached(wanted)
             if self.stopped:
                 raise StepFailed(f"the playbook was stopped: {self.stopped}")
             runs = self._instances(step)
             if not runs:
+                self._pass(node)  # who waits for it need not wait for the word that it was nothing
                 why = "there is nothing to do it to" if step.for_each else "its `when` does not hold here"
                 await journal.write(step.id, "skipped", {"why": why})
             # One item that fails does not keep the others from their end.

@@ -23,7 +23,7 @@ POSTURES = ("act", "one", "two", "person")
 ON_SILENCE = ("act", "hold", "escalate")
 MODES = ("observe", "ask", "act")  # the more careful first
 SEVERITY_AXES = ("kind", "live", "exposure", "reach")
-POSTURE_AXES = ("source", "possession", "effect", "undoable", "exposure", "kind")
+POSTURE_AXES = ("source", "possession", "effect", "undoable", "exposure", "kind", "machine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,15 @@ class Brake:
     within_s: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """A rule, the values that it covers on each axis, and how many cells that makes."""
+
+    rule: Mapping[str, Any]
+    covers: Mapping[str, tuple[str, ...]]
+    cells: int
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A complete decision table: one rule for each cell."""
@@ -65,6 +74,18 @@ class Table:
         """The one rule of a case. What a case does not say, or says in words of its own, is unknown."""
         said = ((name, case.get(name, UNKNOWN)) for name in self.axes)
         return self.cells[tuple(value if value in self.axes[name] else UNKNOWN for name, value in said)]
+
+    def areas(self) -> list[Area]:
+        """Each rule once, in the order of the file, with what it covers: a rule is a block, so these are all cells."""
+        cells: dict[str, list[tuple[str, ...]]] = {}
+        for cell, rule in self.cells.items():
+            cells.setdefault(rule["id"], []).append(cell)
+        blocks = cells.values()
+        return [Area(rule=self.cells[one[0]], covers=self._covers(one), cells=len(one)) for one in blocks]
+
+    def _covers(self, cells: list[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        seen = dict(zip(self.axes, map(set, zip(*cells, strict=True)), strict=True))
+        return {name: tuple(value for value in values if value in seen[name]) for name, values in self.axes.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +114,7 @@ class Policy:
         return Severity(level=rule["level"], rule=rule["id"], reason=rule["reason"])
 
     def posture(self, case: Mapping[str, str]) -> Posture:
-        """Who must agree: ``case`` names source, possession, effect, undoable, exposure and kind."""
+        """Who must agree: ``case`` names the axes of the table: source, possession, effect and so on."""
         rule = self.postures.rule(self._classed(case))
         given = {key: rule[key] for key in ("posture", "on_silence", "after_s", "reason")}
         return Posture(rule=rule["id"], **given)
@@ -107,9 +128,14 @@ class Policy:
         """Whether this person is in a group that may answer where the posture asks for people."""
         return any(person in self.groups[group] for group in self.approvers.get(posture, ()))
 
+    def class_of(self, kind: str) -> str:
+        """The class of a kind of credential; a class is its own."""
+        if kind in ("", UNKNOWN) or kind in self.kinds.values():
+            return kind or UNKNOWN
+        return self.kinds.get(kind, OTHER)
+
     def _classed(self, case: Mapping[str, str]) -> dict[str, str]:
-        kind = case.get("kind", "")
-        return {**case, "kind": self.kinds.get(kind, OTHER) if kind not in ("", UNKNOWN) else UNKNOWN}
+        return {**case, "kind": self.class_of(case.get("kind", ""))}
 
 
 def reach_size(count: int | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from bot.action import Action
 from bot.engine.policy import Policy, Severity, reach_size
 from bot.engine.steps import Ruling
-from bot.model import Before, Effect, Liveness, Triage
+from bot.model import Before, Effect, Liveness, Machine, Triage
 from bot.store import IncidentRow, Store, iso
 from bot.world import Clock
 
@@ -48,7 +48,7 @@ class Rulebook:
         """How many people must agree to this step, and why."""
         if action.effect == Effect.READ:
             return Ruling(posture="act", on_silence="hold", after_s=0, rule="reads", reason="it only reads")
-        said = self.policy.posture(case(row, triage, action))
+        said = self.policy.posture(case(row, triage, action, self.store))
         posture, rule, reason = said.posture, said.rule, said.reason
         if posture == "act" and self.mode(row) == "ask":
             posture, rule, reason = "one", "mode-ask", "this installation asks before every change"
@@ -65,8 +65,11 @@ class Rulebook:
         return self.store.unattended_cuts(row.world, since) >= self.policy.brake.unattended_cuts
 
 
-def case(row: IncidentRow, triage: Triage, action: Action[Any, Any, Any]) -> dict[str, str]:
+def case(row: IncidentRow, triage: Triage, action: Action[Any, Any, Any], store: Store) -> dict[str, str]:
     """The axes of the posture table for one step."""
+    # What watches a stolen token sees the first cut, and a step that kills none, not at all. A person's step goes by
+    # the same rule, since it is what the cut waits for.
+    kills_first = (action.kills is not None or action.person) and not _has_cut(row, triage, store)
     tried = triage.live == Liveness.LIVE and bool(triage.credential.fingerprint)
     return {
         "source": "drill" if row.world == DRILL else "operator",
@@ -75,4 +78,14 @@ def case(row: IncidentRow, triage: Triage, action: Action[Any, Any, Any]) -> dic
         "undoable": "yes" if action.undo else "no",
         "exposure": triage.exposure.value,
         "kind": triage.credential.kind,
+        "machine": (triage.machine if kills_first else Machine.NONE).value,
     }
+
+
+def _has_cut(row: IncidentRow, triage: Triage, store: Store) -> bool:
+    """Whether a token has been cut in this incident. Only asked where it matters: it reads the timeline."""
+    if triage.machine is not Machine.EXISTS:
+        return False
+    events = [event for event in store.events(row.id) if event["body"] is not None]
+    kills = {event["step"] for event in events if event["kind"] == "look" and event["body"].get("kills")}
+    return any(event["kind"] == "outcome" and event["step"] in kills for event in events)

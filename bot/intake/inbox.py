@@ -16,7 +16,7 @@ from typing import Any
 
 from bot.action import Action
 from bot.errors import InputError
-from bot.model import Credential, Exposure, Report
+from bot.model import Credential, Exposure, Machine, Report
 from bot.playbook import Playbook, match
 from bot.redact import Scrubber
 from bot.store import IncidentRow, Store, canonical, iso
@@ -49,7 +49,10 @@ class Inbox:
     catalogue: Mapping[str, Action[Any, Any, Any]]
     worlds: Mapping[str, Callable[[str], World]]
 
-    def land(self, *, source: str, world: str, by: str, text: str, at: datetime, delivery: str = "", exposure: Exposure = Exposure.UNKNOWN) -> Landed:
+    def land(
+        self, *, source: str, world: str, by: str, text: str, at: datetime, delivery: str = "",
+        exposure: Exposure = Exposure.UNKNOWN, machine: Machine = Machine.UNKNOWN, machine_name: str = "",
+    ) -> Landed:  # fmt: skip
         """Land one report: an address of a run, an identifier, or a text that holds a secret. Nothing is asked of it here.
 
         Raises InputError when it holds nothing that could be worked on.
@@ -72,6 +75,7 @@ class Inbox:
         body = {
             "by": by, "world": world, "text": scrubber.scrub(text)[:4000], "exposure": exposure.value,
             "url": (RUN_URL.search(text) or [""])[0], "credentials": [asdict(c) for c in credentials],
+            "machine": machine.value, "machine_name": scrubber.scrub(machine_name)[:200],
         }  # fmt: skip
         with self.store.begin() as c:
             new = self.store.land(c, {"id": inbox_id, "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw})
@@ -122,6 +126,7 @@ class Inbox:
         report = Report(
             source=row["source"], by=row["body"]["by"], text=row["body"]["text"], url=row["body"]["url"],
             credential=credential, exposure=Exposure(row["body"]["exposure"]),
+            machine=Machine(row["body"].get("machine", "unknown")), machine_name=row["body"].get("machine_name", ""),
         )  # fmt: skip
         values = {
             "id": incident, "opened_at": row["landed_at"], "world": row["body"]["world"], "status": "open",

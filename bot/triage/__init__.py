@@ -275,6 +275,7 @@ class _Case:
             repository=self.repository, sightings=self._sightings(), owners=named, reach=_unique(self.reach),
             leaking_runs=refs, leaking_workflows=_workflows(refs), stores=self.stores, alerts=tuple(self.alerts),
             tails=_longest(self.tails), unknown=tuple(dict.fromkeys([*self.unknown, *unknown])),
+            machine=self.report.machine, machine_name=self.report.machine_name,
         )  # fmt: skip
 
     def _sightings(self) -> tuple[Sighting, ...]:

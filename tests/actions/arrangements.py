@@ -386,5 +386,8 @@ ARRANGEMENTS: tuple[Arrangement, ...] = (
         action="people.ask", seed=_answered(people.AskIn(who="mara", question="Is the step gone?")),
         take_away=_unanswered,
     ),
+    Arrangement(
+        action="people.isolate", seed=_answered(people.IsolateIn(machine="laptop of mara")), take_away=_unanswered,
+    ),
     Arrangement(action="people.do", seed=_answered(people.DoIn(who="mara", task="wipe it")), take_away=_unanswered),
 )  # fmt: skip
