@@ -1,7 +1,8 @@
-"""The tables, and the only SQL. One database holds them, the vault and the engine's own records (DBOS).
+"""The only SQL. One database holds our tables, the vault and the engine's own records (DBOS).
 
 Rows are landed first and worked after; what an incident did is in ``timeline`` alone (``bot.timeline`` writes it).
-Times are ISO 8601 UTC text, bodies are canonical JSON text.
+Times are ISO 8601 UTC text, bodies are canonical JSON text. SQLite serves one worker; PostgreSQL serves any number of
+processes, so what SQLite's one write lock gives for nothing is said there in SQL: insert or leave, lock, in order.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,97 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.errors import EngineError, InputError
+from bot.tables import NEWEST, decision, evidence, inbox, incident, metadata, setting, timeline
 
-NEWEST = "0001"  # the last migration
-
-metadata = sa.MetaData()
-Text, Int = sa.Text, sa.BigInteger
-
-incident = sa.Table(
-    "incident", metadata,
-    sa.Column("id", Text, primary_key=True),
-    sa.Column("opened_at", Text, nullable=False),
-    sa.Column("world", Text, nullable=False),  # real, or range: a drill
-    sa.Column("status", Text, nullable=False),  # open, closed, aborted
-    sa.Column("title", Text, nullable=False),
-    sa.Column("credential_key", Text, nullable=False),
-    sa.Column("body", Text, nullable=False),  # report, playbook id, text and hash, severity: never a secret
-    sa.Column("head_n", sa.Integer, nullable=False, default=0),
-    sa.Column("head_hash", Text, nullable=False, default=""),
-    sa.Index("ix_incident_open", "status", "credential_key"),
-)  # fmt: skip
-
-timeline = sa.Table(
-    "timeline", metadata,
-    sa.Column("incident", Text, primary_key=True),
-    sa.Column("n", sa.Integer, primary_key=True),
-    sa.Column("step", Text, nullable=False),
-    sa.Column("kind", Text, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("at", Text, nullable=False),
-    sa.Column("schema", sa.Integer, nullable=False),
-    sa.Column("body", Text),  # NULL once tombstoned: the chain covers the digest
-    sa.Column("body_sha256", Text, nullable=False),
-    sa.Column("prev_hash", Text, nullable=False),
-    sa.Column("hash", Text, nullable=False),
-    sa.UniqueConstraint("incident", "step", "kind", "attempt", name="uq_timeline_once"),
-)  # fmt: skip
-
-decision = sa.Table(
-    "decision", metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("incident", Text, nullable=False),
-    sa.Column("step", Text, nullable=False),
-    sa.Column("kind", Text, nullable=False),  # approve, deny, answer, abort, undo, waive, retry
-    sa.Column("by", Text, nullable=False),
-    sa.Column("at", Text, nullable=False),
-    sa.Column("plan_hash", Text, nullable=False),
-    sa.Column("body", Text, nullable=False),
-    sa.UniqueConstraint("incident", "step", "kind", "by", "plan_hash", name="uq_decision_once"),
-)  # fmt: skip
-
-vault = sa.Table(
-    "vault", metadata,
-    sa.Column("ref", Text, primary_key=True),
-    sa.Column("owner", Text, nullable=False),  # an incident, or an inbox row that has none yet
-    sa.Column("label", Text, nullable=False),
-    sa.Column("credential", Text, nullable=False),
-    sa.Column("sealed", sa.LargeBinary),  # NULL once wiped
-    sa.Column("fingerprint", Text, nullable=False),
-    sa.Column("sealed_at", Text, nullable=False),
-    sa.Column("wiped_at", Text),
-    sa.UniqueConstraint("owner", "label", name="uq_vault_label"),
-)  # fmt: skip
-
-inbox = sa.Table(
-    "inbox", metadata,
-    sa.Column("id", Text, primary_key=True),  # the delivery's own key: landed again, it is the same row
-    sa.Column("source", Text, nullable=False),
-    sa.Column("landed_at", Text, nullable=False),
-    sa.Column("body", Text, nullable=False),  # scrubbed
-    sa.Column("raw_sha256", Text, nullable=False),
-    sa.Column("state", Text, nullable=False),  # landed, worked, dead
-    sa.Column("note", Text, nullable=False, default=""),
-)  # fmt: skip
-
-evidence = sa.Table(
-    "evidence", metadata,
-    sa.Column("incident", Text, primary_key=True),
-    sa.Column("name", Text, primary_key=True),
-    sa.Column("sha256", Text, primary_key=True),
-    sa.Column("size", Int, nullable=False),
-    sa.Column("original_sha256", Text, nullable=False),
-    sa.Column("at", Text, nullable=False),
-)  # fmt: skip
-
-setting = sa.Table(
-    "setting", metadata,
-    sa.Column("name", Text, primary_key=True),
-    sa.Column("value", Text, nullable=False),
-)  # fmt: skip
+PATIENCE_S = 60.0  # so long PostgreSQL may be away: it restarts, or another server takes over
 
 
 def canonical(value: Any) -> str:
@@ -166,7 +84,11 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = sa.create_engine(url, pool_size=8, max_overflow=8)
+        more: dict[str, Any] = {} if self.sqlite else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+        try:
+            self.engine = sa.create_engine(url, pool_size=8, max_overflow=8, **more)
+        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError):
+            raise InputError("the database's URL must begin with sqlite:/// or postgresql+psycopg://") from None
         if self.sqlite:
             sa.event.listen(self.engine, "connect", set_pragmas)
 
@@ -178,8 +100,8 @@ class Store:
     def migrate(self) -> None:
         """Bring the tables to the newest form. A new database gets it at once; a test holds that both ways agree."""
         with self.begin() as connection:
-            there = sa.inspect(connection).has_table("alembic_version")
-            version = connection.scalar(sa.text("SELECT version_num FROM alembic_version")) if there else None
+            self._in_turn(connection, "migrate")
+            version = _version(connection)
             if version == NEWEST:
                 return
             if version is None:
@@ -197,17 +119,52 @@ class Store:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.begin() as connection:
+            self._in_turn(connection, "migrate")
             config.attributes["connection"] = connection
             command.upgrade(config, to)
+
+    def version(self) -> str:
+        """The migration that the tables have; "" when there are none. Raises EngineError when nobody answers."""
+        try:
+            with self.engine.connect() as connection:
+                return _version(connection) or ""
+        except sa.exc.SQLAlchemyError as exc:
+            raise EngineError(f"the database does not answer ({type(exc).__name__})") from None
+
+    def check(self) -> None:
+        """Raises EngineError unless the tables have this version's form: on PostgreSQL only a release migrates."""
+        version = self.version()
+        if version != NEWEST:
+            raise EngineError(
+                f"the database has form {version or 'none'}, this version needs {NEWEST}; run `bulkhead migrate` first"
+            )
 
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
 
+    def connect(self) -> sa.Connection:
+        """A connection. Waits while PostgreSQL is away, and raises EngineError when it stays away."""
+        give_up = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self.engine.connect()
+            except sa.exc.OperationalError as exc:
+                if self.sqlite or time.monotonic() > give_up:
+                    raise EngineError(f"the database does not answer ({type(exc).__name__})") from None
+            time.sleep(0.2)
+
+    def passing(self, exc: sa.exc.SQLAlchemyError) -> bool:
+        """Whether the same may work a moment later: nobody answered, or two transactions stood in each other's way."""
+        if self.sqlite or not isinstance(exc, sa.exc.OperationalError):
+            return False
+        state = getattr(exc.orig, "sqlstate", None) or "08"
+        return state[:2] in ("08", "40", "53", "57")
+
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
-        """A transaction that takes its write lock at once: two writers never deadlock, they queue."""
-        with self.engine.connect() as connection:
+        """A transaction. On SQLite it takes its write lock at once: two writers never deadlock, they queue."""
+        with self.connect() as connection:
             if self.sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
@@ -217,18 +174,41 @@ class Store:
                 raise
             connection.commit()
 
+    @contextmanager
+    def only_one(self, name: str) -> Iterator[bool]:
+        """Whether this process alone does ``name`` while the block runs; whoever dies lets go of it at once.
+
+        On SQLite there is one worker (``one_worker``), so it is always True. On PostgreSQL the lock is a session's.
+        """
+        if self.sqlite:
+            yield True
+            return
+        with self.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
+            mine = bool(c.scalar(_lock("pg_try_advisory_lock"), {"name": name}))
+            try:
+                yield mine
+            finally:
+                c.invalidate()  # the session ends, and the lock with it
+
+    def ask(self, query: str) -> list[str]:
+        """The first column of what a query of the engine's room finds: it alone knows DBOS's tables."""
+        with self.connect() as c:
+            return list(c.execute(sa.text(query)).scalars())
+
+    def _in_turn(self, connection: sa.Connection, name: str) -> None:
+        """Wait until no other transaction does ``name``; SQLite's write lock says so already."""
+        if not self.sqlite:
+            connection.execute(_lock("pg_advisory_xact_lock"), {"name": name})
+
     # incidents -------------------------------------------------------------------------------------------------
 
     def add_incident(self, connection: sa.Connection, row: dict[str, Any]) -> bool:
         """Insert one; False when this id already is there."""
-        if connection.execute(sa.select(incident.c.id).where(incident.c.id == row["id"])).first():
-            return False
-        connection.execute(sa.insert(incident).values(**row, head_n=0, head_hash=""))
-        return True
+        return insert_once(connection, incident, {**row, "head_n": 0, "head_hash": ""})
 
     def incident(self, incident_id: str) -> IncidentRow:
         """One incident. Raises InputError for an unknown id, listing what there is."""
-        with self.engine.connect() as c:
+        with self.connect() as c:
             row = c.execute(sa.select(incident).where(incident.c.id == incident_id)).mappings().first()
         if row is None:
             known = ", ".join(i.id for i in self.incidents()[-5:]) or "none yet"
@@ -242,7 +222,7 @@ class Store:
             query = query.where(incident.c.status == status)
         if credential_key:
             query = query.where(incident.c.credential_key == credential_key)
-        with self.engine.connect() as c:
+        with self.connect() as c:
             return [_incident(row) for row in c.execute(query).mappings()]
 
     def set_status(self, incident_id: str, status: str) -> None:
@@ -255,7 +235,7 @@ class Store:
     def events(self, incident_id: str, after_n: int = 0) -> list[dict[str, Any]]:
         """Timeline rows as dictionaries, in order; ``body`` decoded, None when tombstoned."""
         query = sa.select(timeline).where(timeline.c.incident == incident_id, timeline.c.n > after_n).order_by(timeline.c.n)
-        with self.engine.connect() as c:
+        with self.connect() as c:
             return [
                 {**row, "body": None if row["body"] is None else json.loads(row["body"])}
                 for row in c.execute(query).mappings()
@@ -268,7 +248,7 @@ class Store:
             .join(incident, incident.c.id == timeline.c.incident)
             .where(timeline.c.kind == "look", timeline.c.at >= since, incident.c.world == world, timeline.c.body.is_not(None))
         )
-        with self.engine.connect() as c:
+        with self.connect() as c:
             looks = [(json.loads(row.body), row.credential_key) for row in c.execute(query)]
         return sum(1 for look, key in looks if look["kills"] == key and not look["asks"])
 
@@ -278,6 +258,7 @@ class Store:
         """Land a decision: its number, and False when the same one already stands."""
         same = [decision.c[name] == row[name] for name in ("incident", "step", "kind", "by", "plan_hash")]
         with self.begin() as c:
+            self._in_turn(c, "decide")  # a number that is drawn first is also seen first: who reads on misses none
             found = c.execute(sa.select(decision.c.seq).where(*same)).scalar()
             if found is not None:
                 return int(found), False
@@ -289,17 +270,14 @@ class Store:
         query = sa.select(decision).where(decision.c.seq > after_seq).order_by(decision.c.seq)
         if incident_id:
             query = query.where(decision.c.incident == incident_id)
-        with self.engine.connect() as c:
+        with self.connect() as c:
             return [DecisionRow(**{**row, "body": json.loads(row["body"])}) for row in c.execute(query).mappings()]
 
     # inbox -----------------------------------------------------------------------------------------------------
 
     def land(self, connection: sa.Connection, row: dict[str, Any]) -> bool:
         """Land a delivery; False when it already is here."""
-        if connection.execute(sa.select(inbox.c.id).where(inbox.c.id == row["id"])).first():
-            return False
-        connection.execute(sa.insert(inbox).values(**{**row, "body": canonical(row["body"]), "state": "landed", "note": ""}))
-        return True
+        return insert_once(connection, inbox, {**row, "body": canonical(row["body"]), "state": "landed", "note": ""})
 
     def inbox(self, state: str = "", inbox_id: str = "") -> list[dict[str, Any]]:
         """Deliveries by time of landing; ``body`` decoded."""
@@ -308,7 +286,7 @@ class Store:
             query = query.where(inbox.c.state == state)
         if inbox_id:
             query = query.where(inbox.c.id == inbox_id)
-        with self.engine.connect() as c:
+        with self.connect() as c:
             return [{**row, "body": json.loads(row["body"])} for row in c.execute(query).mappings()]
 
     def set_inbox(self, connection: sa.Connection, inbox_id: str, state: str, note: str) -> None:
@@ -319,14 +297,12 @@ class Store:
 
     def add_evidence(self, row: dict[str, Any]) -> None:
         """One line of the manifest; the same file again is the same line."""
-        key = [evidence.c[name] == row[name] for name in ("incident", "name", "sha256")]
         with self.begin() as c:
-            if c.execute(sa.select(evidence.c.name).where(*key)).first() is None:
-                c.execute(sa.insert(evidence).values(**row))
+            insert_once(c, evidence, row)
 
     def evidence(self, incident_id: str) -> list[dict[str, Any]]:
         """The manifest of one incident."""
-        with self.engine.connect() as c:
+        with self.connect() as c:
             query = sa.select(evidence).where(evidence.c.incident == incident_id).order_by(evidence.c.at)
             return [dict(row) for row in c.execute(query).mappings()]
 
@@ -334,14 +310,38 @@ class Store:
 
     def setting(self, name: str, default: str = "") -> str:
         """A stored setting: the vault key's check value, a brake, a mode."""
-        with self.engine.connect() as c:
+        with self.connect() as c:
             return c.execute(sa.select(setting.c.value).where(setting.c.name == name)).scalar() or default
 
     def set_setting(self, name: str, value: str) -> None:
         """Store one."""
         with self.begin() as c:
-            c.execute(sa.delete(setting).where(setting.c.name == name))
-            c.execute(sa.insert(setting).values(name=name, value=value))
+            replace(c, setting, "name", {"name": name, "value": value})
+
+
+def insert_once(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:
+    """Insert a row; False when one with its key is there, also one that another process is inserting just now."""
+    stated = _insert(connection)(table).values(**row).on_conflict_do_nothing().returning(sa.literal(1))
+    return connection.execute(stated).first() is not None
+
+
+def replace(connection: sa.Connection, table: sa.Table, key: str, row: dict[str, Any]) -> None:
+    """Insert a row, or write it over the one that has its key."""
+    connection.execute(_insert(connection)(table).values(**row).on_conflict_do_update(index_elements=[key], set_=row))
+
+
+def _insert(connection: sa.Connection) -> Any:
+    return sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+
+
+def _lock(function: str) -> sa.TextClause:
+    """Take an advisory lock of PostgreSQL. A schema has its own: a drill never waits for the real installation."""
+    return sa.text(f"SELECT {function}(hashtextextended(current_schema() || ' bulkhead ' || :name, 0))")
+
+
+def _version(connection: sa.Connection) -> str | None:
+    there = sa.inspect(connection).has_table("alembic_version")
+    return connection.scalar(sa.text("SELECT version_num FROM alembic_version")) if there else None
 
 
 def _incident(row: Any) -> IncidentRow:

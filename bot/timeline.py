@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,10 +20,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.errors import EngineError, FencedOut
-from bot.store import Store, canonical, incident, timeline
+from bot.store import PATIENCE_S, Store, canonical
+from bot.tables import incident, timeline
 
 SCHEMA = 1
 GENESIS = "0" * 64
+KEY = ("incident", "step", "kind", "attempt")
+BATCH = 500  # events a transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,7 @@ class _Queued:
 
 
 class Timeline:
-    """The writer. ``fence_sql`` asks the engine's tables whether a fence still holds."""
+    """The writer. ``fence_sql`` asks the engine's tables which run owns each workflow of ``:w``."""
 
     def __init__(self, store: Store, fence_sql: str = "") -> None:
         self._store, self._fence_sql = store, fence_sql
@@ -125,16 +129,15 @@ class Timeline:
             with self._wake:
                 while not self._queue and not self._stopped:
                     self._wake.wait()
-                batch, self._queue = self._queue, []
+                batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
                 if not batch:
                     return
             try:
-                with self._store.begin() as connection:
-                    results = [self._write(connection, queued) for queued in batch]
-            except sa.exc.SQLAlchemyError as exc:
+                results = self._commit(batch)
+            except EngineError as exc:
                 # Nothing of the batch landed: every caller is told, and looks again when it resumes.
                 for queued in batch:
-                    queued.done.set_exception(EngineError(f"the database did not take the event: {type(exc).__name__}"))
+                    queued.done.set_exception(EngineError(str(exc)))
                 continue
             for queued, (event, new) in zip(batch, results, strict=True):
                 if event is None:
@@ -145,25 +148,75 @@ class Timeline:
                         tell(event)
                 queued.done.set_result(event)
 
-    def _write(self, c: sa.Connection, queued: _Queued) -> tuple[Event | None, bool]:
-        row, fence = queued.row, queued.fence
-        if fence and c.execute(sa.text(self._fence_sql), {"w": fence.workflow, "o": fence.owner}).first() is None:
-            return None, False
-        head_query = sa.select(incident.c.head_n, incident.c.head_hash).where(incident.c.id == row["incident"])
-        head = c.execute(head_query if self._store.sqlite else head_query.with_for_update()).first()
-        if head is None:
-            return None, False
-        key = [timeline.c[name] == row[name] for name in ("incident", "step", "kind", "attempt")]
-        stands = c.execute(sa.select(timeline).where(*key)).mappings().first()
-        if stands is not None:
-            return _event(stands), False
-        full = {**row, "n": head.head_n + 1, "prev_hash": head.head_hash or GENESIS}
-        full["hash"] = link(full["prev_hash"], full)
-        c.execute(sa.insert(timeline).values(**full))
-        c.execute(
-            sa.update(incident).where(incident.c.id == row["incident"]).values(head_n=full["n"], head_hash=full["hash"])
-        )
-        return _event(full), True
+    def _commit(self, batch: list[_Queued]) -> list[tuple[Event | None, bool]]:
+        """Write a batch in one transaction; again when the database was away: what landed already is found then.
+
+        Raises EngineError when the database does not take it.
+        """
+        give_up = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                with self._store.begin() as connection:
+                    return self._write(connection, batch)
+            except sa.exc.SQLAlchemyError as exc:
+                if not self._store.passing(exc) or time.monotonic() > give_up:
+                    raise EngineError(f"the database did not take the event: {type(exc).__name__}") from None
+            time.sleep(0.1)
+
+    def _write(self, c: sa.Connection, batch: list[_Queued]) -> list[tuple[Event | None, bool]]:
+        """One event for each that is queued, and whether it is new; None where its fence does not hold.
+
+        Rows are locked in one order in every process, fences first, so that no two writers wait for each other.
+        """
+        owners = self._owners(c, [queued.fence.workflow for queued in batch if queued.fence])
+        heads = self._heads(c, {queued.row["incident"] for queued in batch})
+        standing = self._standing(c, [queued.row for queued in batch])
+        results: list[tuple[Event | None, bool]] = []
+        fresh, grown = [], {}
+        for queued in batch:
+            row, fence, key = queued.row, queued.fence, _key(queued.row)
+            if row["incident"] not in heads or (fence and owners.get(fence.workflow) != fence.owner):
+                results.append((None, False))
+            elif key in standing:
+                results.append((standing[key], False))
+            else:
+                n, prev = heads[row["incident"]]
+                full = {**row, "n": n + 1, "prev_hash": prev or GENESIS}
+                full["hash"] = link(full["prev_hash"], full)
+                heads[row["incident"]] = grown[row["incident"]] = (n + 1, full["hash"])
+                standing[key] = _event(full)
+                fresh.append(full)
+                results.append((standing[key], True))
+        if fresh:
+            c.execute(sa.insert(timeline), fresh)
+            head = sa.update(incident).where(incident.c.id == sa.bindparam("i"))
+            head = head.values(head_n=sa.bindparam("n"), head_hash=sa.bindparam("h"))
+            c.execute(head, [{"i": name, "n": n, "h": last} for name, (n, last) in grown.items()])
+        return results
+
+    def _owners(self, c: sa.Connection, workflows: list[str]) -> dict[str, str]:
+        """Who owns these workflows, until the transaction ends."""
+        if not workflows:
+            return {}
+        query = sa.text(self._fence_sql).bindparams(sa.bindparam("w", expanding=True))
+        return {row[0]: row[1] for row in c.execute(query, {"w": sorted(set(workflows))})}
+
+    def _heads(self, c: sa.Connection, incidents: set[str]) -> dict[str, tuple[int, str]]:
+        """The heads of these incidents, locked until the transaction ends."""
+        query = sa.select(incident.c.id, incident.c.head_n, incident.c.head_hash)
+        query = query.where(incident.c.id.in_(incidents)).order_by(incident.c.id)
+        return {name: (n, last) for name, n, last in c.execute(query if self._store.sqlite else query.with_for_update())}
+
+    @staticmethod
+    def _standing(c: sa.Connection, rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], Event]:
+        """Which of these events stand already."""
+        columns = sa.tuple_(*(timeline.c[name] for name in KEY))
+        found = c.execute(sa.select(timeline).where(columns.in_([_key(row) for row in rows]))).mappings()
+        return {_key(row): _event(row) for row in found}
+
+
+def _key(row: Any) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
 
 
 def _event(row: Any) -> Event:

@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from bot.errors import SettingsError, VaultError
 from bot.model import Secret
 from bot.redact import Fingerprinter, Scrubber
-from bot.store import Store, iso, vault
+from bot.store import Store, iso, replace
+from bot.tables import vault
 from bot.world import Clock
 
 NONCE = 12
@@ -80,18 +81,16 @@ class Vault:
         self.scrubber.add(self.fingerprinter.secret(value))
         nonce = os.urandom(NONCE)
         sealed = nonce + self._cipher.encrypt(nonce, value.encode(), ref.encode())
-        connection.execute(sa.delete(vault).where(vault.c.ref == ref))
-        connection.execute(
-            sa.insert(vault).values(
-                ref=ref, owner=owner, label=label, credential=credential, sealed=sealed,
-                fingerprint=self.fingerprint(value), sealed_at=iso(at), wiped_at=None,
-            )
-        )  # fmt: skip
+        row = {
+            "ref": ref, "owner": owner, "label": label, "credential": credential, "sealed": sealed,
+            "fingerprint": self.fingerprint(value), "sealed_at": iso(at), "wiped_at": None,
+        }  # fmt: skip
+        replace(connection, vault, "ref", row)
         return ref
 
     def open(self, ref: str) -> Secret | None:
         """The value, or None when never held or wiped. Raises VaultError when it does not open."""
-        with self._store.engine.connect() as c:
+        with self._store.connect() as c:
             sealed = c.execute(sa.select(vault.c.sealed).where(vault.c.ref == ref)).scalar()
         if sealed is None:
             return None
@@ -105,7 +104,7 @@ class Vault:
 
     def held(self, owner: str) -> list[Secret]:
         """Every value that an owner still holds, to scrub by value."""
-        with self._store.engine.connect() as c:
+        with self._store.connect() as c:
             refs = c.execute(sa.select(vault.c.ref).where(vault.c.owner == owner, vault.c.sealed.is_not(None))).scalars().all()
         return [secret for ref in refs if (secret := self.open(ref)) is not None]
 
@@ -157,5 +156,5 @@ class IncidentSecrets:
 
     def _find(self, which: sa.ColumnElement[bool]) -> str:
         query = sa.select(vault.c.ref).where(vault.c.owner == self._owner, which, vault.c.sealed.is_not(None))
-        with self._store.engine.connect() as c:
+        with self._store.connect() as c:
             return str(c.execute(query.order_by(vault.c.sealed_at.desc())).scalar() or "")

@@ -17,12 +17,15 @@ from bot.redact import Fingerprinter, Scrubber
 from bot.store import Store
 from bot.vault import Vault
 from bot.world import World
+from tests.databases import another, database, new_postgres, postgres
 
 if TYPE_CHECKING:
     from bot.action import Action
     from bot.range.clock import RangeClock
     from bot.range.github import GitHubRange
     from bot.range.switchboard import Switchboard
+
+__all__ = ["another", "database", "new_postgres", "postgres"]  # fixtures for all tests
 
 ORG, FERRY = "harbor-lights", "harbor-lights/ferry"
 DEPLOY = ".github/workflows/deploy.yml"

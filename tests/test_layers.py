@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
     {"action", "workflow", "clients", "reference"},
     {"steps"},
     {"playbook"},
+    {"tables"},
     {"store", "scenario"},
     {"vault", "evidence", "timeline"},
     {"actions", "triage"},
@@ -38,7 +39,7 @@ LIBRARIES = {
     "boto3": {"clients", "range"},
     "botocore": {"clients", "actions", "range"},
     "github": {"clients", "app"},
-    "sqlalchemy": {"store", "vault", "timeline", "migrations"},
+    "sqlalchemy": {"tables", "store", "vault", "timeline", "migrations"},
     "alembic": {"store", "migrations"},
     "dbos": {"engine"},
     "moto": {"range"},
@@ -87,7 +88,7 @@ def allowed(room: str, other: str) -> bool:
     if room == other or other == "":
         return True
     if room == "migrations":
-        return other == "store"
+        return other == "tables"
     if other == "migrations":
         return False
     if room == "range":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,33 +12,41 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from bot.errors import EngineError, InputError
-from bot.store import NEWEST, Store, iso, metadata, one_worker, when
+from bot.store import Store, iso, one_worker, when
+from bot.tables import NEWEST, metadata
+from tests.databases import Make
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(f"sqlite:///{tmp_path / 'b.db'}")
+def store(database: str) -> Iterator[Store]:
+    store = Store(database)
     store.migrate()
-    return store
+    yield store
+    store.close()
 
 
-def shape(store: Store) -> list[str]:
-    with store.engine.connect() as c:
-        rows = c.execute(sa.text("SELECT tbl_name FROM sqlite_master WHERE type = 'table' ORDER BY tbl_name")).scalars()
-        return list(rows)
-
-
-def test_the_migrations_give_exactly_the_tables_that_the_code_means(store: Store, tmp_path: Path) -> None:
+def test_the_migrations_give_exactly_the_tables_that_the_code_means(store: Store, another: str) -> None:
     """Replayed one by one, and made at once for a new database: the same tables, and no second run changes them."""
-    replayed = Store(f"sqlite:///{tmp_path / 'replayed.db'}")
+    replayed = Store(another)
     replayed.upgrade()
     replayed.migrate()
     store.migrate()
+    names = []
     for each in (store, replayed):
         with each.engine.connect() as c:
             assert compare_metadata(MigrationContext.configure(c), metadata) == []
-            assert c.scalar(sa.text("SELECT version_num FROM alembic_version")) == NEWEST
-    assert shape(store) == shape(replayed)
+            names.append(sorted(sa.inspect(c).get_table_names()))
+        each.check()
+        assert each.version() == NEWEST
+    assert names[0] == names[1]
+    replayed.close()
+
+
+def test_a_database_without_this_versions_tables_is_refused_with_what_to_do(another: str) -> None:
+    store = Store(another)
+    with pytest.raises(EngineError, match="bulkhead migrate"):
+        store.check()
+    store.close()
 
 
 def test_a_delivery_lands_once(store: Store) -> None:
@@ -60,6 +70,7 @@ def test_an_unknown_incident_is_named_with_what_there_is(store: Store) -> None:
         store.incident("inc-9")
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_what_was_acknowledged_is_synced(store: Store) -> None:
     with store.engine.connect() as c:
         assert c.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
@@ -76,3 +87,47 @@ def test_one_worker_holds_the_folder(tmp_path: Path) -> None:
         pass
     with one_worker(tmp_path):
         pass
+
+
+def test_what_many_do_at_once_is_done_once(store: Store) -> None:
+    """Another process may insert between a look and an insert: the key decides, and nobody gets an error."""
+    decision = {"incident": "i", "step": "s", "kind": "approve", "by": "ann", "at": "x", "plan_hash": "p", "body": {}}
+    evidence = {"incident": "i", "name": "n", "sha256": "0", "size": 1, "original_sha256": "", "at": "x"}
+
+    def land(_: int) -> tuple[bool, bool]:
+        with store.begin() as c:
+            landed = store.land(c, {"id": "cli:1", "source": "cli", "landed_at": "x", "body": {}, "raw_sha256": "0"})
+        store.add_evidence(dict(evidence))
+        store.set_setting("mode", "ask")
+        return landed, store.add_decision(dict(decision))[1]
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(land, range(40)))
+    assert [sum(column) for column in zip(*results, strict=True)] == [1, 1]
+    assert (len(store.evidence("i")), store.setting("mode")) == (1, "ask")
+
+
+def test_who_reads_decisions_on_from_a_number_misses_none(store: Store) -> None:
+    def decide(k: int) -> None:
+        store.add_decision({"incident": "i", "step": f"s{k}", "kind": "deny", "by": "ann", "at": "", "plan_hash": "", "body": {}})
+
+    seen: list[int] = []
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(decide, k) for k in range(60)]
+        while not all(future.done() for future in futures):
+            seen += [row.seq for row in store.decisions("i", seen[-1] if seen else 0)]
+        seen += [row.seq for row in store.decisions("i", seen[-1] if seen else 0)]
+        assert [future.exception() for future in futures] == [None] * 60
+    assert seen == sorted(seen)
+    assert len(seen) == 60
+
+
+def test_one_at_a_time_and_free_again_when_its_holder_is_gone(new_postgres: Make) -> None:
+    first = Store(new_postgres())
+    second = Store(first.url)
+    with first.only_one("inbox") as mine, second.only_one("inbox") as theirs, second.only_one("other") as free:
+        assert (mine, theirs, free) == (True, False, True)
+    with second.only_one("inbox") as mine:
+        assert mine
+    first.close()
+    second.close()

@@ -13,16 +13,17 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from bot.errors import EngineError, FencedOut
-from bot.store import Store, timeline as table
+from bot.store import Store
+from bot.tables import timeline as table
 from bot.timeline import Event, Fence, Timeline, load, verify
 
 AT = "2026-01-02T03:04:05.000000Z"
-FENCE_SQL = "SELECT 1 FROM owner WHERE workflow = :w AND token = :o"
+FENCE_SQL = "SELECT workflow, token FROM owner WHERE workflow IN :w"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path / 'b.db'}")
+def store(database: str) -> Iterator[Store]:
+    store = Store(database)
     store.migrate()
     with store.begin() as c:
         for name in ("inc-1", "inc-2"):
@@ -126,3 +127,18 @@ def test_what_the_database_does_not_take_fails_for_its_callers_and_the_writer_li
     with store.begin() as c:
         c.execute(sa.text("ALTER TABLE gone RENAME TO timeline"))
     assert timeline.append("inc-1", "s", "look", 1, at=AT).result(10).n == 1
+
+
+def test_two_writers_of_many_incidents_never_stand_in_each_others_way(store: Store, timeline: Timeline) -> None:
+    """Each batch locks what it writes in one order, in whichever order its events were queued."""
+    other = Timeline(store, FENCE_SQL)
+    futures = []
+    for k in range(300):
+        names = ("inc-1", "inc-2") if k % 2 else ("inc-2", "inc-1")
+        futures += [writer.append(name, f"s{k}", "look", k, at=AT) for name in names for writer in (timeline, other)]
+    for future in futures:
+        future.result(30)
+    other.close()
+    for incident in ("inc-1", "inc-2"):
+        assert len(load(store, incident)) == 300, "appended by both, each event stands once"
+        assert broken(store, incident) == []

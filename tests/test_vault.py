@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from bot.errors import SettingsError, VaultError
-from bot.store import Store, vault as table
+from bot.store import Store
+from bot.tables import vault as table
 from bot.vault import Vault, load_key
 
 VALUE = "made-up-value-" + "x" * 20
@@ -23,10 +25,11 @@ class Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(f"sqlite:///{tmp_path / 'b.db'}")
+def store(database: str) -> Iterator[Store]:
+    store = Store(database)
     store.migrate()
-    return store
+    yield store
+    store.close()
 
 
 def test_a_value_comes_back_only_to_the_incident_that_sealed_it(store: Store) -> None:
@@ -41,6 +44,7 @@ def test_a_value_comes_back_only_to_the_incident_that_sealed_it(store: Store) ->
     assert (other.open(ref), other.ref("leaked"), other.of("kind:id")) == (None, "", None)
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_no_value_stands_in_the_files(store: Store, tmp_path: Path) -> None:
     Vault(store, b"k" * 32).of("inc-1", Clock()).seal("leaked", VALUE)
     store.close()

@@ -14,10 +14,22 @@ from bot.timeline import Fence
 
 
 def fence_sql(url: str) -> str:
-    """SQL that finds a row while run ``:o`` owns workflow ``:w``; it stands in the writer's own transaction."""
-    if url.startswith("sqlite"):
-        return "SELECT 1 FROM workflow_status WHERE workflow_uuid = :w AND owner_xid = :o"
-    return "SELECT 1 FROM dbos.workflow_status WHERE workflow_uuid = :w AND owner_xid = :o FOR SHARE"
+    """SQL that finds which run owns each workflow of ``:w``; it stands in the writer's own transaction.
+
+    On PostgreSQL the rows stay as they are until that transaction ends, and are locked in one order.
+    """
+    where = "WHERE workflow_uuid IN :w ORDER BY workflow_uuid"
+    query = f"SELECT workflow_uuid, owner_xid FROM {_table(url)} {where}"  # noqa: S608 - both parts are our own words
+    return query if url.startswith("sqlite") else f"{query} FOR SHARE"
+
+
+def running_sql(url: str) -> str:
+    """SQL that finds the executors that have workflows under way, living or dead."""
+    return f"SELECT DISTINCT executor_id FROM {_table(url)} WHERE status = 'PENDING'"  # noqa: S608 - our own words
+
+
+def _table(url: str) -> str:
+    return "workflow_status" if url.startswith("sqlite") else "dbos.workflow_status"
 
 
 def current_fence() -> Fence:
@@ -30,4 +42,4 @@ def current_fence() -> Fence:
 
 def take_over(executors: list[str]) -> int:
     """Make the pending workflows of these executors eligible again; returns how many."""
-    return len(DBOS._recover_pending_workflows(executors))  # noqa: SLF001
+    return len(DBOS._recover_pending_workflows(executors))

@@ -7,6 +7,7 @@ steps, ``recv`` and ``sleep`` are not used inside: their ids are drawn in call o
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -67,6 +68,8 @@ class Engine:
         self.parts = parts
         self.desk = Desk(parts.store, parts.may)
         self.pulse = Pulse(parts.store, parts.tick_s)
+        # DBOS recovers by this name. On SQLite one worker at a time has it; elsewhere each process has its own.
+        self.executor = "worker" if parts.store.sqlite else f"worker-{uuid.uuid4().hex[:12]}"
         self._pace, self._pool = Pace(), ThreadPoolExecutor(THREADS, thread_name_prefix="action")
         self._locks = ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -77,15 +80,15 @@ class Engine:
     async def start(self) -> None:
         """Launch DBOS, recover what was under way, open what was landed but not begun."""
         store = self.parts.store
-        if store.sqlite:
-            self._locks.enter_context(one_worker(self.parts.folder))
-        DBOS(config=_config(store))
+        self._locks.enter_context(one_worker(self.parts.folder) if store.sqlite else store.only_one(self.executor))
+        DBOS(config=_config(store, self.executor))
         self._incident, self._undo = self._workflows()
         self.pulse.on_row = self._on_row
         loop = asyncio.get_running_loop()
         self.parts.timeline.listen(lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident))
         DBOS.launch()
         self._tasks = [asyncio.create_task(t) for t in (self.pulse.run(), self._undoer())]
+        await self.take_over()
         await self.sweep(again=True)
 
     async def stop(self) -> None:
@@ -118,6 +121,20 @@ class Engine:
                     await DBOS.start_workflow_async(self._incident, row.id)
                 begun.append(row.id)
         return begun
+
+    async def take_over(self) -> int:
+        """Hand over what dead workers had under way; whoever is free takes it. Returns how many incidents and undos.
+
+        A worker holds the lock of its name while it lives, and PostgreSQL lets go of it when the process is gone.
+        """
+        return 0 if self.parts.store.sqlite else await asyncio.to_thread(self._take_over)
+
+    def _take_over(self) -> int:
+        store, taken = self.parts.store, 0
+        for executor in set(store.ask(ownership.running_sql(store.url))) - {self.executor}:
+            with store.only_one(executor) as dead:
+                taken += ownership.take_over([executor]) if dead else 0
+        return taken
 
     @property
     def broken(self) -> dict[str, str]:
@@ -226,14 +243,19 @@ def _unknown(row: IncidentRow) -> Any:
     return adapter(Report).validate_python(row.body["report"]).credential
 
 
-def _config(store: Store) -> DBOSConfig:
+def migrate(store: Store) -> None:
+    """Bring our tables and DBOS's to the newest form. On SQLite DBOS does its own when it starts."""
+    store.migrate()
+    if not store.sqlite:
+        DBOS.migrate(store.url)
+
+
+def _config(store: Store, executor: str = "worker") -> DBOSConfig:
     config: DBOSConfig = {
-        "name": "bulkhead", "system_database_url": store.url, "application_version": VERSION, "executor_id": "worker",
-        "log_level": "ERROR", "enable_otlp": False, "serializer": DBOSPortableJSONSerializer(), "sys_db_pool_size": 4,
+        "name": "bulkhead", "system_database_url": store.url, "application_version": VERSION, "executor_id": executor,
+        "log_level": "ERROR", "enable_otlp": False, "serializer": DBOSPortableJSONSerializer(),
+        "sys_db_pool_size": 4 if store.sqlite else 10,
     }  # fmt: skip
     if store.sqlite:
         config["db_engine_kwargs"] = {"pool_events": [(set_pragmas, "connect")]}
     return config
-
-
-

@@ -158,8 +158,8 @@ class House:
     mode: str = "act"
 
     @classmethod
-    def build(cls, folder: Path, clock: Any = None) -> House:
-        store = Store(f"sqlite:///{folder / 'b.db'}")
+    def build(cls, folder: Path, clock: Any = None, database: str = "") -> House:
+        store = Store(database or f"sqlite:///{folder / 'b.db'}")
         store.migrate()
         return cls(
             folder=folder, room=Room(folder / "lamps"), store=store, timeline=Timeline(store, fence_sql(store.url)),

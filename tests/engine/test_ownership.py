@@ -22,9 +22,9 @@ def test_outside_of_a_workflow_there_is_no_fence() -> None:
         current_fence()
 
 
-def test_a_run_that_was_taken_over_can_write_nothing_more(tmp_path: Path) -> None:
+def test_a_run_that_was_taken_over_can_write_nothing_more(tmp_path: Path, database: str) -> None:
     """The first run is handed over while it is in the middle; the second owns the workflow from then on."""
-    house = House.build(tmp_path)
+    house = House.build(tmp_path, database=database)
     house.land("id: x\ntitle: x\nmatch: {credential: lamp}\nsteps:\n  - {id: s, uses: lamp.put_out, with: {lamp: a}, on_failure: ask}\n")
     fences: list[Fence] = []
     ends: list[str] = []

@@ -1,4 +1,4 @@
-"""The engine, driven for real: DBOS, SQLite, threads; the world is a room of lamps."""
+"""The engine, driven for real: DBOS, both databases, threads; the world is a room of lamps."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Clock:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House.build(tmp_path)
+def house(tmp_path: Path, database: str) -> Iterator[House]:
+    house = House.build(tmp_path, database=database)
     house.room.light("a", "b", "c")
     yield house
     house.close()
@@ -166,8 +166,8 @@ def test_an_approval_of_another_plan_is_worth_nothing(house: House) -> None:
 
 
 @pytest.mark.parametrize(("on_silence", "acts"), [("act", True), ("hold", False)])
-def test_silence_does_what_policy_says_and_a_late_word_is_refused(tmp_path: Path, on_silence: str, acts: bool) -> None:
-    house = House.build(tmp_path, clock=Clock())
+def test_silence_does_what_policy_says_and_a_late_word_is_refused(tmp_path: Path, database: str, on_silence: str, acts: bool) -> None:
+    house = House.build(tmp_path, clock=Clock(), database=database)
     house.room.light("a")
     house.postures["contain"], house.on_silence, house.after_s = "one", on_silence, 600
     house.land(ONE)
@@ -311,8 +311,8 @@ def test_an_undo_is_refused_when_the_state_is_no_longer_ours(house: House) -> No
 
 
 @pytest.mark.parametrize("cooled", [True, False])
-def test_a_row_stays_open_while_something_minted_from_it_may_live(tmp_path: Path, cooled: bool) -> None:
-    house = House.build(tmp_path, clock=Clock())
+def test_a_row_stays_open_while_something_minted_from_it_may_live(tmp_path: Path, database: str, cooled: bool) -> None:
+    house = House.build(tmp_path, clock=Clock(), database=database)
     house.room.light("a")
     house.tails = (("glow", "a", 3600),)
     cool = "  - {id: cool, uses: lamp.cool, with: {lamp: a}, needs: [{out: proven}], on_failure: ask}\n" if cooled else ""
@@ -361,6 +361,7 @@ def test_observing_shows_the_plan_and_changes_nothing(house: House) -> None:
     assert "look" not in house.kinds("first"), "a Before is committed only where a run follows"
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_second_worker_on_sqlite_is_refused(house: House) -> None:
     async def story(_engine: Engine) -> None:
         with pytest.raises(EngineError, match="another bulkhead worker"):

@@ -1,6 +1,6 @@
 """The first tables.
 
-Written out, not taken from ``bot.store``: a migration never changes after it has shipped.
+Written out, not taken from ``bot.tables``: a migration never changes after it has shipped.
 """
 
 import sqlalchemy as sa

@@ -1,0 +1,96 @@
+"""The tables of our own, as the newest migration leaves them; the engine's stand beside them and are DBOS's.
+
+Times are ISO 8601 UTC text, bodies are canonical JSON text.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+NEWEST = "0001"  # the last migration
+
+metadata = sa.MetaData()
+Text, Int = sa.Text, sa.BigInteger
+
+incident = sa.Table(
+    "incident", metadata,
+    sa.Column("id", Text, primary_key=True),
+    sa.Column("opened_at", Text, nullable=False),
+    sa.Column("world", Text, nullable=False),  # real, or range: a drill
+    sa.Column("status", Text, nullable=False),  # open, closed, aborted
+    sa.Column("title", Text, nullable=False),
+    sa.Column("credential_key", Text, nullable=False),
+    sa.Column("body", Text, nullable=False),  # report, playbook id, text and hash, severity: never a secret
+    sa.Column("head_n", sa.Integer, nullable=False, default=0),
+    sa.Column("head_hash", Text, nullable=False, default=""),
+    sa.Index("ix_incident_open", "status", "credential_key"),
+)  # fmt: skip
+
+timeline = sa.Table(
+    "timeline", metadata,
+    sa.Column("incident", Text, primary_key=True),
+    sa.Column("n", sa.Integer, primary_key=True),
+    sa.Column("step", Text, nullable=False),
+    sa.Column("kind", Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("at", Text, nullable=False),
+    sa.Column("schema", sa.Integer, nullable=False),
+    sa.Column("body", Text),  # NULL once tombstoned: the chain covers the digest
+    sa.Column("body_sha256", Text, nullable=False),
+    sa.Column("prev_hash", Text, nullable=False),
+    sa.Column("hash", Text, nullable=False),
+    sa.UniqueConstraint("incident", "step", "kind", "attempt", name="uq_timeline_once"),
+)  # fmt: skip
+
+decision = sa.Table(
+    "decision", metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("incident", Text, nullable=False),
+    sa.Column("step", Text, nullable=False),
+    sa.Column("kind", Text, nullable=False),  # approve, deny, answer, abort, undo, waive, retry
+    sa.Column("by", Text, nullable=False),
+    sa.Column("at", Text, nullable=False),
+    sa.Column("plan_hash", Text, nullable=False),
+    sa.Column("body", Text, nullable=False),
+    sa.UniqueConstraint("incident", "step", "kind", "by", "plan_hash", name="uq_decision_once"),
+)  # fmt: skip
+
+vault = sa.Table(
+    "vault", metadata,
+    sa.Column("ref", Text, primary_key=True),
+    sa.Column("owner", Text, nullable=False),  # an incident, or an inbox row that has none yet
+    sa.Column("label", Text, nullable=False),
+    sa.Column("credential", Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary),  # NULL once wiped
+    sa.Column("fingerprint", Text, nullable=False),
+    sa.Column("sealed_at", Text, nullable=False),
+    sa.Column("wiped_at", Text),
+    sa.UniqueConstraint("owner", "label", name="uq_vault_label"),
+)  # fmt: skip
+
+inbox = sa.Table(
+    "inbox", metadata,
+    sa.Column("id", Text, primary_key=True),  # the delivery's own key: landed again, it is the same row
+    sa.Column("source", Text, nullable=False),
+    sa.Column("landed_at", Text, nullable=False),
+    sa.Column("body", Text, nullable=False),  # scrubbed
+    sa.Column("raw_sha256", Text, nullable=False),
+    sa.Column("state", Text, nullable=False),  # landed, worked, dead
+    sa.Column("note", Text, nullable=False, default=""),
+)  # fmt: skip
+
+evidence = sa.Table(
+    "evidence", metadata,
+    sa.Column("incident", Text, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("sha256", Text, primary_key=True),
+    sa.Column("size", Int, nullable=False),
+    sa.Column("original_sha256", Text, nullable=False),
+    sa.Column("at", Text, nullable=False),
+)  # fmt: skip
+
+setting = sa.Table(
+    "setting", metadata,
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("value", Text, nullable=False),
+)  # fmt: skip
