@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,10 +28,11 @@ from bot.engine.decisions import Desk
 from bot.engine.ownership import fence_sql
 from bot.engine.policy import Policy
 from bot.engine.rules import Rulebook
-from bot.engine.run import Engine, Parts
+from bot.engine.run import Engine, Parts, migrate
 from bot.engine.steps import Ruling
 from bot.errors import BulkheadError, InputError, RateLimited, Unavailable
 from bot.evidence import EvidenceRoom
+from bot.images import ImageClient
 from bot.intake.inbox import Inbox
 from bot.model import Before, Report, Triage
 from bot.playbook import Playbook, load_folder
@@ -43,7 +43,7 @@ from bot.timeline import Timeline
 from bot.triage import triage
 from bot.triage.identify import Recognizer
 from bot.vault import Vault, load_key
-from bot.world import Aws, Clock, GitHub, RangeEndpoints, World
+from bot.world import Aws, Clock, GitHub, Images, RangeEndpoints, World
 
 SHIPPED = Path(shipped.__file__).parent
 INBOX_S = 0.2
@@ -59,6 +59,8 @@ class Site:
     github: GitHub
     clock: Clock
     identities: tuple[str, ...]
+    github_app: GitHub | None = None
+    images: Images | None = None
 
 
 def range_site(endpoints: RangeEndpoints) -> Site:
@@ -70,6 +72,8 @@ def range_site(endpoints: RangeEndpoints) -> Site:
         github=GitHubClient(token=endpoints.github_token, base_url=endpoints.github),
         clock=RangeClock(endpoints.control),
         identities=(f"aws-access-key:{endpoints.aws_key_id}", "github-token:bulkhead-bot"),
+        github_app=_as_app(endpoints.github_app_id, endpoints.github_app_key, endpoints.github),
+        images=ImageClient(loopback=True) if endpoints.registry else None,
     )
 
 
@@ -93,14 +97,24 @@ def real_site(settings: Settings) -> Site:
         aws=aws,
         github=GitHubClient(token=settings.github_token.get_secret_value() or "none", auth=auth, base_url=settings.github_api),
         clock=RealClock(),
-        identities=tuple(f"aws-access-key:{key}" for key in aws.own_key_ids()),
+        identities=(
+            *(f"aws-access-key:{key}" for key in aws.own_key_ids()),
+            *((f"github-installation:{settings.github_app_installation}",) if settings.github_app_id else ()),
+        ),
+        github_app=app_of(settings) if settings.github_app_id else None,
+        images=ImageClient(),
     )
 
 
 def app_of(settings: Settings) -> GitHub:
     """GitHub as the App itself, which may only ask about its installations."""
-    app = github.Auth.AppAuth(settings.github_app_id, settings.github_app_key.get_secret_value())
-    return GitHubClient(auth=app, base_url=settings.github_api)
+    found = _as_app(settings.github_app_id, settings.github_app_key.get_secret_value(), settings.github_api)
+    assert found is not None, "only asked where an App is set"
+    return found
+
+
+def _as_app(app_id: int | str, key: str, base_url: str) -> GitHub | None:
+    return GitHubClient(auth=github.Auth.AppAuth(app_id, key), base_url=base_url) if app_id else None
 
 
 def rules_cache() -> Path | None:
@@ -123,14 +137,23 @@ class _IncidentScrub:
 class Bulkhead:
     """Everything of one process. Close it when done."""
 
-    def __init__(self, settings: Settings, *, sites: Mapping[str, Site] | None = None, policy: Policy | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, sites: Mapping[str, Site] | None = None, policy: Policy | None = None,
+        release: bool = False,
+    ) -> None:  # fmt: skip
+        """``release`` brings the database to this version's form; on SQLite, where one process is all, any start does."""
         settings.home.mkdir(parents=True, exist_ok=True)
         self.settings = settings
         self.store = Store(settings.url)
-        self.store.migrate()
+        if not self.store.sqlite and not self.store.schema:
+            settings.split()
+        if self.store.sqlite or release:
+            migrate(self.store)
+        else:
+            self.store.check()
         self.vault = Vault(self.store, load_key(settings.vault_key.get_secret_value(), settings.home / "vault.key"))
         install(self.vault.scrubber, logging.getLogger().handlers)
-        self.room = EvidenceRoom(self.store, settings.home / "evidence")
+        self.room = EvidenceRoom(self.store, settings.evidence_folder)
         self.timeline = Timeline(self.store, fence_sql(settings.url))
         self.policy = policy or load_policy()
         self.playbooks = load_playbooks(settings)
@@ -153,7 +176,7 @@ class Bulkhead:
             return World(
                 name=site.name, aws=site.aws, github=site.github, clock=site.clock, identities=site.identities,
                 secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),
-                scrub=_IncidentScrub(self.vault, incident),
+                scrub=_IncidentScrub(self.vault, incident), github_app=site.github_app, images=site.images,
             )  # fmt: skip
 
         return world
@@ -184,29 +207,46 @@ class Bulkhead:
     async def work_inbox(self, engine: Engine) -> None:
         """Turn landed reports into incidents, for ever. A provider that is away is asked again on the next round."""
         while True:
-            for row in await asyncio.to_thread(self.store.inbox, "landed"):
-                if row["body"]["world"] not in self.worlds:
-                    continue
-                try:
-                    for incident in await asyncio.to_thread(self.inbox.work, row):
-                        await engine.open(incident)
-                except (Unavailable, RateLimited) as exc:
-                    log.warning("report %s waits: %s", row["id"], exc)
-                    await asyncio.sleep(1)
-                except BulkheadError as exc:
-                    with self.store.begin() as c:
-                        self.store.set_inbox(c, row["id"], "dead", str(exc))
+            if await asyncio.to_thread(self.store.inbox, "landed"):
+                # One worker at a time: two reports of one credential, worked at once, would open two incidents.
+                with self.store.only_one("inbox") as mine:
+                    for row in await asyncio.to_thread(self.store.inbox, "landed") if mine else ():
+                        await self._work(engine, row)
             await asyncio.sleep(INBOX_S)
 
-    async def serve(self, **overrides: Any) -> None:
-        """Run the worker until cancelled: engine, inbox and clock."""
+    async def _work(self, engine: Engine, row: dict[str, Any]) -> None:
+        if row["body"]["world"] not in self.worlds:
+            return
+        try:
+            for incident in await asyncio.to_thread(self.inbox.work, row):
+                await engine.open(incident)
+        except (Unavailable, RateLimited) as exc:
+            log.warning("report %s waits: %s", row["id"], exc)
+            await asyncio.sleep(1)
+        except BulkheadError as exc:
+            with self.store.begin() as c:
+                self.store.set_inbox(c, row["id"], "dead", str(exc))
+
+    async def work(self, **overrides: Any) -> None:
+        """Run a worker until cancelled: the engine, the inbox, and what the engine does by the clock."""
         engine = self.engine(**overrides)
         await engine.start()
         try:
-            async with clock.running(engine, self.store, self.vault, self.settings.max_age):
+            async with clock.running(clock.of_engine(engine)):
                 await self.work_inbox(engine)
         finally:
             await engine.stop()
+
+    async def keep_time(self) -> None:
+        """Run the clock of the whole installation until cancelled."""
+        async with clock.running(clock.of_house(self.store, self.vault, self.settings.max_age)):
+            await asyncio.Event().wait()
+
+    async def serve(self, **overrides: Any) -> None:
+        """Run everything in this process until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.work(**overrides))
+            group.create_task(self.keep_time())
 
     def close(self) -> None:
         """Write what is queued and let go of the database."""

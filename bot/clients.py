@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -178,11 +178,28 @@ class GitHubClient:
     def status_as(self, secret: Secret, path: str = "/rate_limit") -> int:
         return self._plain("GET", self._base + path, {"Authorization": f"Bearer {secret.reveal()}"}).status_code
 
-    def _plain(self, verb: str, url: str, headers: dict[str, str] | None = None) -> requests.Response:
+    def ask_as(self, secret: Secret, path: str) -> Reply:
+        answer = self._plain("GET", self._base + path, {"Authorization": f"Bearer {secret.reveal()}"})
+        try:
+            data = answer.json() if answer.content else None
+        except ValueError:
+            data = None
+        return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, data)
+
+    def revoke(self, secrets: Sequence[Secret]) -> None:
+        body = {"credentials": [secret.reveal() for secret in secrets]}
+        answer = self._plain("POST", f"{self._base}/credentials/revoke", body=body)
+        if answer.status_code >= 400:
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            raise _github_failure("POST /credentials/revoke", answer.status_code, headers, "")
+
+    def _plain(
+        self, verb: str, url: str, headers: dict[str, str] | None = None, body: Any = None
+    ) -> requests.Response:  # fmt: skip
         with requests.Session() as session:
             session.trust_env = False  # no ~/.netrc, no proxy of the machine
             try:
-                return session.request(verb, url, headers=headers, timeout=(CONNECT_S, READ_S))
+                return session.request(verb, url, headers=headers, json=body, timeout=(CONNECT_S, READ_S))
             except requests.RequestException as exc:
                 name = type(exc).__name__
         raise errors.Unavailable(f"GitHub did not answer ({name})", provider="github")

@@ -46,9 +46,12 @@ class Range:
     def endpoints(self) -> RangeEndpoints:
         """What the bot may know of it. Raises InputError for an address outside loopback."""
         bot = self.info["cast"]["aws"]["bulkhead-responder"]
+        app = self.info["cast"]["app"]
         return RangeEndpoints(
             aws=self.info["aws"], github=self.info["github"], control=self.info["control"],
-            aws_key_id=bot["key_id"], aws_secret=bot["secret"], github_token=self.info["cast"]["github"]["bulkhead-bot"],
+            aws_key_id=bot["key_id"], aws_secret=bot["secret"],
+            github_token=self.info["cast"]["github"]["bulkhead-bot"],
+            registry=self.info["registry"], github_app_id=app["app_id"], github_app_key=app["private_key"],
         )  # fmt: skip
 
     def get(self, path: str) -> Any:

@@ -30,11 +30,22 @@ class Scenario:
 
     tries: tuple[str, ...]
     holes: tuple[str, ...] = ("run_url",)
+    secret_holes: tuple[str, ...] = ()  # values that lie at the attacker's; filled in for the report, kept nowhere
 
 
 SCENARIOS: Mapping[str, Scenario] = {
     "aws-key-in-public-log": Scenario(
         tries=("key", "second-key", "planted-user", "saved-session", "role-session"),
+    ),
+    "npm-token-stolen-by-dependency": Scenario(
+        tries=("npm-token", "npm-publish", "default-install", "key", "saved-session"),
+        holes=("run_url", "package", "version"), secret_holes=("NPM_PUBLISH_TOKEN",),
+    ),
+    **dict.fromkeys(
+        ("github-pat-in-image", "github-pat-in-image-revoked"),
+        Scenario(
+            tries=("token", "deploy-key", "workflow-on-main", "workflow-on-release-1.3"), holes=("image_ref", "file")
+        ),
     ),
 }
 
@@ -131,7 +142,7 @@ def _person(node: Node | None, problems: Problems) -> str:
 # what a drill may say that names no scenario: the rest of it is checked all the same
 _ANY = Scenario(
     tries=tuple(dict.fromkeys(t for s in SCENARIOS.values() for t in s.tries)),
-    holes=tuple(dict.fromkeys(h for s in SCENARIOS.values() for h in s.holes)),
+    holes=tuple(dict.fromkeys(h for s in SCENARIOS.values() for h in (*s.holes, *s.secret_holes))),
 )
 
 
@@ -147,9 +158,10 @@ def _scenario(top: Mapping[str, Node], drill: str, problems: Problems) -> str:
 def _report(node: Node | None, stage: Scenario, problems: Problems) -> DrillReport:
     keys = table(node, "report", problems, ("by", "text"), ("by", "text")) if node else {}
     said = text(keys.get("text"), "report.text", problems)
+    holes = (*stage.holes, *stage.secret_holes)
     for hole in _HOLE.findall(said):
-        if hole[1:-1] not in stage.holes:
-            may = " or ".join(f"{{{each}}}" for each in stage.holes)
+        if hole[1:-1] not in holes:
+            may = " or ".join(f"{{{each}}}" for each in holes)
             problems.add(keys["text"].line, f"report.text may hold {may} and nothing else in braces, not {hole[:40]}")
     return DrillReport(by=_person(keys.get("by"), problems), text=said)
 

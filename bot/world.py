@@ -7,13 +7,14 @@ cannot hold an address outside loopback: so a drill cannot build a real client, 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from bot.errors import InputError
+from bot.images import Image, ImageFile
 from bot.model import EvidenceRef, Secret
 
 
@@ -53,6 +54,22 @@ class GitHub(Protocol):
 
     def status_as(self, secret: Secret, path: str = "/rate_limit") -> int:
         """HTTP status of a GET made with somebody else's token: only to see whether it is refused."""
+
+    def ask_as(self, secret: Secret, path: str) -> Reply:
+        """GET with somebody else's token, whatever the status: only to see what it is and what it reaches."""
+
+    def revoke(self, secrets: Sequence[Secret]) -> None:
+        """Revoke tokens by value, at most a thousand, as nobody: GitHub refuses whoever signs in for this."""
+
+
+class Images(Protocol):
+    """Public registries of container images, without an account."""
+
+    def describe(self, ref: str) -> list[Image]:
+        """The image, once for each platform. Raises InputError for a registry that is not asked, and bot.errors."""
+
+    def files(self, image: Image) -> Iterator[ImageFile]:
+        """Every file of every layer, those too that a later layer deletes."""
 
 
 class Secrets(Protocol):
@@ -114,6 +131,8 @@ class World:
     evidence: Evidence
     scrub: Scrub
     answers: Answers | None = None
+    github_app: GitHub | None = None  # GitHub as the App itself: it may only ask about and suspend its installations
+    images: Images | None = None
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by
 
     def now(self) -> datetime:
@@ -135,9 +154,12 @@ class RangeEndpoints:
     aws_key_id: str
     aws_secret: str
     github_token: str
+    registry: str = ""  # of images; '' where the range has none
+    github_app_id: int = 0
+    github_app_key: str = ""
 
     def __post_init__(self) -> None:
-        for url in (self.aws, self.github, self.control):
+        for url in filter(None, (self.aws, self.github, self.control, self.registry)):
             parts = urlsplit(url)
             try:
                 inside = parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback

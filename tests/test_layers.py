@@ -13,7 +13,7 @@ BOT = ROOT / "bot"
 # Lowest first. A room imports rooms of lower layers, and its own; the rooms of one layer only where said below.
 LAYERS: list[set[str]] = [
     {"model", "errors"},
-    {"redact"},
+    {"redact", "images"},
     {"world", "strictyaml"},
     {"action", "workflow", "clients", "reference"},
     {"steps"},

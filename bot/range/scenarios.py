@@ -6,6 +6,7 @@ A scenario is made anew at every reset, so it may remember. Its name is that of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ import requests
 from bot.errors import InputError
 from bot.range import company
 from bot.range.attacker import Attacker
+from bot.range.token_thief import TokenInImage
 
 if TYPE_CHECKING:
     from bot.range.server import Range
@@ -71,7 +73,11 @@ class KeyInLog:
         return self._attacker.tries()
 
 
-SCENARIOS: dict[str, Callable[[Range], Scenario]] = {FIRST: KeyInLog}
+SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
+    FIRST: KeyInLog,
+    "github-pat-in-image": TokenInImage,
+    "github-pat-in-image-revoked": partial(TokenInImage, found=True),
+}
 
 
 def as_person(range_: Range, login: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

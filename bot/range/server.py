@@ -29,6 +29,7 @@ from bot.range import company
 from bot.range.attacker import Attacker, Loot, NothingFound
 from bot.range.clock import RangeClock
 from bot.range.github import GitHubRange
+from bot.range.images import ImageRange
 from bot.range.issuer import OidcIssuer
 from bot.range.runner import Runner
 from bot.range.scenarios import FIRST, SCENARIOS, Scenario
@@ -48,9 +49,10 @@ class Range:
         self.aws_url, self._aws_server = aws_range.serve(self.aws)
         self.runner = Runner(self.clock, self.issuer, self.aws_url)
         self.github = GitHubRange(self.clock, self.switchboard, self.issuer, self.runner)
+        self.images = ImageRange(self.switchboard)
         self._uvicorns: list[tuple[uvicorn.Server, threading.Thread]] = []
         self._drill = threading.Lock()  # one move at a time
-        self.github_url = self.control_url = ""
+        self.github_url = self.control_url = self.registry_url = ""
         self.company = company.Company()
         self.attacker: Attacker | None = None
         self.scenarios: dict[str, Scenario] = {}
@@ -58,10 +60,12 @@ class Range:
     def start(self) -> dict[str, Any]:
         """Open the ports and seed the company. Returns what ``main`` prints."""
         self.github_url = self.github.base_url = self._serve(self.github.asgi)
+        self.registry_url = self._serve(self.images.asgi)
         self.control_url = self._serve(control(self))
         cast = self.reset()
         return {
             "aws": self.aws_url, "github": self.github_url, "control": self.control_url,
+            "registry": self.registry_url,
             "oidc_issuer": f"{self.control_url}/oidc", "pid": os.getpid(), "cast": cast,
         }  # fmt: skip
 
@@ -92,6 +96,7 @@ class Range:
             self.clock.set(0.0)
             self.aws.reset()
             self.github.reset()
+            self.images.reset()
             self.company = company.seed(self.aws, self.github)
             self.switchboard.reset()
             token = self.company.cast["github"]["quiet-otter"]
@@ -138,6 +143,9 @@ class Range:
             "session": Loot(session.key_id, session.secret, session.token),
         }
         detail = {name: self.attacker.probe(loot) for name, loot in ways.items()}
+        for login in ("mara", "jonas"):  # their other tokens, which nobody has leaked
+            dead = self.github.state.tokens[self.company.cast["github"][login]].revoked
+            detail[f"token of {login}"] = "401" if dead else ""
         return {"ok": not any(detail.values()), "detail": detail}
 
 

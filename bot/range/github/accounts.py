@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.range.github import shapes
 from bot.range.github.http import Answer, Call, Op, Problem, invalid, not_found
-from bot.range.github.nouns import Installation, Repo
+from bot.range.github.nouns import Installation, Repo, Token
 
 _REVOCABLE = re.compile(r"(?:gh[pour]_|github_pat_)\w+")
 _RANK = {"read": 1, "write": 2, "admin": 3}
@@ -148,6 +148,57 @@ def installation_repositories(call: Call) -> Any:
     return {**shown, "repository_selection": "all" if token.repositories is None else "selected"}
 
 
+def my_repos(call: Call) -> Any:
+    """What the token's owner may push to or read as a member or collaborator, as far as the token reaches."""
+    account, token = call.caller.account, call.caller.token
+    assert account is not None
+    assert token is not None
+    rows = []
+    for found in call.state.repos.values():
+        org = call.state.orgs.get(found.owner.login)
+        part = found.owner is account or account.login in found.collaborators or (org and account.login in org.members)
+        if part and call.can_see(found) and (token.repositories is None or found.full_name in token.repositories):
+            rows.append(found)
+    return [shapes.repository(call.state, found, call.base, account) for found in call.page(rows)]
+
+
+def _granted(call: Call) -> list[Token]:
+    """Fine-grained tokens that live and reach something of the organization."""
+    if call.caller.kind != "installation":
+        raise Problem(403, "Resource not accessible by personal access token")
+    own = {r.full_name for r in call.state.repos.values() if r.owner is call.org.account}
+    return [
+        t for t in call.state.tokens.values()
+        if t.kind == "fine" and not t.revoked and (t.repositories is None or t.repositories & own)
+    ]  # fmt: skip
+
+
+def grants(call: Call) -> Any:
+    """docs.github.com/rest/orgs/personal-access-tokens: for GitHub Apps only."""
+    return [
+        {"id": t.grant, "token_id": t.grant, "token_name": f"token {t.grant}", "token_expired": False,
+         "owner": shapes.account(t.account, call.base),
+         "repositories_url": f"{call.base}{call.path}/{t.grant}/repositories",
+         "repository_selection": "all" if t.repositories is None else "subset", "token_last_used_at": None,
+         "permissions": {"repository": dict(t.permissions)}, "access_granted_at": shapes.when(t.created_at),
+         "token_expires_at": shapes.when(t.expires_at)}
+        for t in call.page(_granted(call))
+    ]  # fmt: skip
+
+
+def revoke_grant(call: Call) -> Any:
+    """The organization no longer lets the token in; the token itself lives on."""
+    found = next((t for t in _granted(call) if t.grant == call.number("pat_id")), None)
+    if found is None:
+        raise not_found()
+    if call.field("action") != "revoke":
+        raise invalid("PersonalAccessToken", "action")
+    own = {r.full_name for r in call.state.repos.values() if r.owner is call.org.account}
+    held = set(call.state.repos) if found.repositories is None else set(found.repositories)
+    found.repositories = frozenset(held - own)
+    return Answer(204)
+
+
 def drop_token(call: Call) -> Any:
     token = call.caller.token
     assert token is not None
@@ -173,6 +224,11 @@ def revoke(call: Call) -> Any:
 
 OPS = (
     Op(method="GET", path="/user", handle=me, needs="user"),
+    Op(method="GET", path="/user/repos", handle=my_repos, needs="user"),
+    Op(method="GET", path="/orgs/{org}/personal-access-tokens", handle=grants,
+       needs="organization_personal_access_tokens:read"),
+    Op(method="POST", path="/orgs/{org}/personal-access-tokens/{pat_id}", handle=revoke_grant,
+       needs="organization_personal_access_tokens:write"),
     Op(method="GET", path="/users/{username}", handle=user, needs=""),
     Op(method="GET", path="/orgs/{org}", handle=org),
     Op(method="GET", path="/orgs/{org}/repos", handle=org_repos),
@@ -191,4 +247,4 @@ OPS = (
     Op(method="GET", path="/installation/repositories", handle=installation_repositories, needs="token"),
     Op(method="DELETE", path="/installation/token", handle=drop_token, needs="token"),
     Op(method="POST", path="/credentials/revoke", handle=revoke, needs=""),
-)
+)  # fmt: skip

@@ -24,6 +24,7 @@ _ROLE_FOR = {
     "issues:read": "read", "issues:write": "read", "pull_requests:write": "read",
     "secret_scanning_alerts:read": "admin", "secret_scanning_alerts:write": "admin",
     "administration:read": "admin", "administration:write": "admin", "environments:write": "admin",
+    "webhooks:read": "admin", "webhooks:write": "admin",
 }  # fmt: skip
 _PUBLIC_READS = {"metadata:read", "contents:read", "actions:read", "pull_requests:read", "issues:read"}
 _LIMITS = {"anonymous": 60, "job": 1000}

@@ -44,6 +44,7 @@ class Token:
     expires_at: datetime | None = None
     revoked: bool = False
     installation: Installation | None = None
+    grant: int = 0  # fine-grained: under which number an organization has let it in
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,6 +122,8 @@ class Repo:
     issues: dict[int, dict[str, Any]] = field(default_factory=dict)
     activity: list[dict[str, Any]] = field(default_factory=list)
     artifacts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    hooks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    invitations: dict[int, dict[str, Any]] = field(default_factory=dict)
     numbers: int = 0  # last number of an issue or pull request
     actions: dict[str, Any] = field(
         default_factory=lambda: {"enabled": True, "allowed_actions": "all", "sha_pinning_required": False}
@@ -153,6 +156,9 @@ class Pull:
     base_sha: str
     created_at: datetime
     state: str = "open"
+    merged_at: datetime | None = None
+    merge_sha: str = ""
+    merged_by: Account | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.range.github import shapes
+from bot.range.github.git import Person
 from bot.range.github.http import Answer, Call, Op, Problem, invalid, not_found
 from bot.range.github.nouns import Account, Pull, Repo
 
@@ -26,7 +27,8 @@ def pull_json(call: Call, p: Pull, *, full: bool = False) -> dict[str, Any]:
         "patch_url": f"{page}.patch", "issue_url": issue, "number": p.number, "state": p.state, "locked": False,
         "title": p.title, "user": shapes.account(p.author, base), "body": p.body or None, "labels": [],
         "milestone": None, "created_at": shapes.when(p.created_at), "updated_at": shapes.when(p.created_at),
-        "closed_at": None, "merged_at": None, "merge_commit_sha": None, "assignee": None, "assignees": [],
+        "closed_at": None, "merged_at": shapes.when(p.merged_at),
+        "merge_commit_sha": p.merge_sha or None, "assignee": None, "assignees": [],
         "requested_reviewers": [], "requested_teams": [], "auto_merge": None, "draft": False,
         "author_association": _association(call, p.author), "active_lock_reason": None,
         "commits_url": links["commits"], "review_comments_url": links["review_comments"],
@@ -37,7 +39,8 @@ def pull_json(call: Call, p: Pull, *, full: bool = False) -> dict[str, Any]:
     if full:
         changed = p.head_repo.git.changes(p.head_repo.git.commits[p.head_sha])
         shown |= {
-            "merged": False, "mergeable": True, "rebaseable": True, "mergeable_state": "clean", "merged_by": None,
+            "merged": p.merged_at is not None, "mergeable": True, "rebaseable": True, "mergeable_state": "clean",
+            "merged_by": shapes.account(p.merged_by, call.base) if p.merged_by else None,
             "comments": 0, "review_comments": 0, "maintainer_can_modify": p.head_repo is not repo, "commits": 1,
             "additions": 0, "deletions": 0, "changed_files": len(changed),
         }  # fmt: skip
@@ -126,6 +129,39 @@ def change_pull(call: Call) -> Any:
     return pull_json(call, found, full=True)
 
 
+def merge_pull(call: Call) -> Any:
+    """Merge by a commit with both parents. 405 when it is not open or both sides changed one file, 409 when it moved.
+
+    docs.github.com/rest/pulls/pulls, "Merge a pull request".
+    """
+    found, repo, account = _pull(call), call.repo, call.caller.account
+    body = call.body if isinstance(call.body, dict) else {}
+    base = repo.git.resolve(f"refs/heads/{found.base_ref}")
+    head = found.head_repo.git.resolve(f"refs/heads/{found.head_ref}")
+    if found.state != "open" or base is None or head is None:
+        raise Problem(405, "Pull Request is not mergeable")
+    if body.get("sha") not in (None, head.sha):
+        raise Problem(409, "Head branch was modified. Review and try the merge again.")
+    ours, past = repo.git.files(base), repo.git.files(repo.git.commits[found.base_sha])
+    theirs = found.head_repo.git.files(head)
+    changed = {path for path in past.keys() | theirs.keys() if past.get(path) != theirs.get(path)}
+    if any(ours.get(path) != past.get(path) and ours.get(path) != theirs.get(path) for path in changed):
+        raise Problem(405, "Pull Request has merge conflicts")
+    if any(path.startswith(".github/workflows/") for path in changed):
+        call.require("workflows:write")
+    for path in changed:
+        repo.git.blobs |= found.head_repo.git.blobs
+        ours = {k: v for k, v in ours.items() if k != path} | ({path: theirs[path]} if path in theirs else {})
+    assert account is not None
+    mail = f"{account.id}+{account.login}@users.noreply.github.com"
+    person = Person(account.name or account.login, mail, account.login)
+    title = str(body.get("commit_title") or f"Merge pull request #{found.number} from {found.head_ref}")
+    made = repo.git.commit(repo.git.put_tree(ours), (base.sha, head.sha), title, person, call.state.now())
+    found.state, found.merged_at, found.merge_sha, found.merged_by = "closed", call.state.now(), made.sha, account
+    call.state.move_ref(repo, f"refs/heads/{found.base_ref}", made.sha, account, runs=call.caller.kind != "job")
+    return {"sha": made.sha, "merged": True, "message": "Pull Request successfully merged"}
+
+
 def _issue_json(call: Call, row: dict[str, Any]) -> dict[str, Any]:
     url = f"{shapes.api(call.repo, call.base)}/issues/{row['number']}"
     return {
@@ -170,6 +206,7 @@ OPS = (
     Op(method="POST", path=R + "/pulls", handle=create_pull, needs="pull_requests:write"),
     Op(method="GET", path=R + "/pulls/{number}", handle=pull, needs="pull_requests:read"),
     Op(method="PATCH", path=R + "/pulls/{number}", handle=change_pull, needs="pull_requests:write"),
+    Op(method="PUT", path=R + "/pulls/{number}/merge", handle=merge_pull, needs="contents:write"),
     Op(method="GET", path=R + "/issues", handle=issues, needs="issues:read"),
     Op(method="POST", path=R + "/issues", handle=create_issue, needs="issues:write"),
     Op(method="GET", path=R + "/issues/{number}", handle=issue, needs="issues:read"),

@@ -171,6 +171,52 @@ def add_key(call: Call) -> Any:
     return Answer(201, _key_json(call, row))
 
 
+def hooks(call: Call) -> Any:
+    return [_hook_json(call, row) for row in call.page(call.repo.hooks.values())]
+
+
+def _hook_json(call: Call, row: dict[str, Any]) -> dict[str, Any]:
+    """GitHub does not tell who made a webhook."""
+    url = f"{shapes.api(call.repo, call.base)}/hooks/{row['id']}"
+    return {
+        "type": "Repository", "id": row["id"], "name": "web", "active": True, "events": row["events"],
+        "config": {"url": row["url"], "content_type": "json", "insecure_ssl": "0"},
+        "created_at": shapes.when(row["at"]), "updated_at": shapes.when(row["at"]), "url": url, "test_url": f"{url}/test", "ping_url": f"{url}/pings",
+        "deliveries_url": f"{url}/deliveries", "last_response": {"code": None, "status": "unused", "message": None},
+    }  # fmt: skip
+
+
+def add_hook(call: Call) -> Any:
+    number = call.state.next_id()
+    where, events = str(call.field("config", dict).get("url", "")), call.body.get("events") or ["push"]
+    call.repo.hooks[number] = {"id": number, "url": where, "events": events, "at": call.state.now()}
+    return Answer(201, _hook_json(call, call.repo.hooks[number]))
+
+
+def invitations(call: Call) -> Any:
+    """Collaborators who have not answered yet."""
+    return [
+        {"id": row["id"], "node_id": shapes.node("RI", row["id"]),
+         "repository": shapes.repo_small(call.repo, call.base),
+         "invitee": shapes.account(row["invitee"], call.base), "inviter": shapes.account(row["inviter"], call.base),
+         "permissions": row["role"], "created_at": shapes.when(row["at"]), "expired": False,
+         "url": f"{call.base}/user/repository_invitations/{row['id']}", "html_url": f"{call.base}/invitations"}
+        for row in call.page(call.repo.invitations.values())
+    ]  # fmt: skip
+
+
+def invite(call: Call) -> Any:
+    account, inviter = call.state.accounts.get(call.params["username"]), call.caller.account
+    if account is None or inviter is None:
+        raise not_found()
+    number, role = call.state.next_id(), call.body.get("permission", "push")
+    call.repo.invitations[number] = {
+        "id": number, "invitee": account, "inviter": inviter, "at": call.state.now(),
+        "role": {"push": "write", "pull": "read"}.get(role, role),
+    }  # fmt: skip
+    return Answer(201, {"id": number})
+
+
 def _alert(call: Call) -> dict[str, Any]:
     row = call.repo.alerts.get(call.number("alert_number"))
     if row is None:
@@ -262,6 +308,10 @@ OPS = (
     Op(method="POST", path=R + "/keys", handle=add_key, needs=ADMIN_W),
     Op(method="GET", path=R + "/keys/{key_id}", handle=key, needs=ADMIN_R),
     Op(method="DELETE", path=R + "/keys/{key_id}", handle=key, needs=ADMIN_W),
+    Op(method="GET", path=R + "/hooks", handle=hooks, needs="webhooks:read"),
+    Op(method="POST", path=R + "/hooks", handle=add_hook, needs="webhooks:write"),
+    Op(method="GET", path=R + "/invitations", handle=invitations, needs=ADMIN_R),
+    Op(method="PUT", path=R + "/collaborators/{username}", handle=invite, needs=ADMIN_W),
     Op(method="GET", path=S, handle=alerts, needs="secret_scanning_alerts:read"),
     Op(method="GET", path=S + "/{alert_number}", handle=alert, needs="secret_scanning_alerts:read"),
     Op(method="PATCH", path=S + "/{alert_number}", handle=change_alert, needs="secret_scanning_alerts:write"),

@@ -133,6 +133,7 @@ class State:
                 created_at=now, scopes=frozenset(scopes or ()), permissions=dict(permissions or {}),
                 repositories=None if repositories is None else frozenset(repositories),
                 expires_at=None if expires_in_s is None else now + timedelta(seconds=expires_in_s),
+                grant=0 if scopes is not None else self.next_id(),
             )  # fmt: skip
             return value
 
@@ -311,6 +312,15 @@ class State:
                 "validity": validity, "publicly_leaked": publicly_leaked, "locations": list(locations),
             }  # fmt: skip
             return number
+
+    def greets(self, full_name: str, public_key: str) -> bool:
+        """Whether ``ssh -T`` with a deploy key of this repository is answered, and it may push.
+
+        There is no SSH server here; this is the rule that one would ask.
+        """
+        body = " ".join(public_key.split()[:2])
+        with self.lock:
+            return any(row["key"] == body and not row["read_only"] for row in self.repos[full_name].keys.values())
 
     # Rules that several areas share
 
