@@ -47,7 +47,7 @@ def scenario(name: str) -> Drill:
 
 def settings_for(drill: Drill, home: Path, base: Settings) -> Settings:
     """Settings of a drill's own folder: no database, vault key or identity of the real installation comes with it."""
-    nobody = {"github_token": SecretStr(""), "github_app_key": SecretStr(""), "github_app_id": ""}
+    nobody = {"signers": None, "policy": None, "github_token": SecretStr(""), "github_app_key": SecretStr(""), "github_app_id": ""}
     here = {"responders": ",".join(drill.responders), "mode": "act"}
     return frame.inside(base, home).model_copy(update=nobody | here)
 
@@ -79,8 +79,13 @@ def run(
     base = read()
     folder = _folder(home, base.home, drill, resume, range_)
     settings = settings_for(drill, folder, base)
-    with _range(range_, fresh=not resume) as range_here:
-        result = perform(drill, settings, range_here, Teller(silent=json_))
+    try:
+        with _range(range_, fresh=not resume) as range_here:
+            result = perform(drill, settings, range_here, Teller(silent=json_))
+    except KeyboardInterrupt:
+        again = f"{frame.program()} drill run {name}"
+        on = f"go on with `{again} --home {folder} --range {range_} --resume`"
+        raise frame.stopped(on if range_ else f"its range has ended with it, so begin anew with `{again}`") from None
     if json_:
         frame.document(result.as_json())
     else:
@@ -97,7 +102,7 @@ def perform(drill: Drill, settings: Settings, range_here: drills.Range, teller: 
         for row in bulkhead.store.incidents():
             teller.catch_up(timeline.load(bulkhead.store, row.id))
         bulkhead.store.set_setting("drill:id", drill.id)
-        return asyncio.run(drills.Run(drill, bulkhead, range_here, teller.tell).run())
+        return asyncio.run(frame.until_told(drills.Run(drill, bulkhead, range_here, teller.tell).run()))
 
 
 class Teller:

@@ -6,6 +6,7 @@ Exit statuses: 0 done, 1 it did not work, 2 what was typed or set is wrong, 3 a 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import getpass
 import importlib
@@ -14,10 +15,11 @@ import logging
 import re
 import shlex
 import shutil
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import typer
 from pydantic import SecretStr
@@ -27,6 +29,7 @@ from typer.core import TyperGroup
 from bot.errors import BulkheadError, DecisionRefused, InputError
 from bot.settings import Settings, read
 
+T = TypeVar("T")
 WIDTH = 100  # what is written to a file or a pipe is wrapped here
 FAILED, BAD_INPUT, NO_DECISION, STOPPED = 1, 2, 3, 130
 _LONG_WORD = re.compile(r"[^\s'\"`]{20,}")  # in what was typed wrongly, this may be a secret
@@ -169,6 +172,31 @@ def person(by: str) -> str:
         return by.strip() or getpass.getuser()
     except (OSError, KeyError):
         raise InputError("this machine does not know who you are; add --by NAME") from None
+
+
+async def until_told(work: Coroutine[Any, Any, T]) -> T:
+    """Await the work; Ctrl-C and SIGTERM cancel it in good order, and are raised as KeyboardInterrupt."""
+    task, told = asyncio.ensure_future(work), False
+
+    def stop() -> None:
+        nonlocal told
+        told = True
+        logging.disable(logging.ERROR)  # what libraries say while they are cancelled helps nobody
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if told:
+            raise KeyboardInterrupt from None
+        raise
+
+
+def stopped(sentence: str) -> typer.Exit:
+    """Say how to go on after Ctrl-C; raise what is returned."""
+    return typer.Exit(_wrong(f"stopped; {sentence}", STOPPED))
 
 
 def quiet_logs(level: int = logging.WARNING) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
-import signal
 import sys
 from datetime import UTC, datetime
 from typing import Annotated
@@ -95,7 +95,8 @@ def serve() -> None:
     with opened(settings) as bulkhead:
         page.lines(_serving(settings, bulkhead))
         bulkhead.timeline.listen(_Log().take)
-        asyncio.run(_until_told(bulkhead))
+        with contextlib.suppress(KeyboardInterrupt):  # being told to stop is how a worker ends
+            asyncio.run(frame.until_told(bulkhead.serve()))
     page.lines([Line("Stopped. Open incidents go on when a worker starts again.")])
 
 
@@ -123,17 +124,6 @@ class _Log:
         for line in self._stories.setdefault(event.incident, Story()).event(event):
             if line.mark:
                 log.info("%s %s %s", event.incident, line.mark, line.text)
-
-
-async def _until_told(bulkhead: Bulkhead) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
-    work = asyncio.ensure_future(bulkhead.serve())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
-    try:
-        await work
-    except asyncio.CancelledError:
-        return
 
 
 @app.command()
