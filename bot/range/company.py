@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bot.range.aws import AwsRange
 from bot.range.aws_sts import ACCOUNT, Session
+from bot.range.npm import NpmRegistry
+from bot.range.npm_company import seed_npm
 
 if TYPE_CHECKING:
     from bot.range.github import GitHubRange
@@ -77,17 +79,22 @@ jobs:
 class Company:
     """What came out of seeding: the cast that may be shown, and what only the range itself uses."""
 
-    cast: dict[str, Any] = field(default_factory=lambda: {"aws": {}, "github": {}, "app": {}})
+    cast: dict[str, Any] = field(default_factory=lambda: {"aws": {}, "github": {}, "app": {}, "npm": {}})
     deploy_key: tuple[str, str] = ("", "")
     bystander_session: Session | None = None
+    npm_bystander: str = ""  # the token of somebody who publishes another package
 
 
-def seed(aws: AwsRange, github: GitHubRange | None) -> Company:
-    """Both halves, in empty servers."""
+def seed(
+    aws: AwsRange, github: GitHubRange | None, npm: NpmRegistry | None = None, collector: str = ""
+) -> Company:  # fmt: skip
+    """All of it, in empty servers. ``collector`` is where the attacker listens, as a poisoned package knows it."""
     company = Company()
     seed_aws(aws, company)
     if github is not None:
         seed_github(github, company)
+    if github is not None and npm is not None:
+        company.cast["npm"], company.npm_bystander = seed_npm(npm, github.state, FERRY, collector)
     return company
 
 

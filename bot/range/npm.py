@@ -119,6 +119,11 @@ class NpmRegistry:
                 token.revoked = True
             return len(live)
 
+    def accepts(self, value: str) -> bool:
+        """Whether a token still works."""
+        token = self.tokens.get(value)
+        return token is not None and not token.revoked
+
     def caller(self, authorization: str) -> Token | None:
         """Whose token it is; None without one. Raises NpmProblem 401 for one that is not accepted."""
         value = authorization.removeprefix("Bearer ").strip()
@@ -185,12 +190,12 @@ class NpmRegistry:
 
     # writing -------------------------------------------------------------------------------------------------------
 
-    def publish(self, document: dict[str, Any], token: Token | None) -> None:
-        """Take a new version with its tarball. Raises NpmProblem by the registry's rules."""
+    def publish(self, document: dict[str, Any], token: Token | None, at: datetime | None = None) -> None:
+        """Take a new version with its tarball, now or ``at`` a time. Raises NpmProblem by the registry's rules."""
         name, (version, manifest), data = _read_document(document)
         with self.lock:
             author = self.writer(token, name)
-            now = self.clock.now()
+            now = at or self.clock.now()
             package = self.packages.get(name) or Package(name=name, maintainers=[author.user], created_at=now)
             if version in package.times:
                 raise NpmProblem(403, f"You cannot publish over the previously published versions: {version}.")
@@ -206,14 +211,14 @@ class NpmRegistry:
             package.times[version] = now
             package.files[package.file_of(version)] = data
             for tag, named in (document.get("dist-tags") or {"latest": version}).items():
-                self._tag(package, tag, named)
+                self._tag(package, tag, named, now)
             package.changes += 1
 
-    def _tag(self, package: Package, tag: str, version: str) -> None:
+    def _tag(self, package: Package, tag: str, version: str, at: datetime | None = None) -> None:
         if version not in package.versions:
             raise NpmProblem(404, f"version not found: {version}")
         if tag == "latest" and package.tags.get(tag) != version:
-            package.history.append((self.clock.now(), version))
+            package.history.append((at or self.clock.now(), version))
         package.tags[tag] = version
 
     def set_tag(self, name: str, tag: str, version: str, token: Token | None) -> None:

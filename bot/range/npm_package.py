@@ -140,7 +140,7 @@ class NpmCommand:
                 patterns = act["names"]
                 taken = {n: v for n, v in self._env.items() if any(fnmatch.fnmatchcase(n, p) for p in patterns)}
             elif act["do"] == "post" and ipaddress.ip_address(urlsplit(act["to"]).hostname or "").is_loopback:
-                told = {"from": self._env.get("GITHUB_REPOSITORY", ""), "env": taken}
+                told: dict[str, Any] = {"from": self._env.get("GITHUB_REPOSITORY", ""), "env": taken}
                 with requests.Session() as session:
                     session.trust_env = False
                     session.post(act["to"], json=told, timeout=20)

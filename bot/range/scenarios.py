@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
-
-import requests
 
 from bot.errors import InputError
 from bot.range import company
 from bot.range.attacker import Attacker
+from bot.range.npm_theft import NpmTheft
+from bot.range.people import as_person
 from bot.range.token_thief import TokenInImage
 
 if TYPE_CHECKING:
@@ -75,18 +74,7 @@ class KeyInLog:
 
 SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     FIRST: KeyInLog,
+    "npm-token-stolen-by-dependency": NpmTheft,
     "github-pat-in-image": TokenInImage,
     "github-pat-in-image-revoked": partial(TokenInImage, found=True),
 }
-
-
-def as_person(range_: Range, login: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    """Ask the range's GitHub about ferry as one of the cast. Raises InputError when it refuses."""
-    with requests.Session() as session:
-        session.trust_env = False  # no ~/.netrc, no proxy of the machine
-        headers = {"Authorization": f"Bearer {range_.company.cast['github'][login]}"}
-        url = f"{range_.github_url}/repos/{company.FERRY}{path}"
-        answer = session.request(method, url, json=body, headers=headers, timeout=30)
-    if answer.status_code >= HTTPStatus.BAD_REQUEST:
-        raise InputError(f"the range's GitHub answered {answer.status_code} to {method} {path}")
-    return answer.json() if answer.content else None

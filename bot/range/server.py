@@ -1,4 +1,4 @@
-"""The range in one process: AWS, GitHub, the OIDC issuer and the control address, each on a port of 127.0.0.1.
+"""The range in one process: AWS, GitHub, npm, the OIDC issuer and the control address, each on a port of 127.0.0.1.
 
 ``main`` prints one JSON line with every address and the credentials of the cast, and ends when its standard input
 closes or on SIGTERM. The control address has no authentication: whoever can reach loopback owns the range anyway.
@@ -31,6 +31,9 @@ from bot.range.clock import RangeClock
 from bot.range.github import GitHubRange
 from bot.range.images import ImageRange
 from bot.range.issuer import OidcIssuer
+from bot.range.npm import NpmRegistry
+from bot.range.npm_theft import PERSON_ACTS, Collector
+from bot.range.npm_web import NpmWeb
 from bot.range.runner import Runner
 from bot.range.scenarios import FIRST, SCENARIOS, Scenario
 from bot.range.switchboard import AsgiApp, Switchboard
@@ -50,6 +53,7 @@ class Range:
         self.runner = Runner(self.clock, self.issuer, self.aws_url)
         self.github = GitHubRange(self.clock, self.switchboard, self.issuer, self.runner)
         self.images = ImageRange(self.switchboard)
+        self.npm, self.collector = NpmRegistry(self.clock), Collector()
         self._uvicorns: list[tuple[uvicorn.Server, threading.Thread]] = []
         self._drill = threading.Lock()  # one move at a time
         self.github_url = self.control_url = self.registry_url = ""
@@ -60,11 +64,13 @@ class Range:
     def start(self) -> dict[str, Any]:
         """Open the ports and seed the company. Returns what ``main`` prints."""
         self.github_url = self.github.base_url = self._serve(self.github.asgi)
+        self.npm.base_url = self.runner.npm_url = self._serve(NpmWeb(self.npm, self.switchboard).asgi)
+        self.collector.url = self._serve(self.collector.asgi)
         self.registry_url = self._serve(self.images.asgi)
         self.control_url = self._serve(control(self))
         cast = self.reset()
         return {
-            "aws": self.aws_url, "github": self.github_url, "control": self.control_url,
+            "aws": self.aws_url, "github": self.github_url, "npm": self.npm.base_url, "control": self.control_url,
             "registry": self.registry_url,
             "oidc_issuer": f"{self.control_url}/oidc", "pid": os.getpid(), "cast": cast,
         }  # fmt: skip
@@ -97,7 +103,9 @@ class Range:
             self.aws.reset()
             self.github.reset()
             self.images.reset()
-            self.company = company.seed(self.aws, self.github)
+            self.npm.reset()
+            self.collector.reset()
+            self.company = company.seed(self.aws, self.github, self.npm, self.collector.url)
             self.switchboard.reset()
             token = self.company.cast["github"]["quiet-otter"]
             self.attacker = Attacker(self.aws_url, self.github_url, token)
@@ -108,7 +116,7 @@ class Range:
         """What matters for comparing end states; ids and times are under ``volatile``."""
         aws, github = self.aws.snapshot(), self.github.snapshot()
         volatile = {"aws": aws.pop("volatile", {}), "github": github.pop("volatile", {})}
-        return {"aws": aws, "github": github, "volatile": volatile}
+        return {"aws": aws, "github": github, "npm": self.npm.snapshot(), "volatile": volatile}
 
     # The drill's moves
 
@@ -133,6 +141,13 @@ class Range:
         """The attacker tries again all that it holds."""
         return self.scenario(scenario).tries()
 
+    def person(self, act: str) -> dict[str, Any]:
+        """One of the company's people does, with their second factor, what no API does."""
+        if act not in PERSON_ACTS:
+            raise InputError(f"nobody in the range does {act[:60]!r}; they do {', '.join(PERSON_ACTS)}")
+        with self._drill:
+            return PERSON_ACTS[act](self)
+
     def collateral(self) -> dict[str, Any]:
         """Whether somebody who has nothing to do with the leak can still work: by key and by an older session."""
         key, session = self.company.cast["aws"][company.BYSTANDER], self.company.bystander_session
@@ -146,6 +161,7 @@ class Range:
         for login in ("mara", "jonas"):  # their other tokens, which nobody has leaked
             dead = self.github.state.tokens[self.company.cast["github"][login]].revoked
             detail[f"token of {login}"] = "401" if dead else ""
+        detail["npm"] = "" if self.npm.accepts(self.company.npm_bystander) else "E401"
         return {"ok": not any(detail.values()), "detail": detail}
 
 
@@ -167,10 +183,12 @@ class _Control:
             ("GET", "/requests", lambda _: range_.switchboard.requests()),
             ("DELETE", "/requests", self.clear_requests),
             ("GET", "/state", lambda _: range_.state()),
-            ("GET", "/values", lambda _: range_.aws.values() + range_.github.values()),
+            ("GET", "/values", lambda _: range_.aws.values() + range_.github.values() + range_.npm.values()),
             ("POST", "/drill/leak", lambda body: range_.leak(_scenario(body))),
             ("POST", "/drill/abuse", self.abuse),
             ("POST", "/drill/tries", lambda body: range_.tries(_scenario(body))),
+            ("POST", "/drill/person", lambda body: range_.person(_word(body, "act"))),
+            ("GET", "/drill/stolen", lambda _: {"values": range_.collector.values()}),
             ("POST", "/drill/collateral", lambda _: range_.collateral()),
             ("GET", f"{oidc}/jwks", lambda _: range_.issuer.jwks()),
             (
@@ -225,6 +243,13 @@ def _number(body: Any, name: str, default: float | None = None) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{name} must be a number")
     return float(value)
+
+
+def _word(body: Any, name: str) -> str:
+    value = body.get(name) if isinstance(body, dict) else None
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be a word")
+    return value
 
 
 def _scenario(body: Any) -> str:

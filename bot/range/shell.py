@@ -21,11 +21,14 @@ import botocore.loaders
 import botocore.session
 from botocore.config import Config
 
+from bot.range.npm_package import NpmCommand, NpmFailed
+
 SINKS = {"/github/env": "env", "/github/output": "output", "/github/summary": "summary", "/dev/null": "null"}
 # Commands that would build or test in a real job. Here they succeed; a build leaves its files in dist/.
 _BUILDS = ("make", "npm ci", "npm install", "npm run", "npm test", "yarn", "pnpm install", "pnpm run", "go build",
            "go test", "cargo build", "cargo test", "pip install", "python -m pip install", "python -m build", "pytest",
            "mkdir", "docker build")  # fmt: skip
+_NPM = ("npm ci", "npm publish", "npm whoami")  # these work against the range's registry, in a package of it
 _BUILT = ("dist/", "build/", "target/")
 _SERVICE_MODELS = botocore.loaders.create_loader()  # reading a service's model takes 0.1 s: once a process
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -48,6 +51,7 @@ class Box:
     files: Mapping[str, bytes]
     say: Callable[[str], None]
     aws_url: str | None
+    npm_url: str | None = None
     sinks: dict[str, str] = field(default_factory=dict)  # env, output, summary -> text
     built: bool = False
     trace: bool = False
@@ -244,6 +248,8 @@ def _command(words: list[str], given: str, box: Box) -> tuple[int, str]:
         return _COMMANDS[name](words[1:], given, box)
     if len(words) == 1 and _ASSIGNMENT.match(name):
         return _export(words, given, box)
+    if said in _NPM and box.npm_url is not None and "package-lock.json" in box.files:
+        return _npm(words[1], box.npm_url, box)
     if any(said == known or said.startswith(f"{known} ") for known in _BUILDS):
         box.built = True
         return 0, f"{said}: done\n"
@@ -324,6 +330,14 @@ def _aws(args: list[str], _given: str, box: Box) -> tuple[int, str]:
     except botocore.exceptions.BotoCoreError as exc:
         return 253, f"\naws: [ERROR]: {exc}\n"
     raise NotInterpreted(f"aws {' '.join(args[:2])}")
+
+
+def _npm(verb: str, url: str, box: Box) -> tuple[int, str]:
+    npm = NpmCommand(url, box.env, box.files)
+    try:
+        return 0, {"ci": npm.ci, "publish": npm.publish, "whoami": npm.whoami}[verb]()
+    except NpmFailed as exc:
+        return 1, f"{exc}\n"
 
 
 def _copy_up(source: str, target: str, box: Box) -> tuple[int, str]:

@@ -1,0 +1,154 @@
+"""The theft of a publish token by a poisoned dependency: what the attacker gets, waits for, publishes, and tries.
+
+Its host is a listener of the range. What lies there can be read by everybody, as on many a real drop site: so it was
+found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import requests
+from botocore.exceptions import ClientError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from bot.errors import InputError
+from bot.range.attacker import Attacker, Loot
+from bot.range.npm_company import BAD, GOOD, NEW_TOKEN_NAME, PACKAGE, SECRET, TOKEN_NAME
+from bot.range.npm_package import release
+from bot.range.people import as_person
+
+if TYPE_CHECKING:
+    from bot.range.server import Range
+
+PATIENCE_S, UNNOTICED_S = 24 * 3600, 6 * 3600  # the attacker waits a day; nobody looks for some hours
+BACKDOOR = b"// a backdoor of the drill: it does nothing\nmodule.exports = {}\n"
+
+
+class Collector:
+    """The attacker's host."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.loot: list[dict[str, Any]] = []
+        self.asgi = Starlette(routes=[Route("/collect", self._collect, methods=["POST"])])
+
+    def reset(self) -> None:
+        self.loot = []
+
+    async def _collect(self, request: Request) -> JSONResponse:
+        self.loot.append(json.loads(await request.body()))
+        return JSONResponse({})
+
+    def values(self) -> dict[str, str]:
+        """What the last victim's environment held, by name."""
+        return dict(self.loot[-1]["env"]) if self.loot else {}
+
+
+class NpmTheft:
+    """A release installs the poisoned dependency; a day later a version appears that nobody released."""
+
+    def __init__(self, range_: Range) -> None:
+        self._range = range_
+        self._attacker = Attacker(range_.aws_url, range_.github_url, range_.company.cast["github"]["quiet-otter"])
+        self._token = ""
+
+    def leak(self) -> dict[str, Any]:
+        """Mara tags a version and releases it; ``npm ci`` runs the install script of the sub-dependency."""
+        tip = as_person(self._range, "mara", "GET", "/git/ref/heads/main")["object"]["sha"]
+        tag = {"ref": f"refs/tags/v{GOOD}", "sha": tip}
+        as_person(self._range, "mara", "POST", "/git/refs", tag)
+        run = dispatch(self._range, "release.yml", f"v{GOOD}")
+        if run["conclusion"] != "success" or not self._range.collector.loot:
+            raise InputError(f"the release did not go as planned: {run['status']}, {run['conclusion']}")
+        return {"run_url": run["html_url"], "run_id": run["id"], "package": PACKAGE, "version": BAD}
+
+    def abuse(self, where: str) -> list[dict[str, Any]]:
+        """Wait a day, publish a patch version with a backdoor, keep a session of the AWS key; downloads climb."""
+        taken = self._range.collector.values()
+        if where or SECRET not in taken:
+            raise InputError("nothing was stolen yet; POST /drill/leak first, and give no run_url")
+        self._range.clock.advance(PATIENCE_S)
+        self._token = taken[SECRET]
+        acts = [{"act": "npm:PostEnvironment", "ok": True, "code": "", "made": ", ".join(sorted(taken))}]
+        manifest = {"name": PACKAGE, "version": BAD, "license": "MIT"}
+        code = self._npm("PUT", f"/{quote(PACKAGE, safe='@')}", release(manifest, {"index.js": BACKDOOR}))
+        acts.append({"act": "npm:Publish", "ok": not code, "code": code, "made": f"{PACKAGE}@{BAD}"})
+        acts += self._use_key(Loot(taken["AWS_ACCESS_KEY_ID"], taken["AWS_SECRET_ACCESS_KEY"]))
+        self._range.clock.advance(UNNOTICED_S)
+        registry = self._range.npm
+        count = registry.downloads(registry.packages[PACKAGE])[BAD]
+        acts.append({"act": "npm:Downloads", "ok": True, "code": "", "made": f"{count:,} times"})
+        return acts
+
+    def _use_key(self, key: Loot) -> list[dict[str, Any]]:
+        """Save a session for later; nothing that would draw attention."""
+        self._attacker.loot = {"key": key}
+        code = ""
+        try:
+            found = self._attacker.client("sts", key).get_session_token(DurationSeconds=129600)["Credentials"]
+            self._attacker.loot["saved-session"] = Loot(
+                found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]
+            )
+        except ClientError as exc:
+            code = str(exc.response["Error"]["Code"])
+        return [{"act": "sts:GetSessionToken", "ok": not code, "code": code, "made": "ferry-ci"}]
+
+    def _npm(self, method: str, path: str, body: Any = None) -> str:
+        """What the registry says to the stolen token: a code, or '' when it lets it pass."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.request(method, self._range.npm.base_url + path, json=body, headers=headers, timeout=20)
+        return "" if answer.status_code == HTTPStatus.OK else f"E{answer.status_code}"
+
+    def tries(self) -> list[dict[str, Any]]:
+        """The stolen token, publishing, what a default install delivers, and the AWS key with what it minted.
+
+        Publishing is tried with the version that is there already: a token that works is told so by 403.
+        """
+        if not self._token:
+            return []
+        who = self._npm("GET", "/-/whoami")
+        again = self._npm("PUT", f"/{quote(PACKAGE, safe='@')}", release({"name": PACKAGE, "version": BAD}))
+        delivered = self._range.npm.packages[PACKAGE].tags.get("latest", "")
+        tried = [("npm-token", who == "E401", who), ("npm-publish", again == "E401", again),
+                 ("default-install", delivered != BAD, delivered)]  # fmt: skip
+        rows = [{"name": name, "refused": refused, "code": code, "identity_code": who} for name, refused, code in tried]
+        return [*rows, *self._attacker.tries()]
+
+
+def dispatch(range_: Range, workflow: str, ref: str = "main") -> Any:
+    """Start a workflow as its maintainer does, and return the run."""
+    runs = "/actions/runs?per_page=100"
+    before = {run["id"] for run in as_person(range_, "mara", "GET", runs)["workflow_runs"]}
+    as_person(range_, "mara", "POST", f"/actions/workflows/{workflow}/dispatches", {"ref": ref})
+    after = as_person(range_, "mara", "GET", runs)["workflow_runs"]
+    return next(run for run in after if run["id"] not in before)
+
+
+# What a person of the company does on a web page, with a second factor.
+
+
+def _revoke(range_: Range) -> dict[str, Any]:
+    return {"revoked": range_.npm.revoke(TOKEN_NAME)}
+
+
+def _mint(range_: Range) -> dict[str, Any]:
+    return {"secret": range_.npm.add_token("mara", NEW_TOKEN_NAME)}
+
+
+def _try_new(range_: Range) -> dict[str, Any]:
+    return {"run_url": dispatch(range_, "registry-access.yml")["html_url"]}
+
+
+PERSON_ACTS: dict[str, Callable[[Range], dict[str, Any]]] = {
+    "revoke-npm-token": _revoke, "mint-npm-token": _mint, "run-registry-access": _try_new,
+}  # fmt: skip
