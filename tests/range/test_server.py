@@ -96,7 +96,7 @@ def control(process: Control) -> Control:
 def test_the_line_names_every_address_and_the_whole_cast(control: Control) -> None:
     found = control.endpoints
 
-    assert set(found) == {"aws", "github", "npm", "control", "oidc_issuer", "pid", "cast"}
+    assert set(found) == {"aws", "github", "npm", "registry", "control", "oidc_issuer", "pid", "cast"}
     assert all(found[name].startswith("http://127.0.0.1:") for name in ("aws", "github", "control", "oidc_issuer"))
     assert set(found["cast"]["aws"]) == {"bulkhead-responder", "harbor-backup"}
     assert set(found["cast"]["github"]) == {"mara", "jonas", "bulkhead-bot", "quiet-otter"}
@@ -195,9 +195,9 @@ def test_containment_by_hand_is_seen_by_the_tries_and_spares_the_bystander(contr
     assert tries["saved-session"]["identity_code"] == ""  # a Deny does not stop GetCallerIdentity
     assert control("POST", "/drill/collateral")["ok"] is True
     control.aws("iam").put_user_policy(UserName="harbor-backup", PolicyName="deny", PolicyDocument=document(deny))
-    assert control("POST", "/drill/collateral") == {
-        "ok": False, "detail": {"key": "AccessDenied", "session": "AccessDenied", "npm": ""},
-    }  # fmt: skip
+    found = control("POST", "/drill/collateral")
+    assert found["ok"] is False
+    assert {name for name, code in found["detail"].items() if code} == {"key", "session"}
 
 
 def test_an_outage_is_not_a_refusal(control: Control) -> None:
