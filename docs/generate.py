@@ -1,4 +1,4 @@
-"""Writes ``docs/reference.md`` from the code: ``make docs``. A test holds that the file is what this makes."""
+"""Writes ``docs/reference.md`` and the README's table of variables from the code: ``make docs``. A test holds both."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from bot.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "reference.md"
+README = ROOT / "README.md"
 
 # What each kind of event on a timeline says. A test holds that the code writes these kinds and no others.
 EVENTS = {
@@ -37,6 +38,9 @@ EVENTS = {
     "look": "Before: what the step found, what it would stop, whether it can be undone, what policy says.",
     "asked": "A question to people: how many must agree, by when, what silence means, the hash of the plan.",
     "silent": "The time to answer has passed; whether it waits on or more people are told.",
+    "escalated": "Nobody has answered in time: the groups of the policy that are told now.",
+    "break-glass": "One person's word counted for two: who, why, and until when a second person reviews it.",
+    "reviewed": "A second person has looked at a broken glass.",
     "decided": "What people said, and who. When silence decided, nobody is named.",
     "evidence": "Files that were saved first, each with its SHA-256; or the gap, when a cut did not wait for them.",
     "outcome": "The provider took the change. Not a proof. Says until when the proof must stand.",
@@ -57,6 +61,7 @@ GRADES = {
     Grade.STATE: "the provider's own record shows it",
     Grade.WORD: "a person says so",
 }
+_TABLE = ("<!-- written by make docs -->", "<!-- until here -->")
 _HEAD = """\
 # Reference
 
@@ -69,6 +74,15 @@ def render() -> str:
     """The whole page."""
     parts = [_HEAD, *_commands(), *_settings(), *_actions(), *_playbooks(), *_events()]
     return "\n".join(line.rstrip() for line in "\n".join(parts).splitlines()) + "\n"
+
+
+def readme() -> str:
+    """The README with its table of variables as the settings have them."""
+    rows = [f"| `{name}` | {_cell((field.description or '')[:1].upper() + (field.description or '')[1:])} |"
+            for name, field in variables().items()]  # fmt: skip
+    table = "\n".join(["| Variable | |", "|---|---|", *rows])
+    before, rest = README.read_text(encoding="utf-8").split(_TABLE[0])
+    return f"{before}{_TABLE[0]}\n{table}\n{_TABLE[1]}{rest.split(_TABLE[1])[1]}"
 
 
 # commands -------------------------------------------------------------------------------------------------------------
@@ -305,4 +319,5 @@ def _first_sentence(function: Any) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(render(), encoding="utf-8")
-    print(f"wrote {TARGET.relative_to(ROOT)}")
+    README.write_text(readme(), encoding="utf-8")
+    print(f"wrote {TARGET.relative_to(ROOT)} and the variables in {README.relative_to(ROOT)}")
