@@ -1,0 +1,144 @@
+"""Reports land once, without their secret, and each credential has one incident."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import app
+from bot.actions import CATALOGUE
+from bot.clients import AwsClients, GitHubClient, RealClock
+from bot.errors import InputError
+from bot.evidence import EvidenceRoom
+from bot.intake.inbox import Inbox
+from bot.model import Exposure
+from bot.playbook import load_folder
+from bot.store import Store
+from bot.timeline import Timeline, load
+from bot.triage.identify import Recognizer
+from bot.vault import Vault
+from bot.world import World
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+KEY_ID = "AK" + "IA" + "MADEUPKEY7EXAMPL"
+SECRET = "made+up/secret" + "x7Q" * 8 + "ab"
+PAIR = f"AWS_ACCESS_KEY_ID={KEY_ID}\nAWS_SECRET_ACCESS_KEY={SECRET}\n"
+NOWHERE = "http://127.0.0.1:9"
+
+
+@dataclass(frozen=True)
+class Office:
+    """An inbox over a store, a vault and the shipped playbooks."""
+
+    inbox: Inbox
+    store: Store
+    vault: Vault
+    folder: Path
+
+    def land(self, text: str, **more: Any) -> Any:
+        return self.inbox.land(**{"source": "cli", "world": "real", "by": "ann", "text": text, "at": AT, **more})
+
+    def work(self) -> list[str]:
+        return [incident for row in self.store.inbox("landed") for incident in self.inbox.work(row)]
+
+    def bytes(self) -> bytes:
+        return b"".join(p.read_bytes() for p in self.folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    store = Store(f"sqlite:///{tmp_path / 'b.db'}")
+    store.migrate()
+    vault, clock, timeline = Vault(store, b"k" * 32), RealClock(), Timeline(store)
+    room = EvidenceRoom(store, tmp_path / "evidence")
+
+    def world(incident: str) -> World:
+        return World(
+            name="real", aws=AwsClients(key_id="none", secret="none", endpoint=NOWHERE), clock=clock,
+            github=GitHubClient(token="none", base_url=NOWHERE), secrets=vault.of(incident, clock),
+            evidence=room.of(incident, clock), scrub=vault.scrubber,
+        )  # fmt: skip
+
+    inbox = Inbox(
+        store=store, vault=vault, timeline=timeline, recognizer=Recognizer(vault.fingerprinter), catalogue=CATALOGUE,
+        playbooks=load_folder([app.SHIPPED / "containment"], CATALOGUE), worlds={"real": world},
+    )  # fmt: skip
+    yield Office(inbox, store, vault, tmp_path)
+    timeline.close()
+    store.close()
+
+
+def test_a_secret_is_sealed_and_stands_nowhere_else(office: Office) -> None:
+    landed = office.land(f"look what I found: {PAIR}")
+    (row,) = office.store.inbox("landed")
+    assert SECRET not in str(row)
+    assert KEY_ID in row["body"]["text"], "an id is no secret"
+    assert "[secret hmac:" in row["body"]["text"]
+    assert [s.reveal() for s in office.vault.held(landed.id)] == [SECRET]
+    assert SECRET.encode() not in office.bytes()
+
+
+def test_worked_it_is_an_incident_that_holds_the_secret_and_the_inbox_holds_none(office: Office) -> None:
+    landed = office.land(PAIR, exposure=Exposure.PUBLIC)
+    (incident,) = office.work()
+    row = office.store.incident(incident)
+    assert (row.status, row.credential_key) == ("open", f"aws-access-key:{KEY_ID}")
+    assert row.body["report"]["exposure"] == "public"
+    assert [s.reveal() for s in office.vault.held(incident)] == [SECRET]
+    assert office.vault.held(landed.id) == []
+    assert office.store.inbox("worked")[0]["note"] == incident
+    assert SECRET.encode() not in office.bytes()
+
+
+def test_the_same_delivery_lands_once_and_is_worked_once(office: Office) -> None:
+    first, again = office.land(PAIR, delivery="d-1"), office.land(PAIR, delivery="d-1")
+    assert (first.id, first.new, again.new) == (again.id, True, False)
+    assert len(office.work()) == 1
+    assert office.work() == []
+
+
+def test_worked_again_after_a_crash_it_opens_the_same_incident(office: Office) -> None:
+    office.land(PAIR)
+    (row,) = office.store.inbox("landed")
+    first = office.inbox.work(row)
+    with sqlite3.connect(office.folder / "b.db") as db:  # as if the process had died before it was noted
+        db.execute("UPDATE inbox SET state = 'landed'")
+    assert office.inbox.work(row) == first
+    assert len(office.store.incidents()) == 1
+
+
+def test_a_second_report_of_an_open_incident_is_a_sighting(office: Office) -> None:
+    office.land(PAIR)
+    (incident,) = office.work()
+    office.land(f"{KEY_ID} is in a paste, too", by="ben")
+    assert office.work() == [incident]
+    assert len(office.store.incidents()) == 1
+    (sighting,) = [e for e in load(office.store, incident) if e.kind == "sighting"]
+    assert sighting.body["by"] == "ben"
+
+
+def test_an_id_alone_opens_an_incident_without_a_value(office: Office) -> None:
+    office.land(f"please look at {KEY_ID}")
+    (incident,) = office.work()
+    assert office.store.incident(incident).body["report"]["credential"]["fingerprint"] == ""
+    assert office.vault.held(incident) == []
+
+
+@pytest.mark.parametrize("text", ["", "hello", "https://github.com/harbor-lights/ferry", "the key is gone"])
+def test_what_holds_nothing_to_work_on_is_refused_with_what_would_do(office: Office, text: str) -> None:
+    with pytest.raises(InputError, match="actions/runs/ID"):
+        office.land(text)
+    assert office.store.inbox() == []
+
+
+def test_a_kind_that_no_playbook_knows_is_kept_and_said(office: Office) -> None:
+    office.land("xox" + "b-" + "123456789012-" * 2 + "MadeUpMadeUpMadeUpMade01")
+    assert office.work() == []
+    (row,) = office.store.inbox("dead")
+    assert "playbook" in row["note"]
