@@ -1,6 +1,7 @@
-"""What happens by the clock: old secrets are forgotten, stuck incidents are taken up and named.
+"""What happens by the clock: old secrets are forgotten, stuck incidents are named, a dead worker's are taken over.
 
 APScheduler with its memory store: nothing here has to survive a restart, every job finds its work in the database.
+Who runs the engine has its jobs; the installation has its own, in one process or in the one that keeps time.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +25,7 @@ from bot.vault import Vault
 
 PURGE_S = 3600
 STUCK_S = 60
+TAKE_OVER_S = 1
 QUIET = timedelta(minutes=15)  # no step takes longer without a word: proofs have deadlines of five minutes
 log = logging.getLogger("bulkhead.clock")
 
@@ -47,22 +50,39 @@ def stuck(store: Store, now: datetime) -> list[str]:
     return found
 
 
-@contextlib.asynccontextmanager
-async def running(engine: Engine, store: Store, vault: Vault, maximum: timedelta) -> AsyncIterator[Any]:
-    """Run the schedules beside an engine, until the block ends."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something that is done every so many seconds, the first time at once."""
 
-    async def sweep() -> None:
-        await engine.sweep()
-        for incident in await asyncio.to_thread(stuck, store, datetime.now(UTC)):
-            log.warning("incident %s has said nothing for a while; look at it with `bulkhead incident show %s`", incident, incident)
+    do: Callable[[], Awaitable[object]]
+    every_s: float
+
+
+def of_engine(engine: Engine) -> list[Job]:
+    """What a worker does: take over from dead ones, begin what was landed and never begun."""
+    return [Job(engine.take_over, TAKE_OVER_S), Job(engine.sweep, STUCK_S)]
+
+
+def of_house(store: Store, vault: Vault, maximum: timedelta) -> list[Job]:
+    """What the installation does: forget old secrets, name incidents that are stuck."""
 
     async def forget() -> None:
         await asyncio.to_thread(purge, vault, maximum)
 
+    async def name_stuck() -> None:
+        for incident in await asyncio.to_thread(stuck, store, datetime.now(UTC)):
+            log.warning("incident %s has said nothing for a while; see `bulkhead incident show %s`", incident, incident)
+
+    return [Job(forget, PURGE_S), Job(name_stuck, STUCK_S)]
+
+
+@contextlib.asynccontextmanager
+async def running(jobs: list[Job]) -> AsyncIterator[Any]:
+    """Do these by the clock until the block ends."""
     scheduler = AsyncIOScheduler(timezone=UTC)
-    now = datetime.now(UTC)
-    scheduler.add_job(sweep, "interval", seconds=STUCK_S, max_instances=1, coalesce=True)
-    scheduler.add_job(forget, "interval", seconds=PURGE_S, next_run_time=now, max_instances=1, coalesce=True)
+    for job in jobs:
+        often = {"seconds": job.every_s, "next_run_time": datetime.now(UTC), "max_instances": 1, "coalesce": True}
+        scheduler.add_job(job.do, "interval", **often)
     scheduler.start()
     try:
         yield scheduler

@@ -25,13 +25,8 @@ def test_old_secrets_are_forgotten_while_the_worker_runs(tmp_path: Path) -> None
     young = house.vault.of("inc-2", house.clock).seal("young", "another made-up value")
 
     async def main() -> None:
-        engine = house.engine()
-        await engine.start()
-        try:
-            async with clock.running(engine, house.store, house.vault, timedelta(days=30)):
-                await until(lambda: house.vault.open(old) is None, "the old one to be forgotten")
-        finally:
-            await engine.stop()
+        async with clock.running(clock.of_house(house.store, house.vault, timedelta(days=30))):
+            await until(lambda: house.vault.open(old) is None, "the old one to be forgotten")
 
     asyncio.run(main())
     assert house.vault.open(young) is not None

@@ -10,6 +10,7 @@ from dbos import DBOS
 from dbos._context import get_local_dbos_context
 
 from bot.errors import EngineError
+from bot.store import schema_of
 from bot.timeline import Fence
 
 
@@ -29,7 +30,12 @@ def running_sql(url: str) -> str:
 
 
 def _table(url: str) -> str:
-    return "workflow_status" if url.startswith("sqlite") else "dbos.workflow_status"
+    return "workflow_status" if url.startswith("sqlite") else f"{dbos_schema(url)}.workflow_status"
+
+
+def dbos_schema(url: str) -> str:
+    """Where DBOS keeps its tables on PostgreSQL."""
+    return f"{schema_of(url)}_dbos".lstrip("_")
 
 
 def current_fence() -> Fence:
