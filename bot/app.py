@@ -24,7 +24,7 @@ from bot import clock
 from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
-from bot.engine.decisions import Desk
+from bot.engine.decisions import Attest, Desk, unsigned
 from bot.engine.ownership import fence_sql
 from bot.engine.policy import Policy
 from bot.engine.rules import Rulebook
@@ -39,6 +39,7 @@ from bot.playbook import Playbook, load_folder
 from bot.redact import install
 from bot.settings import Settings
 from bot.store import IncidentRow, Store
+from bot.signing import Signers
 from bot.timeline import Timeline
 from bot.triage import triage
 from bot.triage.identify import Recognizer
@@ -155,7 +156,7 @@ class Bulkhead:
         install(self.vault.scrubber, logging.getLogger().handlers)
         self.room = EvidenceRoom(self.store, settings.evidence_folder)
         self.timeline = Timeline(self.store, fence_sql(settings.url))
-        self.policy = policy or load_policy()
+        self.policy = policy or load_policy(settings.policy)
         self.playbooks = load_playbooks(settings)
         self.recognizer = Recognizer(self.vault.fingerprinter, rules_cache())
         self.sites = dict(sites) if sites is not None else {"real": real_site(settings)}
@@ -165,11 +166,18 @@ class Bulkhead:
             store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
             playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds,
         )  # fmt: skip
+        self.attest = self._attest()
 
     @property
     def desk(self) -> Desk:
         """Where decisions are handed in."""
-        return Desk(self.store, self.rules.may)
+        return Desk(self.store, self.rules.may, self.attest)
+
+    def _attest(self) -> Attest:
+        """Who may sign. Without a list nobody has to; a drill's people are simulated, so its settings name none."""
+        if self.settings.signers is None:
+            return unsigned
+        return Signers(self.settings.signers, self.store.database_id())
 
     def _worlds(self, site: Site) -> Callable[[str], World]:
         def world(incident: str) -> World:
@@ -184,7 +192,7 @@ class Bulkhead:
     def engine(self, **overrides: Any) -> Engine:
         """The engine over all of this. Only a worker starts it."""
         parts = Parts(
-            store=self.store, timeline=self.timeline, folder=self.settings.home, catalogue=CATALOGUE, worlds=self.worlds,
+            attest=self.attest, store=self.store, timeline=self.timeline, folder=self.settings.home, catalogue=CATALOGUE, worlds=self.worlds,
             triage=self._triage, severity=self._severity, rules=self._ruling, mode=self.rules.mode, may=self.rules.may, settled=self._settled,
             **overrides,
         )  # fmt: skip

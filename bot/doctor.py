@@ -19,6 +19,7 @@ from typing import Any
 from bot.actions import CATALOGUE
 from bot.app import Site, app_of, load_playbooks, load_policy, opened, real_site, rules_cache
 from bot.clients import aws_errors
+from bot.engine.rules import drilled_name
 from bot.errors import BulkheadError, Forbidden, NotFound, ProviderError
 from bot.playbook import Playbook
 from bot.settings import Settings
@@ -133,7 +134,7 @@ def drilled(settings: Settings, book: Playbook) -> str:
     if not _has_store(settings):
         return ""
     with opened(settings, sites={}) as bulkhead:
-        said = json.loads(bulkhead.store.setting(f"drilled:{book.id}", "{}"))
+        said = json.loads(bulkhead.store.setting(drilled_name(book.id), "{}"))
     return f"{said['drill']} on {said['at'][:10]}" if said.get("sha256") == book.sha256 else ""
 
 

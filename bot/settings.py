@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     vault_max_age_days: float = Field(default=30, gt=0, description="A sealed secret is forgotten after so many days, whatever happens")
     responders: str = Field(default="", description="Who may decide: names, separated by commas")
     mode: str = Field(default="observe", pattern="^(observe|ask|act)$", description="observe says what it would do; ask asks for every change; act follows policy")
+    signers: Path | None = Field(default=None, description="File of the SSH keys that sign decisions (OpenSSH's allowed_signers); when set, unsigned ones do not count")
+    policy: Path | None = Field(default=None, description="Your own policy instead of the shipped playbooks/policy.yaml")
     playbooks: Path | None = Field(default=None, description="Folder of your own playbooks; they replace shipped ones of the same id")
     github_token: SecretStr = Field(default=SecretStr(""), description="Token of the bot's GitHub account")
     github_app_id: str = Field(default="", description="GitHub App instead of a token: its id")
@@ -54,6 +56,13 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home / 'bulkhead.db'}"
 
     @property
+    @field_validator("signers", "policy")
+    @classmethod
+    def _file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"{value} is not a file")
+        return value
+
     def max_age(self) -> timedelta:
         """Maximum age of a sealed secret."""
         return timedelta(days=self.vault_max_age_days)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -241,31 +242,36 @@ class Store:
                 for row in c.execute(query).mappings()
             ]
 
-    def unattended_cuts(self, world: str, since: str) -> int:
-        """How many incidents of a World had their own credential cut without anybody being asked, since then."""
-        query = (
-            sa.select(timeline.c.body, incident.c.credential_key)
-            .join(incident, incident.c.id == timeline.c.incident)
-            .where(timeline.c.kind == "look", timeline.c.at >= since, incident.c.world == world, timeline.c.body.is_not(None))
-        )
-        with self.connect() as c:
-            looks = [(json.loads(row.body), row.credential_key) for row in c.execute(query)]
-        return sum(1 for look, key in looks if look["kills"] == key and not look["asks"])
+    def grant(self, name: str, key: str, *, at: str, since: str, most: int) -> bool:
+        """Whether ``key`` has one of the grants given since then, or gets one: ``most`` of them, however many ask at once."""
+        with self.begin() as c:
+            self._in_turn(c, name)
+            given = json.loads(c.scalar(sa.select(setting.c.value).where(setting.c.name == name)) or "{}")
+            given = {one: when_given for one, when_given in given.items() if when_given >= since}
+            if key not in given:
+                if len(given) >= most:
+                    return False
+                given[key] = at
+                replace(c, setting, "name", {"name": name, "value": canonical(given)})
+            return True
 
     # decisions -------------------------------------------------------------------------------------------------
 
-    def add_decision(self, row: dict[str, Any]) -> tuple[int, bool]:
-        """Land a decision: its number, and False when the same one already stands."""
+    def add_decision(self, row: dict[str, Any], void: int = 0) -> tuple[int, bool]:
+        """Land a decision: its number, and False when the same one already stands.
+
+        ``void``: the number of one that does not count (its signature does not hold) and gives way; it is kept.
+        """
         same = [decision.c[name] == row[name] for name in ("incident", "step", "kind", "by", "plan_hash")]
         with self.begin() as c:
             self._in_turn(c, "decide")  # a number that is drawn first is also seen first: who reads on misses none
             found = c.execute(sa.select(decision.c.seq).where(*same)).scalar()
-            if found is not None:
+            if found is not None and found != void:
                 return int(found), False
             result = c.execute(sa.insert(decision).values(**{**row, "body": canonical(row["body"])}))
             return int(result.inserted_primary_key[0]), True  # type: ignore[index]
 
-    def decisions(self, incident_id: str = "", after_seq: int = 0) -> list[DecisionRow]:
+    def decisions(self, incident_id: str = "", after_seq: int = 0, kind: str = "") -> list[DecisionRow]:
         """Decisions in the order in which they were landed."""
         query = sa.select(decision).where(decision.c.seq > after_seq).order_by(decision.c.seq)
         if incident_id:
@@ -274,6 +280,8 @@ class Store:
             return [DecisionRow(**{**row, "body": json.loads(row["body"])}) for row in c.execute(query).mappings()]
 
     # inbox -----------------------------------------------------------------------------------------------------
+            if found is not None:
+                c.execute(sa.update(decision).where(decision.c.seq == void).values(kind=f"void:{void}:{row['kind']}"))
 
     def land(self, connection: sa.Connection, row: dict[str, Any]) -> bool:
         """Land a delivery; False when it already is here."""
@@ -282,6 +290,8 @@ class Store:
     def inbox(self, state: str = "", inbox_id: str = "") -> list[dict[str, Any]]:
         """Deliveries by time of landing; ``body`` decoded."""
         query = sa.select(inbox).order_by(inbox.c.landed_at)
+        if kind:
+            query = query.where(decision.c.kind == kind)
         if state:
             query = query.where(inbox.c.state == state)
         if inbox_id:
@@ -324,6 +334,16 @@ def insert_once(connection: sa.Connection, table: sa.Table, row: dict[str, Any])
     stated = _insert(connection)(table).values(**row).on_conflict_do_nothing().returning(sa.literal(1))
     return connection.execute(stated).first() is not None
 
+
+    def database_id(self) -> str:
+        """What tells this database from every other; what is signed for one is worth nothing in another."""
+        return self.setting_once("database:id", secrets.token_hex(16))
+
+    def setting_once(self, name: str, value: str) -> str:
+        """Store one unless it stands; returns what stands."""
+        with self.begin() as c:
+            insert_once(c, setting, {"name": name, "value": value})
+            return str(c.scalar(sa.select(setting.c.value).where(setting.c.name == name)))
 
 def replace(connection: sa.Connection, table: sa.Table, key: str, row: dict[str, Any]) -> None:
     """Insert a row, or write it over the one that has its key."""

@@ -211,6 +211,18 @@ class Story:
     def _on_silent(self, event: Event, body: dict[str, Any]) -> list[Line]:
         return self._say(event, "silence", f"nobody answered in time; it still waits ({body['on_silence']})", ASKS)
 
+    def _on_escalated(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        groups = ", ".join(body["groups"]) or "nobody: the policy names no group"
+        return self._say(event, "escalated", f"told now: {groups}", ASKS)
+
+    def _on_break_glass(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        review = f"a second person reviews it until {stamp(body['review_by'])}"
+        return self._say(event, "GLASS", f"{body['by']} alone, where two must agree: {body['reason']}; {review}", BAD)
+
+    def _on_reviewed(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        said = f": {body['text']}" if body["text"] else ""
+        return self._say(event, "reviewed", f"the break-glass of {body['of']} by {body['by']}{said}", GOOD)
+
     def _on_evidence(self, event: Event, body: dict[str, Any]) -> list[Line]:
         lines = [line for ref in body["files"] for line in self._say(event, "saved", _file(ref))]
         if body.get("gap"):

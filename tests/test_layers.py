@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"playbook"},
     {"tables"},
     {"store", "scenario"},
-    {"vault", "evidence", "timeline"},
+    {"vault", "evidence", "signing", "timeline"},
     {"actions", "triage"},
     {"engine"},
     {"intake"},

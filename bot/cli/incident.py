@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +18,10 @@ from bot import timeline
 from bot.app import Bulkhead, opened
 from bot.cli import frame, page
 from bot.cli.card import Card, at_least
+from bot.engine.decisions import GLASS, Review, Sign, reviews_due
 from bot.errors import DecisionRefused, InputError
+from bot.signing import sign
+from bot.store import iso
 from bot.story import BAD, GOOD, Line, stamp
 
 app = frame.group("Look at incidents, decide, verify, export.")
@@ -25,6 +31,14 @@ Needed = Annotated[str, typer.Argument(help="The incident, or the beginning of i
 Steps = Annotated[list[str], typer.Argument(help="The steps, as `bulkhead incident show` names them.")]
 Step = Annotated[str, typer.Argument(help="The step, as `bulkhead incident show` names it.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; it stands on the timeline.")]
+Signing = Annotated[
+    Path | None,
+    typer.Option("--sign", show_default=False, help="Sign with this SSH key, or with the agent's half of a public one."),
+]
+Glass = Annotated[
+    bool,
+    typer.Option("--break-glass", help="Where two must agree and you are alone: your word for both. Needs --reason."),
+]
 Plan = Annotated[str, typer.Option(help="The plan you looked at; for another one it is refused.", show_default=False)]
 
 
@@ -62,6 +76,7 @@ def list_(
         rows = bulkhead.store.incidents("" if all_ else "open")
         cards = [_card(bulkhead, row.id, home) for row in rows]
         landed = [row for row in bulkhead.store.inbox() if row["state"] != "worked"]
+        due = _reviews(bulkhead)
     if json_:
         waiting = [{name: row[name] for name in ("id", "source", "landed_at", "state", "note")} for row in landed]
         found = [
@@ -69,7 +84,7 @@ def list_(
              "opened_at": c.row.opened_at, "credential": c.row.credential_key, "asks": [ask.step for ask in c.asks]}
             for c in cards
         ]  # fmt: skip
-        frame.document({"incidents": found, "reports": waiting})
+        frame.document({"incidents": found, "reports": waiting, "reviews": [asdict(review) for review in due]})
         return
     table = page.table("incident", "status", "opened", "what", "waits for")
     for c in cards:
@@ -79,6 +94,17 @@ def list_(
         failed = f"could not be worked: {row['note']}"
         what = "waits for a worker (bulkhead serve)" if row["state"] == "landed" else failed
         page.lines([Line(f"report {row['id']} of {stamp(row['landed_at'])} {what}", style=BAD if row["note"] else "")])
+    for review in due:
+        text = f"{review.by} broke the glass on {review.step} of {review.incident}: {review.reason}"
+        command = f"{frame.program()} incident review {review.incident} --step {shlex.quote(review.step)}"
+        page.lines([Line(f"{text}. Somebody else reviews it until {stamp(review.due)}:", style=BAD)])
+        page.lines([Line(command, command=True)])
+
+
+def _reviews(bulkhead: Bulkhead) -> list[Review]:
+    """Broken glasses that nobody has signed off, of incidents that are over too."""
+    touched = dict.fromkeys(row.incident for row in bulkhead.store.decisions(kind=GLASS))
+    return [due for name in touched for due in reviews_due(timeline.load(bulkhead.store, name))]
 
 
 @app.command()
@@ -101,40 +127,54 @@ def show(
 
 
 def _decide(
-    incident: str, steps: list[str], kind: str, by: str, home: Path | None, plan: str = "", text: str = ""
+    incident: str, steps: list[str], kind: str, by: str, home: Path | None, plan: str = "", key: Path | None = None,
+    **body: str,
 ) -> None:  # fmt: skip
     """Hand the same decision in on each step; the first refusal does not keep the others back."""
     if plan and len(steps) > 1:
         raise InputError("--plan is of one step; give the others without it, or one after the other")
     with _books(home) as bulkhead:
         card, who = _card(bulkhead, incident, home), frame.person(by)
-        refusals = [refusal for step in steps if (refusal := _submit(bulkhead, card, step, kind, who, plan, text))]
+        said = {name: bulkhead.vault.scrubber.scrub(text) for name, text in body.items()}
+        tried = [_submit(bulkhead, card, step, kind, who, plan, said, key) for step in steps]
+    refusals = [refusal for refusal in tried if refusal]
     if refusals:
         raise refusals[0] if len(refusals) == 1 else DecisionRefused("; ".join(str(refusal) for refusal in refusals))
 
 
 def _submit(
-    bulkhead: Bulkhead, card: Card, step: str, kind: str, who: str, plan: str, text: str
+    bulkhead: Bulkhead, card: Card, step: str, kind: str, who: str, plan: str, said: dict[str, str], key: Path | None
 ) -> DecisionRefused | None:  # fmt: skip
     """Hand one decision in and say what became of it; one that is refused does not keep the others back."""
-    said = {"text": bulkhead.vault.scrubber.scrub(text)} if text else {}
     try:
         new = bulkhead.desk.submit(
-            events=card.events, incident=card.row.id, step=step, kind=kind, by=who, at=card.now, body=said, plan=plan
-        )
+            events=card.events, incident=card.row.id, step=step, kind=kind, by=who, at=card.now, body=said, plan=plan,
+            sign=_signer(key),
+        )  # fmt: skip
     except DecisionRefused as exc:
         return exc
     needs = next(ask.needs for ask in card.asks if ask.step == step)
-    _noted(f"{step}: {kind} by {who}", new, f" {needs} different people must agree." if needs > 1 else "")
+    more = f" {needs} different people must agree." if needs > 1 else ""
+    if kind == GLASS:
+        more = " It stands for both, is told to everybody, and a second person reviews it within a day."
+    _noted(f"{step}: {kind} by {who}", new, more)
     return None
 
 
-def _order(incident: str, step: Callable[[Card], str], kind: str, by: str, reason: str, home: Path | None) -> None:
+def _signer(key: Path | None) -> Sign | None:
+    return None if key is None else partial(sign, key=key)
+
+
+def _order(
+    incident: str, step: Callable[[Card], str], kind: str, by: str, reason: str, home: Path | None, key: Path | None
+) -> None:  # fmt: skip
     with _books(home) as bulkhead:
         card, who = _card(bulkhead, incident, home), frame.person(by)
         target = step(card)
         why = bulkhead.vault.scrubber.scrub(reason)
-        new = bulkhead.desk.order(incident=card.row.id, step=target, kind=kind, by=who, at=card.now, reason=why)
+        new = bulkhead.desk.order(
+            incident=card.row.id, step=target, kind=kind, by=who, at=card.now, reason=why, sign=_signer(key)
+        )
     _noted(f"{target}: {kind} by {who}", new, "")
 
 
@@ -144,28 +184,63 @@ def _noted(what: str, new: bool, more: str) -> None:
 
 
 @app.command()
-def approve(incident: Needed, step: Steps, plan: Plan = "", by: frame.By = "", home: frame.Home = None) -> None:
+def approve(
+    incident: Needed, step: Steps, plan: Plan = "", by: frame.By = "", key: Signing = None, glass: Glass = False,
+    reason: Why = "", home: frame.Home = None,
+) -> None:  # fmt: skip
     """Agree to steps that ask."""
-    _decide(incident, step, "approve", by, home, plan)
+    if glass:
+        _decide(incident, step, GLASS, by, home, plan, key, reason=reason)
+    elif reason:
+        raise InputError("--reason belongs to --break-glass; an approval needs none")
+    else:
+        _decide(incident, step, "approve", by, home, plan, key)
 
 
 @app.command()
-def deny(incident: Needed, step: Steps, plan: Plan = "", by: frame.By = "", home: frame.Home = None) -> None:
+def deny(
+    incident: Needed, step: Steps, plan: Plan = "", by: frame.By = "", key: Signing = None, home: frame.Home = None
+) -> None:  # fmt: skip
     """Say no to steps that ask; one no is enough."""
-    _decide(incident, step, "deny", by, home, plan)
+    _decide(incident, step, "deny", by, home, plan, key)
 
 
 @app.command()
 def answer(
     incident: Needed, step: Step, text: Annotated[str, typer.Argument(help="The answer. Never a secret.")],
-    by: frame.By = "", home: frame.Home = None,
+    by: frame.By = "", key: Signing = None, home: frame.Home = None,
 ) -> None:  # fmt: skip
     """Answer a question that only a person can answer."""
-    _decide(incident, [step], "answer", by, home, text=text)
+    _decide(incident, [step], "answer", by, home, key=key, text=text)
 
 
 @app.command()
-def abort(incident: Needed, reason: Why = "", by: frame.By = "", home: frame.Home = None) -> None:
+def review(
+    incident: Needed, step: Annotated[str, typer.Option(help="The step whose glass was broken.")] = "",
+    text: Annotated[str, typer.Option("--text", help="What you found.")] = "",
+    by: frame.By = "", key: Signing = None, home: frame.Home = None,
+) -> None:  # fmt: skip
+    """Sign off a broken glass: a second person has looked at it, at the latest on the next day."""
+    with _books(home) as bulkhead:
+        card, who = _card(bulkhead, incident, home), frame.person(by)
+        due = reviews_due(card.events)
+        found = [one for one in due if step in ("", one.step)]
+        if len(found) != 1:
+            left = ", ".join(one.step for one in due) or "none"
+            raise InputError(f"say which with --step; in {card.row.id} these wait for a review: {left}")
+        said = bulkhead.vault.scrubber.scrub(text)
+        bulkhead.desk.review(found[0], by=who, at=card.now, text=said, sign=_signer(key))
+        body = {"by": who, "of": found[0].by, "text": said}
+        bulkhead.timeline.append(
+            card.row.id, found[0].step, "reviewed", body, at=iso(card.now), attempt=found[0].attempt
+        ).result()
+    page.lines([Line(f"{found[0].step}: the break-glass of {found[0].by} is reviewed by {who}.", style=GOOD)])
+
+
+@app.command()
+def abort(
+    incident: Needed, reason: Why = "", by: frame.By = "", key: Signing = None, home: frame.Home = None
+) -> None:  # fmt: skip
     """Let no new step begin. What was done stands; the ledger stays as it is."""
 
     def target(card: Card) -> str:
@@ -173,11 +248,13 @@ def abort(incident: Needed, reason: Why = "", by: frame.By = "", home: frame.Hom
             raise InputError(f"{card.row.id} is {card.row.status} already; there is nothing to abort")
         return "incident"
 
-    _order(incident, target, "abort", by, reason, home)
+    _order(incident, target, "abort", by, reason, home, key)
 
 
 @app.command()
-def undo(incident: Needed, step: Step, reason: Why = "", by: frame.By = "", home: frame.Home = None) -> None:
+def undo(
+    incident: Needed, step: Step, reason: Why = "", by: frame.By = "", key: Signing = None, home: frame.Home = None
+) -> None:  # fmt: skip
     """Order that a step be taken back. Taking back a cut then asks two people."""
 
     def target(card: Card) -> str:
@@ -186,13 +263,13 @@ def undo(incident: Needed, step: Step, reason: Why = "", by: frame.By = "", home
             raise InputError(f"{step!r} has not been done in {card.row.id}; done are: {', '.join(done) or 'none'}")
         return step
 
-    _order(incident, target, "undo", by, reason, home)
+    _order(incident, target, "undo", by, reason, home, key)
 
 
 @app.command()
 def waive(
     incident: Needed, row: Annotated[str, typer.Argument(help="The credential, as the ledger names it.")],
-    reason: Why = "", by: frame.By = "", home: frame.Home = None,
+    reason: Why = "", by: frame.By = "", key: Signing = None, home: frame.Home = None,
 ) -> None:  # fmt: skip
     """Close a row of the ledger on your word, without proof. Your name stays on it."""
 
@@ -202,7 +279,7 @@ def waive(
             raise InputError(f"{row!r} is not an open row of {card.row.id}; open are: {', '.join(left) or 'none'}")
         return row
 
-    _order(incident, target, "waive", by, reason, home)
+    _order(incident, target, "waive", by, reason, home, key)
 
 
 # proof and copies ----------------------------------------------------------------------------------------------------

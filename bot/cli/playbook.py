@@ -17,6 +17,7 @@ from bot.actions import CATALOGUE
 from bot.app import SHIPPED, load_playbooks, opened
 from bot.cli import drill, frame, page
 from bot.doctor import drilled
+from bot.engine.rules import drilled_name
 from bot.errors import BulkheadError, InputError, PlaybookError
 from bot.playbook import Playbook
 from bot.settings import Settings, read
@@ -173,4 +174,4 @@ def _outcome(own: Settings, book: Playbook, quiet: bool) -> list[str]:
 def _record(settings: Settings, book: Playbook) -> None:
     said = {"sha256": book.sha256, "drill": book.drill, "at": iso(datetime.now(UTC))}
     with opened(settings, sites={}) as bulkhead:
-        bulkhead.store.set_setting(f"drilled:{book.id}", json.dumps(said))
+        bulkhead.store.set_setting(drilled_name(book.id), json.dumps(said))

@@ -40,7 +40,8 @@ def show(
     json_: frame.Json = False,
 ) -> None:
     """List every cell of the tables by what is decided there, then modes, brake and responders."""
-    policy, settings = load_policy(), read()
+    settings = read()
+    policy = load_policy(settings.policy)
     if posture and posture not in POSTURES:
         raise InputError(f"there is no posture {posture!r}; there are: {', '.join(POSTURES)}{hint(posture, POSTURES)}")
     wanted = [one for one in POSTURES if posture in ("", one)]
@@ -73,7 +74,8 @@ def _rest(policy: Policy) -> dict[str, Any]:
         "sha256": policy.sha256, "modes": modes | {"repositories": dict(policy.repository_modes)},
         "brake": asdict(policy.brake), "kinds": dict(policy.kinds),
         "responders": {"groups": {k: list(v) for k, v in policy.groups.items()},
-                       "approve": {k: list(v) for k, v in policy.approvers.items()}},
+                       "approve": {k: list(v) for k, v in policy.approvers.items()},
+                       "escalate": list(policy.escalate)},
     }  # fmt: skip
 
 
@@ -109,6 +111,7 @@ def _modes(policy: Policy, mode: str, people: list[str]) -> list[Line]:
         Line(f"Brake: after {brake.unattended_cuts} unattended cuts within {brake.within_s} s the next one asks."),
         Line(f"Groups: {groups}. BULKHEAD_RESPONDERS: {', '.join(people) or 'nobody'}."),
         Line(f"Who may agree: {approve}; whoever BULKHEAD_RESPONDERS names may agree everywhere."),
+        Line(f"Told when nobody answers: {', '.join(policy.escalate)}."),
     ]
 
 
@@ -136,7 +139,8 @@ def test(
     if bool(incident) != bool(step):
         raise InputError("give --incident and --step together")
     stands: dict[str, Any] | None = None
-    mode = read().mode
+    settings = read()
+    mode = settings.mode
     if incident:
         frame.quiet_logs()
         with opened(frame.settings_of(home), sites={}) as bulkhead:
@@ -144,7 +148,7 @@ def test(
             known, stands = _of_incident(bulkhead, row, step)
             mode = bulkhead.rules.mode(row)
     else:
-        policy, known = load_policy(), {}
+        policy, known = load_policy(settings.policy), {}
     _check(policy, typed)
     found = _verdict(policy, known | typed) | {"mode": mode, "stands": stands}
     if json_:

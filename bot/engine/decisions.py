@@ -10,15 +10,26 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bot.errors import DecisionRefused, InputError
+from bot.signing import SIGNATURE, statement
 from bot.store import DecisionRow, Store, canonical, iso, when
 from bot.timeline import Event
 from bot.world import Clock
 
 May = Callable[[str, str], bool]  # (person, posture) -> whether they may answer there now
+Attest = Callable[[DecisionRow], str]  # why a decision's signature does not hold, "" when it does
+Sign = Callable[[bytes], str]  # statement -> signature
+GLASS = "break-glass"  # one person's word for two
+GLASS_APART = timedelta(hours=1)
+REVIEW_WITHIN = timedelta(days=1)
+
+
+def unsigned(_row: DecisionRow) -> str:
+    """No list of signers is set, so nothing has to be signed."""
+    return ""
 
 
 def plan_hash(**plan: Any) -> str:
@@ -41,12 +52,51 @@ class Ask:
     why: str
     on_silence: str  # act, hold, escalate
     expires_at: str  # "" = never
+    tells: tuple[str, ...] = ()  # groups that hear of it when nobody has answered
 
     @classmethod
     def of(cls, event: Event) -> Ask:
         """The ask that this event put."""
-        body = {k: event.body[k] for k in ("purpose", "plan_hash", "needs", "group", "what", "why", "on_silence", "expires_at")}
+        names = ("purpose", "plan_hash", "needs", "group", "what", "why", "on_silence", "expires_at")
+        body = {name: event.body[name] for name in names} | {"tells": tuple(event.body.get("tells", ()))}
         return cls(incident=event.incident, step=event.step, attempt=event.attempt, **body)
+
+    def over(self, at: str) -> bool:
+        """Whether policy has decided by then. Where silence does not act, people's word counts however late it comes."""
+        return self.on_silence == "act" and bool(self.expires_at) and at > self.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What people have said to an ask. ``glass``: the reason, when one person's word counted for two."""
+
+    go: bool
+    by: tuple[str, ...]
+    glass: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """A broken glass that a second person has yet to look at."""
+
+    incident: str
+    step: str
+    attempt: int
+    by: str  # who broke it
+    reason: str
+    due: str
+    plan_hash: str
+
+
+def reviews_due(events: Iterable[Event]) -> list[Review]:
+    """Every broken glass of these events that nobody has signed off."""
+    events = [e for e in events if e.body is not None]
+    done = {(e.incident, e.step, e.attempt) for e in events if e.kind == "reviewed"}
+    return [
+        Review(incident=e.incident, step=e.step, attempt=e.attempt, by=e.body["by"], reason=e.body["reason"],
+               due=e.body["review_by"], plan_hash=e.body["plan_hash"])
+        for e in events if e.kind == GLASS and (e.incident, e.step, e.attempt) not in done
+    ]  # fmt: skip
 
 
 def open_asks(events: Iterable[Event]) -> list[Ask]:
@@ -66,14 +116,14 @@ def requester_of(events: Iterable[Event]) -> str:
 class Desk:
     """Where decisions are handed in."""
 
-    def __init__(self, store: Store, may: May) -> None:
-        self._store, self._may = store, may
+    def __init__(self, store: Store, may: May, attest: Attest = unsigned) -> None:
+        self._store, self._may, self._attest = store, may, attest
 
     def submit(
         self, *, events: list[Event], incident: str, step: str, kind: str, by: str, at: datetime,
-        body: dict[str, Any] | None = None, plan: str = "",
+        body: dict[str, Any] | None = None, plan: str = "", sign: Sign | None = None,
     ) -> bool:  # fmt: skip
-        """Check and land approve, deny or answer; False when the very same one already stands.
+        """Check and land approve, deny, answer or break-glass; False when the very same one already stands.
 
         Raises DecisionRefused with what to do when it does not count.
         """
@@ -86,49 +136,108 @@ class Desk:
             raise DecisionRefused(f"{step} waits for: {wanted}", reason="wrong-kind")
         if plan and plan != ask.plan_hash:
             raise DecisionRefused(f"the plan of {step} has changed since; look at it again, then decide", reason="other-plan")
-        if ask.expires_at and iso(at) > ask.expires_at:
+        if ask.over(iso(at)):
             raise DecisionRefused(f"the time to decide on {step} ended at {ask.expires_at}", reason="late")
         if kind == "answer" and not (body or {}).get("text", "").strip():
             raise InputError(f"{step} asks: {ask.what}; give the answer as text")
+        if kind == GLASS and not (body or {}).get("reason", "").strip():
+            raise InputError("say why one person's word must do for two: --break-glass needs --reason")
         refusal = self.refusal(ask, by, kind, requester_of(events))
+        if refusal is None and kind == GLASS:
+            refusal = self._glass_refusal(ask, by, iso(at))
         if refusal:
             raise refusal
-        return self.land(incident=incident, step=step, kind=kind, by=by, at=at, plan=ask.plan_hash, body=body or {})
+        return self.land(
+            incident=incident, step=step, kind=kind, by=by, at=at, plan=ask.plan_hash, body=body or {}, sign=sign
+        )
 
-    def order(self, *, incident: str, step: str, kind: str, by: str, at: datetime, reason: str) -> bool:
+    def order(
+        self, *, incident: str, step: str, kind: str, by: str, at: datetime, reason: str, sign: Sign | None = None
+    ) -> bool:
         """Land abort, undo or waive: what nobody had asked for. A waiver needs its reason."""
         if not self._may(by, "one"):
             raise _wrong_person(by)
         if not reason.strip():
             raise InputError(f"say why: {kind} needs --reason")
-        return self.land(incident=incident, step=step, kind=kind, by=by, at=at, plan="", body={"reason": reason})
+        return self.land(
+            incident=incident, step=step, kind=kind, by=by, at=at, plan="", body={"reason": reason}, sign=sign
+        )
 
-    def land(self, *, incident: str, step: str, kind: str, by: str, at: datetime, plan: str, body: dict[str, Any]) -> bool:
-        """Write the row."""
+    def review(self, due: Review, *, by: str, at: datetime, text: str, sign: Sign | None = None) -> bool:
+        """Land a second person's word that they have looked at a broken glass. Raises DecisionRefused."""
+        if not self._may(by, "two"):
+            raise _wrong_person(by)
+        if by == due.by:
+            raise DecisionRefused(f"{by} broke the glass on {due.step}, so somebody else reviews it", reason="requester")
+        return self.land(
+            incident=due.incident, step=due.step, kind="review", by=by, at=at, plan=due.plan_hash, body={"text": text},
+            sign=sign,
+        )  # fmt: skip
+
+    def land(
+        self, *, incident: str, step: str, kind: str, by: str, at: datetime, plan: str, body: dict[str, Any],
+        sign: Sign | None = None,
+    ) -> bool:  # fmt: skip
+        """Write the row, signed where somebody signs. Raises DecisionRefused for a signature that does not hold."""
         row = {"incident": incident, "step": step, "kind": kind, "by": by, "at": iso(at), "plan_hash": plan, "body": body}
-        return self._store.add_decision(row)[1]
+        if sign is not None:
+            row["body"] = body | {SIGNATURE: sign(statement(self._store.database_id(), row))}
+        if why := self._attest(DecisionRow(seq=0, **row)):  # type: ignore[arg-type]
+            raise DecisionRefused(why, reason="signature")
+        seq, new = self._store.add_decision(row)
+        if not new:
+            # One that was made before a list of signers was set, or past this desk, must not stand in the way.
+            standing = next(one for one in self._store.decisions(incident, seq - 1) if one.seq == seq)
+            new = bool(self._attest(standing)) and self._store.add_decision(row, void=seq)[1]
+        return new
+
+    def stands(self, row: DecisionRow) -> bool:
+        """Whether an order that nobody had asked for counts: by somebody who may, and signed where that is asked."""
+        return self._may(row.by, "one") and not self._attest(row)
 
     def refusal(self, ask: Ask, by: str, kind: str, requester: str) -> DecisionRefused | None:
         """Why this person's word does not count on this ask, or None when it does."""
         if not self._may(by, ask.group):
             return _wrong_person(by)
-        if kind == "approve" and ask.needs > 1 and by == requester:
-            return DecisionRefused(f"{by} reported this incident, so two others must agree on {ask.step}", reason="requester")
+        if kind in ("approve", GLASS) and ask.needs > 1 and by == requester:
+            said = f"{by} reported this incident, so two others must agree on {ask.step}"
+            return DecisionRefused(said, reason="requester")
         return None
 
-    def count(self, ask: Ask, decisions: Iterable[DecisionRow], requester: str) -> tuple[str, tuple[str, ...]] | None:
-        """("go" | "no", by whom), or None while too few have spoken. Late and foreign rows do not count."""
+    def _glass_refusal(self, ask: Ask, by: str, at: str, seq: int | None = None) -> DecisionRefused | None:
+        """Why the glass stays whole: only where two must agree, never to undo a cut, once an hour a person."""
+        if ask.needs != 2:
+            return DecisionRefused(f"{ask.step} asks one person, so there is no glass to break; approve it", reason="glass")
+        if ask.purpose == "undo":
+            return DecisionRefused("an undo makes what leaked live again; it waits for two people", reason="glass")
+        for row in self._store.decisions(kind=GLASS):
+            before = row.by == by and (seq is None or row.seq < seq) and row.plan_hash != ask.plan_hash
+            if before and abs(when(at) - when(row.at)) < GLASS_APART:
+                said = f"{by} broke the glass on {row.step} at {row.at[11:16]} UTC"
+                again = f"and may again at {when(row.at) + GLASS_APART:%H:%M} UTC"
+                return DecisionRefused(f"{said}, {again}", reason="glass")
+        return None
+
+    def count(self, ask: Ask, decisions: Iterable[DecisionRow], requester: str) -> Counted | None:
+        """What was said, or None while too few have spoken. Late, foreign and unsigned rows do not count."""
         approvals: list[str] = []
+        glass: DecisionRow | None = None
         for row in decisions:
             mine = row.step == ask.step and row.plan_hash == ask.plan_hash
-            late = bool(ask.expires_at) and row.at > ask.expires_at
-            if not mine or late or self.refusal(ask, row.by, row.kind, requester):
+            if not mine or ask.over(row.at) or self.refusal(ask, row.by, row.kind, requester) or self._attest(row):
                 continue
             if row.kind == "deny":
-                return "no", (row.by,)
+                return Counted(go=False, by=(row.by,))
             if row.kind in ("approve", "answer") and row.by not in approvals:
                 approvals.append(row.by)
-        return ("go", tuple(approvals)) if len(approvals) >= ask.needs else None
+            if row.kind == GLASS and self._glass_refusal(ask, row.by, row.at, row.seq) is None:
+                glass = row
+        if len(approvals) >= ask.needs:
+            return Counted(go=True, by=tuple(approvals))
+        if glass is None:
+            return None
+        others = tuple(name for name in approvals if name != glass.by)
+        return Counted(go=True, by=(*others, glass.by), glass=glass.body["reason"])
 
     @staticmethod
     def _no_ask(events: list[Event], step: str) -> DecisionRefused:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.action import Action
-from bot.engine.journal import Journal
 from bot.engine.steps import Aborted, Deps, StepFailed, StepRun, adapter
 from bot.errors import BulkheadError, EngineError, InputError
 from bot.model import Report, Triage
@@ -211,7 +210,7 @@ async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
             raise Aborted(by)
         await journal.refresh()
         rows = await asyncio.to_thread(deps.store.decisions, journal.incident)
-        await _waive(journal, rows)
+        await _waive(deps, rows)
         now = await asyncio.to_thread(world.now)
         tails = [(row.key, tail.kind, tail.until) for row, tail in journal.ledger.open_tails() if tail.until is not None]
         for key, kind, until in tails:
@@ -226,8 +225,12 @@ async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
     await journal.write("incident", "closed", {"ledger": ledger, "failed": failed}, attempt)
 
 
-async def _waive(journal: Journal, rows: list[DecisionRow]) -> None:
+async def _waive(deps: Deps, rows: list[DecisionRow]) -> None:
+    journal = deps.journal
     for row in rows:
-        if row.kind == "waive" and row.step in journal.ledger.rows:
+        known = row.kind == "waive" and row.step in journal.ledger.rows
+        if known and journal.find(f"row:{row.step}", "waived", row.seq) is None:
+            if not await asyncio.to_thread(deps.desk.stands, row):
+                continue
             body = {"row": row.step, "by": row.by, "reason": row.body["reason"]}
             await journal.write(f"row:{row.step}", "waived", body, row.seq)

@@ -102,6 +102,7 @@ class Policy:
     brake: Brake
     groups: Mapping[str, tuple[str, ...]]
     approvers: Mapping[str, tuple[str, ...]]
+    escalate: tuple[str, ...]  # groups that are told when nobody has answered
 
     @classmethod
     def load(cls, source_text: str, source: str = "policy.yaml") -> Policy:
@@ -155,7 +156,7 @@ def _load(source_text: str, source: str) -> Policy:
     outcomes = {"posture": POSTURES, "on_silence": ON_SILENCE, "after_s": range(7 * 86_400 + 1)}
     postures = _table(top["posture"], "posture", POSTURE_AXES, outcomes, problems)
     modes = table(top["modes"], "modes", problems, ("default", "playbooks", "repositories"), ("default",))
-    groups, approvers = _responders(top["responders"], problems)
+    groups, approvers, escalate = _responders(top["responders"], problems)
     loaded = Policy(
         sha256=hashlib.sha256(source_text.encode()).hexdigest(),
         kinds=_kinds(top["kinds"], [severities, postures], problems),
@@ -167,6 +168,7 @@ def _load(source_text: str, source: str) -> Policy:
         brake=_brake(top["brake"], problems),
         groups=groups,
         approvers=approvers,
+        escalate=escalate,
     )
     problems.refuse()
     return loaded
@@ -299,8 +301,10 @@ def _brake(node: Node, problems: Problems) -> Brake:
     return Brake(unattended_cuts=cuts, within_s=_number(rows.get("within_s"), "within_s", range(1, 86_401), problems))
 
 
-def _responders(node: Node, problems: Problems) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    rows = table(node, "responders", problems, ("groups", "approve"), ("groups", "approve"))
+def _responders(
+    node: Node, problems: Problems
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]], tuple[str, ...]]:
+    rows = table(node, "responders", problems, ("groups", "approve", "escalate"), ("groups", "approve", "escalate"))
     groups: dict[str, tuple[str, ...]] = {}
     if "groups" in rows:
         known = rows["groups"].value if isinstance(rows["groups"].value, dict) else ()
@@ -315,4 +319,12 @@ def _responders(node: Node, problems: Problems) -> tuple[dict[str, tuple[str, ..
         for group in chosen:
             if group not in groups:
                 problems.add(approve[name].line, f"there is no group {group[:60]!r}{hint(group, groups)}")
-    return groups, approvers
+    escalate = tuple(_words(rows["escalate"], "escalate", problems)) if "escalate" in rows else ()
+    for group in escalate:
+        mute = [name for name, chosen in approvers.items() if group not in chosen]
+        if group not in groups:
+            problems.add(rows["escalate"].line, f"there is no group {group[:60]!r}{hint(group, groups)}")
+        elif mute:
+            said = f"{group} would be told of what it may not answer; name it under approve: {', '.join(mute)}"
+            problems.add(rows["escalate"].line, said)
+    return groups, approvers, escalate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,11 @@ from bot.store import IncidentRow, Store, iso
 from bot.world import Clock
 
 DRILL = "range"  # the World of drills: policy's modes and brake do not hold there, it always acts
+
+
+def drilled_name(playbook: str) -> str:
+    """The setting under which a playbook's last passed drill stands."""
+    return f"drilled:{playbook}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,13 @@ class Rulebook:
         if row.world == DRILL:
             return "act"
         mode = self.policy.mode(row.body["playbook"]["id"], row.body["repository"], self.default_mode)
-        return "ask" if mode == "act" and not row.body["playbook"]["drill"] else mode
+        return "ask" if mode == "act" and not self._drilled(row) else mode
+
+    def _drilled(self, row: IncidentRow) -> bool:
+        """Whether a drill was passed here with this very text of the playbook (``playbook check --drill``)."""
+        book = row.body["playbook"]
+        passed = self.store.setting(drilled_name(book["id"]))
+        return bool(passed) and json.loads(passed)["sha256"] == book["sha256"]
 
     def may(self, person: str, posture: str) -> bool:
         """Whether this person may answer where the posture asks for people."""
@@ -49,20 +61,28 @@ class Rulebook:
         if action.effect == Effect.READ:
             return Ruling(posture="act", on_silence="hold", after_s=0, rule="reads", reason="it only reads")
         said = self.policy.posture(case(row, triage, action, self.store))
-        posture, rule, reason = said.posture, said.rule, said.reason
+        posture, rule, reason, silence = said.posture, said.rule, said.reason, said.on_silence
         if posture == "act" and self.mode(row) == "ask":
             posture, rule, reason = "one", "mode-ask", "this installation asks before every change"
         elif posture == "act" and action.effect == Effect.CONTAIN and self._braked(row, clock):
             brake = self.policy.brake
             posture, rule = "one", "brake"
-            reason = f"{brake.unattended_cuts} unattended cuts within {brake.within_s} s already: somebody may be using us"
-        return Ruling(posture=posture, on_silence=said.on_silence, after_s=said.after_s, rule=rule, reason=reason)
+            # What asks because of the brake must not go on by itself, or the brake would only be a delay.
+            silence = "escalate" if silence == "act" else silence
+            reason = (
+                f"{brake.unattended_cuts} incidents were cut unattended within {brake.within_s} s: "
+                "somebody may be using us to cut what works"
+            )
+        tells = self.policy.escalate if silence == "escalate" else ()
+        return Ruling(posture=posture, on_silence=silence, after_s=said.after_s, rule=rule, reason=reason, tells=tells)
 
     def _braked(self, row: IncidentRow, clock: Clock) -> bool:
-        if row.world == DRILL:
+        """Whether this incident must ask. One that may cut unattended takes a grant, so that many at once get no more."""
+        if row.world == DRILL or self.mode(row) == "observe":
             return False
-        since = iso(clock.now() - timedelta(seconds=self.policy.brake.within_s))
-        return self.store.unattended_cuts(row.world, since) >= self.policy.brake.unattended_cuts
+        now = clock.now()
+        since, most = iso(now - timedelta(seconds=self.policy.brake.within_s)), self.policy.brake.unattended_cuts
+        return not self.store.grant(f"brake:{row.world}", row.id, at=iso(now), since=since, most=most)
 
 
 def case(row: IncidentRow, triage: Triage, action: Action[Any, Any, Any], store: Store) -> dict[str, str]:

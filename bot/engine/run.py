@@ -21,7 +21,7 @@ from dbos._serialization import DBOSPortableJSONSerializer
 
 from bot.action import Action
 from bot.engine import ownership
-from bot.engine.decisions import Desk, May, Pulse
+from bot.engine.decisions import Attest, Desk, May, Pulse, unsigned
 from bot.engine.graph import IncidentRun, close
 from bot.engine.journal import Boundary, Journal
 from bot.engine.pace import Pace
@@ -56,6 +56,7 @@ class Parts:
     rules: Rules
     mode: Callable[[IncidentRow], str]  # observe, ask, act
     may: May
+    attest: Attest = unsigned
     settled: Callable[[str], None] = lambda _incident: None  # an incident is over: wipe what it held
     boundary: Boundary = lambda _name: None
     tick_s: float = 0.1
@@ -66,7 +67,7 @@ class Engine:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.desk = Desk(parts.store, parts.may)
+        self.desk = Desk(parts.store, parts.may, parts.attest)
         self.pulse = Pulse(parts.store, parts.tick_s)
         # DBOS recovers by this name. On SQLite one worker at a time has it; elsewhere each process has its own.
         self.executor = "worker" if parts.store.sqlite else f"worker-{uuid.uuid4().hex[:12]}"
@@ -196,7 +197,7 @@ class Engine:
         parts, fence = self.parts, ownership.current_fence()
         world = await asyncio.to_thread(parts.worlds[row.world], row.id)
         for decision in await asyncio.to_thread(parts.store.decisions, row.id):
-            if decision.kind == "abort":
+            if decision.kind == "abort" and await asyncio.to_thread(self.desk.stands, decision):
                 self._aborted[row.id] = decision.by
         journal = await asyncio.to_thread(
             Journal, row.id, parts.store, parts.timeline, world.clock, fence, parts.boundary
@@ -218,9 +219,11 @@ class Engine:
     # in the background -----------------------------------------------------------------------------------------
 
     def _on_row(self, row: DecisionRow) -> None:
+        if row.kind not in ("abort", "undo") or not self.desk.stands(row):
+            return
         if row.kind == "abort":
             self._aborted[row.incident] = row.by
-        elif row.kind == "undo":
+        else:
             self._undo_rows.put_nowait(row)
 
     async def _undoer(self) -> None:

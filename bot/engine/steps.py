@@ -15,7 +15,17 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from bot.action import Action, material_fields
-from bot.engine.decisions import Ask, Desk, Pulse, deadline, plan_hash, requester_of
+from bot.engine.decisions import (
+    GLASS,
+    REVIEW_WITHIN,
+    Ask,
+    Counted,
+    Desk,
+    Pulse,
+    deadline,
+    plan_hash,
+    requester_of,
+)
 from bot.engine.journal import Journal
 from bot.engine.pace import PLAN, PRIORITY, Pace
 from bot.errors import BulkheadError, EngineError, RateLimited, Unavailable
@@ -66,6 +76,7 @@ class Ruling:
     after_s: float
     rule: str
     reason: str
+    tells: tuple[str, ...] = ()  # the groups that hear of it when nobody has answered
 
     @property
     def needs(self) -> int:
@@ -249,7 +260,7 @@ class StepRun:
         """Put a question to people and wait for enough of them; returns the ``decided`` body."""
         bound = plan_hash(
             world=self.deps.world.name, playbook=self.deps.playbook_sha256, action=self.action.name, purpose=purpose,
-            attempt=self.attempt if purpose == "failure" else 0, step=self.id, inputs=to_json(self.inputs), effect=self.action.effect.value,
+            attempt=0 if purpose in ("step", "answer") else self.attempt, step=self.id, inputs=to_json(self.inputs), effect=self.action.effect.value,
             material={k: _plain(v) for k, v in material_fields(before).items()},
         )  # fmt: skip
 
@@ -258,6 +269,7 @@ class StepRun:
             return {
                 "purpose": purpose, "plan_hash": bound, "needs": needs, "group": ruling.posture, "what": self._what(before),
                 "why": f"{ruling.reason} (rule {ruling.rule})", "on_silence": ruling.on_silence, "expires_at": expires,
+                "tells": list(ruling.tells),
                 "undo": bool(self.action.undo),
             }  # fmt: skip
 
@@ -265,6 +277,8 @@ class StepRun:
         standing = self.journal.find(self.id, "decided", self.attempt)
         if standing is None:
             standing = await self.journal.write(self.id, "decided", await self._wait(Ask.of(asked)), self.attempt)
+        if "break_glass" in standing.body:
+            await self.journal.write(self.id, "break-glass", standing.body["break_glass"], self.attempt)
         return standing.body  # type: ignore[no-any-return]
 
     def _what(self, before: Before) -> str:
@@ -277,20 +291,34 @@ class StepRun:
         while True:
             self._check_abort()
             rows: list[DecisionRow] = await asyncio.to_thread(self.deps.store.decisions, self.journal.incident)
-            counted = self.deps.desk.count(ask, rows, requester)
+            # In a thread: where decisions are signed, each signature is checked again by a process of its own.
+            counted = await asyncio.to_thread(self.deps.desk.count, ask, rows, requester)
             if counted is not None:
-                go, by = counted
-                said = {"go": "approved", "no": "denied"}[go]
-                text = next((str(r.body["text"]) for r in rows if r.step == ask.step and r.kind == "answer" and r.by == by[0]), "")
-                answer = {"answer": text} if ask.purpose == "answer" else {}
-                return {"go": go == "go", "said": "answered" if answer else said, "by": list(by), **answer}
+                return self._decided(ask, counted, rows)
             if until is not None and await self._now() >= until:
                 if ask.on_silence == "act":
                     return {"go": True, "said": "nobody answered in time, policy goes on", "by": []}
-                until = None  # hold: it waits for people as long as it takes; escalate has told more of them
-                await self.journal.write(self.id, "silent", {"asked": ask.attempt, "on_silence": ask.on_silence}, ask.attempt)
+                until = None  # from now on it waits for people as long as it takes
+                silent = {"asked": ask.attempt, "on_silence": ask.on_silence}
+                await self.journal.write(self.id, "silent", silent, ask.attempt)
+                if ask.on_silence == "escalate":
+                    told = {"groups": list(ask.tells), "what": ask.what}
+                    await self.journal.write(self.id, "escalated", told, ask.attempt)
             seen = max((row.seq for row in rows), default=0)
             await self.deps.pulse.changed(self.journal.incident, clock, since=seen, until=until)
+
+    def _decided(self, ask: Ask, counted: Counted, rows: list[DecisionRow]) -> dict[str, Any]:
+        """The body of a ``decided`` event."""
+        said = {"go": counted.go, "said": "approved" if counted.go else "denied", "by": list(counted.by)}
+        if ask.purpose == "answer" and counted.go:
+            mine = (r for r in rows if r.step == ask.step and r.kind == "answer" and r.by == counted.by[0])
+            return said | {"said": "answered", "answer": next((str(r.body["text"]) for r in mine), "")}
+        if counted.glass:
+            made = next(r for r in rows if r.kind == GLASS and r.step == ask.step and r.by == counted.by[-1])
+            due = iso(when(made.at) + REVIEW_WITHIN)
+            glass = {"by": made.by, "reason": counted.glass, "review_by": due, "plan_hash": ask.plan_hash}
+            return said | {"said": GLASS, "break_glass": glass}
+        return said
 
     async def _again(self, failed: dict[str, Any]) -> bool:
         """True when a person says: try again."""

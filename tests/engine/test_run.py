@@ -166,7 +166,7 @@ def test_an_approval_of_another_plan_is_worth_nothing(house: House) -> None:
 
 
 @pytest.mark.parametrize(("on_silence", "acts"), [("act", True), ("hold", False)])
-def test_silence_does_what_policy_says_and_a_late_word_is_refused(tmp_path: Path, database: str, on_silence: str, acts: bool) -> None:
+def test_silence_does_what_policy_says_and_a_late_word_counts_where_it_does_not_act(tmp_path: Path, database: str, on_silence: str, acts: bool) -> None:
     house = House.build(tmp_path, clock=Clock(), database=database)
     house.room.light("a")
     house.postures["contain"], house.on_silence, house.after_s = "one", on_silence, 600
@@ -180,14 +180,18 @@ def test_silence_does_what_policy_says_and_a_late_word_is_refused(tmp_path: Path
         house.clock.at += timedelta(seconds=601)
         if acts:
             await closed(house)
-        else:
-            await until(lambda: "silent" in house.kinds("out"), "the silence to be noted")
             with pytest.raises(DecisionRefused) as late:
                 decide(house, engine, "out", "approve", "ann")
             assert late.value.reason == "late"
+        else:
+            await until(lambda: "silent" in house.kinds("out"), "the silence to be noted")
+            assert house.room.burns("a")
+            decide(house, engine, "out", "approve", "ann")
+            await closed(house)
 
     drive(house, story)
-    assert house.room.burns("a") is not acts
+    (decided,) = [e.body for e in house.events() if e.kind == "decided"]
+    assert decided["by"] == ([] if acts else ["ann"])
     house.close()
 
 
