@@ -35,6 +35,7 @@ from bot.evidence import EvidenceRoom
 from bot.images import ImageClient
 from bot.intake.inbox import Inbox
 from bot.model import Before, Report, Triage
+from bot.npm import NpmClient
 from bot.playbook import Playbook, load_folder
 from bot.redact import install
 from bot.settings import Settings
@@ -44,7 +45,7 @@ from bot.timeline import Timeline
 from bot.triage import triage
 from bot.triage.identify import Recognizer
 from bot.vault import Vault, load_key
-from bot.world import Aws, Clock, GitHub, Images, RangeEndpoints, World
+from bot.world import Aws, Clock, GitHub, Images, Npm, RangeEndpoints, World
 
 SHIPPED = Path(shipped.__file__).parent
 INBOX_S = 0.2
@@ -62,6 +63,7 @@ class Site:
     identities: tuple[str, ...]
     github_app: GitHub | None = None
     images: Images | None = None
+    npm: Npm | None = None
 
 
 def range_site(endpoints: RangeEndpoints) -> Site:
@@ -75,6 +77,7 @@ def range_site(endpoints: RangeEndpoints) -> Site:
         identities=(f"aws-access-key:{endpoints.aws_key_id}", "github-token:bulkhead-bot"),
         github_app=_as_app(endpoints.github_app_id, endpoints.github_app_key, endpoints.github),
         images=ImageClient(loopback=True) if endpoints.registry else None,
+        npm=NpmClient(token=endpoints.npm_token, base_url=endpoints.npm, downloads_url=endpoints.npm) if endpoints.npm else None,
     )
 
 
@@ -104,6 +107,7 @@ def real_site(settings: Settings) -> Site:
         ),
         github_app=app_of(settings) if settings.github_app_id else None,
         images=ImageClient(),
+        npm=NpmClient(token=settings.npm_token.get_secret_value()),
     )
 
 
@@ -185,6 +189,7 @@ class Bulkhead:
                 name=site.name, aws=site.aws, github=site.github, clock=site.clock, identities=site.identities,
                 secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),
                 scrub=_IncidentScrub(self.vault, incident), github_app=site.github_app, images=site.images,
+                npm=site.npm,
             )  # fmt: skip
 
         return world

@@ -52,6 +52,7 @@ class Range:
             aws_key_id=bot["key_id"], aws_secret=bot["secret"],
             github_token=self.info["cast"]["github"]["bulkhead-bot"],
             registry=self.info["registry"], github_app_id=app["app_id"], github_app_key=app["private_key"],
+            npm=self.info["npm"], npm_token=self.info["cast"]["npm"]["bulkhead-bot"],
         )  # fmt: skip
 
     def get(self, path: str) -> Any:

@@ -187,6 +187,24 @@ class Planted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NpmVersion:
+    """One version of a package."""
+
+    package: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NpmTag:
+    """A dist-tag that names a bad version, and the good one that it should name."""
+
+    package: str
+    tag: str
+    bad: str
+    good: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """Who may own a credential; higher ``score`` (0 to 100) first."""
 
@@ -252,6 +270,7 @@ class Report:
     exposure: Exposure = Exposure.UNKNOWN
     machine: Machine = Machine.UNKNOWN
     machine_name: str = ""
+    beside: str = ""  # the incident in whose reach the credential stands: its ledger holds the rest of that reach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

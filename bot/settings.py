@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     github_app_installation: int = Field(default=0, description="GitHub App: the installation's id")
     github_app_key: SecretStr = Field(default=SecretStr(""), description="GitHub App: its private key, PEM")
     github_api: str = Field(default="https://api.github.com", description="GitHub Enterprise: https://HOST/api/v3")
+    npm_token: SecretStr = Field(default=SecretStr(""), description="npm granular token that may write to your packages")
     aws_region: str = Field(default="us-east-1", description="Region of IAM's trail")
 
     @field_validator("vault_key")

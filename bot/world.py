@@ -72,6 +72,25 @@ class Images(Protocol):
         """Every file of every layer, those too that a later layer deletes."""
 
 
+class Npm(Protocol):
+    """The npm registry as the bot's own token. All methods raise ``bot.errors`` only; no write is repeated."""
+
+    def get(self, path: str, *, write: bool = False) -> Any:
+        """GET a JSON document; ``write`` as the bot, as a writer must read it."""
+
+    def send(self, verb: str, path: str, body: Any = None) -> Reply:
+        """PUT or DELETE, once."""
+
+    def download(self, url: str) -> bytes:
+        """A tarball of this registry."""
+
+    def downloads(self, package: str) -> dict[str, int]:
+        """Downloads of the last week, by version."""
+
+    def user_of(self, secret: Secret) -> str:
+        """Whose token it is. Raises Refused when it is not accepted."""
+
+
 class Secrets(Protocol):
     """The vault of one incident. References are names, never values."""
 
@@ -133,6 +152,7 @@ class World:
     answers: Answers | None = None
     github_app: GitHub | None = None  # GitHub as the App itself: it may only ask about and suspend its installations
     images: Images | None = None
+    npm: Npm | None = None
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by
 
     def now(self) -> datetime:
@@ -157,9 +177,11 @@ class RangeEndpoints:
     registry: str = ""  # of images; '' where the range has none
     github_app_id: int = 0
     github_app_key: str = ""
+    npm: str = ""  # '' where the range has none
+    npm_token: str = ""
 
     def __post_init__(self) -> None:
-        for url in filter(None, (self.aws, self.github, self.control, self.registry)):
+        for url in filter(None, (self.aws, self.github, self.control, self.registry, self.npm)):
             parts = urlsplit(url)
             try:
                 inside = parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback

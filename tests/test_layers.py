@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"model", "errors"},
     {"redact", "images"},
     {"world", "strictyaml"},
-    {"action", "workflow", "clients", "reference"},
+    {"action", "workflow", "clients", "npm", "reference"},
     {"steps"},
     {"playbook"},
     {"tables"},

@@ -14,6 +14,8 @@ from bot.actions import (
     github_policy,
     github_runs,
     github_secrets,
+    npm,
+    npm_versions,
     people,
 )
 
@@ -34,10 +36,17 @@ _ACTIONS: tuple[Action[Any, Any, Any], ...] = (
     github_policy.set_default_token_permissions,
     github_runs.cancel_runs,
     github_runs.delete_run_logs,
+    github_runs.await_green_run,
     github_secrets.put_secret,
     github_secrets.delete_secret,
+    npm.check_token,
+    npm.move_dist_tag_back,
+    npm.deprecate,
+    npm_versions.find_unexplained_versions,
+    npm_versions.unpublish,
     people.ask,
     people.do,
+    people.rotate_by_hand,
     people.isolate,
 )
 

@@ -13,13 +13,26 @@ import json
 import time
 import zipfile
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from bot.action import Action
 from bot.actions.github import cuts_own, find_workflow, last_run, own_warning, repository_path
+from bot.actions.github_secrets import folder, readers_of, shown
 from bot.errors import Conflict, NotFound, Rejected
-from bot.model import Before, Breaks, Effect, EvidenceRef, Grade, Outcome, Proof, RunRef, WorkflowRef, material
+from bot.model import (
+    Before,
+    Breaks,
+    Effect,
+    EvidenceRef,
+    Grade,
+    Outcome,
+    Proof,
+    RunRef,
+    SecretStore,
+    WorkflowRef,
+    material,
+)
 from bot.workflow import tokens_of
 from bot.world import World
 
@@ -255,4 +268,67 @@ delete_run_logs = Action(
     breaks=_breaks_logs, evidence=_save_logs,
     undo_none="GitHub cannot bring logs back; a scrubbed copy is in the evidence room",
     permissions=("actions:write",),
+)  # fmt: skip
+
+
+# Wait for a run that works with a secret's new value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreenIn:
+    """A secret that has a new value."""
+
+    store: SecretStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreenBefore(Before):
+    """Workflows that read it and are not disabled."""
+
+    workflows: tuple[str, ...] = material(default=())
+
+
+def _look_green(world: World, given: GreenIn) -> GreenBefore:
+    names, _known = readers_of(world, given.store)
+    active = tuple(
+        name for name in names
+        if find_workflow(world, WorkflowRef(repository=given.store.repository, workflow=name))["state"] == "active"
+    )  # fmt: skip
+    said = f"{', '.join(active)} read" if active else "no workflow that is active reads"
+    return GreenBefore(needed=bool(active), workflows=active, summary=f"{said} {shown(given.store)}")
+
+
+def _wait_green(_world: World, _given: GreenIn, before: GreenBefore) -> Outcome:
+    return Outcome(changed=False, summary=before.summary)
+
+
+def _prove_green(world: World, given: GreenIn, before: GreenBefore, _outcome: Outcome) -> Proof:
+    """The latest run that was queued after the secret was written: a run gets the value of when it is queued."""
+    if not before.needed:
+        return Proof.proven(Grade.STATE, f"there is nothing to wait for: {before.summary}")
+    written = world.github.get(f"{folder(given.store)}/{given.store.name}")["updated_at"]
+    runs = [
+        run for name in before.workflows
+        for run in _after(world, WorkflowRef(repository=given.store.repository, workflow=name), written)
+    ]  # fmt: skip
+    if not runs:
+        return Proof.not_yet(f"no run has begun since {shown(given.store)} was written")
+    latest = max(runs, key=lambda run: (run["created_at"], run["id"]))
+    if latest["status"] != "completed":
+        return Proof.not_yet(f"{last_run(latest)} goes on")
+    if latest["conclusion"] != "success":
+        return Proof.refuted(f"with the new value {last_run(latest)}")
+    return Proof.proven(Grade.STATE, f"it works with the new value: {last_run(latest)}")
+
+
+def _after(world: World, ref: WorkflowRef, moment: str) -> list[dict[str, Any]]:
+    path = f"{repository_path(ref.repository)}/actions/workflows/{find_workflow(world, ref)['id']}/runs"
+    runs = world.github.get(path, per_page=100)["workflow_runs"]
+    return [run for run in runs if datetime.fromisoformat(run["created_at"]) >= datetime.fromisoformat(moment)]
+
+
+await_green_run = Action(
+    name="github.await_green_run", title="Wait for a run that works with the new value", inputs=GreenIn,
+    before=GreenBefore, outcome=Outcome, effect=Effect.READ, look=_look_green, run=_wait_green, prove=_prove_green,
+    proof_deadline=3600.0, permissions=("actions:read", "contents:read", "secrets:read"),
 )  # fmt: skip

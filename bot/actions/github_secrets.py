@@ -95,7 +95,7 @@ def _get(world: World, store: SecretStore) -> dict[str, Any] | None:
 
 def _look(world: World, store: SecretStore) -> SecretBefore:
     found = _get(world, store)
-    readers, known = _readers(world, store)
+    readers, known = readers_of(world, store)
     selected: list[int] = []
     if found and found.get("visibility") == "selected":
         listed = world.github.pages(f"{folder(store)}/{store.name}/repositories", "repositories")
@@ -110,7 +110,7 @@ def _look(world: World, store: SecretStore) -> SecretBefore:
     )  # fmt: skip
 
 
-def _readers(world: World, store: SecretStore) -> tuple[tuple[str, ...], bool]:
+def readers_of(world: World, store: SecretStore) -> tuple[tuple[str, ...], bool]:
     """Workflow files on the default branch that name the secret; False when not all could be read."""
     base, known, readers = repository_path(store.repository), store.scope != "organization", []
     try:

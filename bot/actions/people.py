@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 from bot.action import Action
 from bot.actions.aws_iam import refused_as
+from bot.actions.npm import registry, user_of
 from bot.clients import aws_errors
-from bot.errors import Conflict, InputError, NotFound
-from bot.model import Before, Effect, Grade, Outcome, Proof, material
+from bot.errors import Conflict, InputError, NotFound, Refused
+from bot.model import Before, Effect, Grade, Outcome, Proof, Secret, material
 from bot.world import World
 
-AWS_KEY = "aws-access-key"
+AWS_KEY, NPM_TOKEN = "aws-access-key", "npm-token"
 REFUSED = "refused:"
 
 
@@ -49,6 +50,16 @@ class IsolateIn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RotateIn:
+    """A credential that no API can mint: who makes the new one, where. ``credential`` is the old one's key."""
+
+    who: str
+    task: str
+    credential: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PersonBefore(Before):
     """What is put to whom."""
 
@@ -64,6 +75,14 @@ class Answer(Outcome):
 
     by: str
     answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed(Outcome):
+    """Who handed a new value in, and the vault's reference to it, as ``github.put_secret`` takes it."""
+
+    by: str
+    sealed: dict[str, str]
 
 
 def _link(link: str) -> str:
@@ -87,7 +106,7 @@ def _look_ask(_world: World, given: AskIn) -> PersonBefore:
     )  # fmt: skip
 
 
-def _answered(world: World, given: AskIn | DoIn) -> tuple[str, str]:
+def _answered(world: World, given: AskIn | DoIn | RotateIn) -> tuple[str, str]:
     said = world.answers.answer() if world.answers else None
     if said is None:
         raise Conflict(f"{given.who} has not answered yet")
@@ -148,7 +167,8 @@ def _prove_do(world: World, given: DoIn, before: PersonBefore, outcome: Answer) 
 
 def _checkable(world: World, check: str) -> bool:
     kind, _, _id = check.removeprefix(REFUSED).partition(":")
-    return kind == AWS_KEY or (kind.startswith("github-") and world.secrets.of(check.removeprefix(REFUSED)) is not None)
+    tried = kind == NPM_TOKEN or kind.startswith("github-")
+    return kind == AWS_KEY or (tried and world.secrets.of(check.removeprefix(REFUSED)) is not None)
 
 
 def _checked(world: World, check: str) -> Proof | None:
@@ -163,6 +183,8 @@ def _checked(world: World, check: str) -> Proof | None:
             return Proof.proven(Grade.REFUSED, f"AWS refuses {name}")
     elif kind.startswith("github-") and value is not None and world.github.status_as(value) == 401:
         return Proof.proven(Grade.REFUSED, f"GitHub refused {value.fingerprint} with 401")
+    elif kind == NPM_TOKEN and value is not None and user_of(world, key) == "":
+        return Proof.proven(Grade.REFUSED, f"npm refused {value.fingerprint} with 401")
     return None
 
 
@@ -183,7 +205,56 @@ def _aws_state(world: World, key_id: str) -> Proof | None:
 do = Action(
     name="people.do", title="Have a person do what no API can", inputs=DoIn, before=PersonBefore, outcome=Answer,
     effect=Effect.CHANGE, look=_look_do, run=_done, prove=_prove_do, person=True, proof_deadline=3600.0,
+    kills=lambda given: given.check.removeprefix(REFUSED),
     undo_none="Only whoever did it can undo it",
+)  # fmt: skip
+
+
+# Rotate by hand: the answer is a secret. Whoever takes it in seals it at once; the decision holds its reference.
+
+
+def _look_rotate(_world: World, given: RotateIn) -> PersonBefore:
+    if not given.who or not given.task or not given.credential:
+        raise InputError("a rotation needs somebody (who), what to do (task) and which credential it replaces")
+    text = f"{given.task}; hand the new value in with --secret"
+    return PersonBefore(who=given.who, text=text, link=_link(given.link), summary=f"Ask {given.who} to {text}")
+
+
+def _handed(world: World, given: RotateIn, _before: PersonBefore) -> Handed:
+    """Take the new value. Raises InputError when it is none, is the old one, or its provider refuses it."""
+    by, ref = _answered(world, given)
+    value, old = world.secrets.open(ref), world.secrets.of(given.credential)
+    if value is None:
+        raise InputError("no new value was handed in: answer with `bulkhead incident answer INCIDENT STEP --secret`")
+    if old is not None and old.fingerprint == value.fingerprint:
+        raise InputError("that is the old value; make a new one")
+    if given.credential.startswith(f"{NPM_TOKEN}:") and not _npm_accepts(world, value):
+        raise InputError("npm does not accept the value that was handed in")
+    return Handed(changed=True, by=by, sealed={"secret": ref}, summary=f"{by} handed in {value.fingerprint}")
+
+
+def _npm_accepts(world: World, value: Secret) -> bool:
+    try:
+        return bool(registry(world).user_of(value))
+    except Refused:
+        return False
+
+
+def _prove_handed(world: World, given: RotateIn, _before: PersonBefore, outcome: Handed) -> Proof:
+    value = world.secrets.open(outcome.sealed["secret"])
+    if value is None:
+        return Proof.refuted("the new value is no longer held")
+    if not given.credential.startswith(f"{NPM_TOKEN}:"):
+        return Proof.proven(Grade.WORD, f"{outcome.by} handed in {value.fingerprint}")
+    if not _npm_accepts(world, value):
+        return Proof.refuted(f"npm refuses the new value {value.fingerprint}")
+    return Proof.proven(Grade.STATE, f"npm accepts the new value {value.fingerprint}")
+
+
+rotate_by_hand = Action(
+    name="people.rotate_by_hand", title="Have a person make a new credential", inputs=RotateIn, before=PersonBefore,
+    outcome=Handed, effect=Effect.CHANGE, look=_look_rotate, run=_handed, prove=_prove_handed, person=True,
+    undo_none="The new value stays until its owner revokes it",
 )  # fmt: skip
 
 

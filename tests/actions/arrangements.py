@@ -7,11 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bot.actions import aws, aws_planted, aws_sessions, github_policy, github_secrets, people
+from bot.actions import (
+    aws,
+    aws_planted,
+    aws_sessions,
+    github_policy,
+    github_runs,
+    github_secrets,
+    npm,
+    npm_versions,
+    people,
+)
 from bot.actions.aws_iam import iso
 from bot.clients import AwsClients
-from bot.model import AlertRef, Planted, RunRef, SecretStore, WorkflowRef
+from bot.model import AlertRef, NpmTag, NpmVersion, Planted, RunRef, SecretStore, WorkflowRef
 from bot.range.company import DEPLOY, FERRY
+from bot.range.npm_company import BAD, GOOD, PACKAGE, SECRET
+from bot.range.npm_package import release
+from bot.range.npm_theft import dispatch
 from tests.actions.conftest import PLANTED_USER, ROLE, USER, Drill
 
 ADMIN = "arn:aws:iam::aws:policy/AdministratorAccess"
@@ -275,6 +288,81 @@ def _unanswered(drill: Drill, *_: Any) -> None:
     drill.world = drill.world.with_answers(_Said(None))
 
 
+# npm
+
+TOKEN = npm.TokenIn(credential="npm-token:stolen")
+_VERSION = NpmVersion(package=PACKAGE, version=BAD)
+_TAG = NpmTag(package=PACKAGE, tag="latest", bad=BAD, good=GOOD)
+_FIND = npm_versions.FindIn(repository=FERRY, maintainer="mara", since="2020-01-01T00:00:00Z")
+
+
+def _stolen(drill: Drill) -> str:
+    """Ferry's token; the vault knows it as stolen."""
+    (value,) = [each.value for each in drill.range.npm.tokens.values() if each.user == "mara"]
+    drill.world.secrets.seal("stolen", value, TOKEN.credential)
+    return value
+
+
+def _publish(drill: Drill, version: str) -> None:
+    token = drill.range.npm.tokens[_stolen(drill)]
+    drill.range.npm.publish(release({"name": PACKAGE, "version": version}), token)
+
+
+def _bad_version(inputs: Any) -> Callable[[Drill], Any]:
+    """The good version is out, then the bad one."""
+
+    def seed(drill: Drill) -> Any:
+        for version in (GOOD, BAD):
+            _publish(drill, version)
+        drill.facts["bad"] = drill.range.npm.packages[PACKAGE].versions[BAD]
+        return inputs
+
+    return seed
+
+
+def _tag(version: str) -> Callable[[Drill, Any, Any], None]:
+    def move(drill: Drill, _inputs: Any, _out: Any) -> None:
+        registry = drill.range.npm
+        registry.set_tag(PACKAGE, "latest", version, registry.tokens[_stolen(drill)])
+
+    return move
+
+
+def _say(message: str) -> Callable[[Drill, Any, Any], None]:
+    def say(drill: Drill, _inputs: Any, _out: Any) -> None:
+        drill.range.npm.packages[PACKAGE].versions[BAD]["deprecated"] = message
+
+    return say
+
+
+def _bad_again(drill: Drill, _inputs: Any, _out: Any) -> None:
+    """npm takes no version twice, so the range is made to: the proof must not believe the run."""
+    drill.range.npm.packages[PACKAGE].versions[BAD] = drill.facts["bad"]
+
+
+def _new_token(drill: Drill) -> Any:
+    """A person has made a new token and handed it in."""
+    _stolen(drill)
+    drill.facts["new"] = drill.range.person("mint-npm-token")["secret"]
+    ref = drill.world.secrets.seal("answer:rotate", drill.facts["new"])
+    drill.world = drill.world.with_answers(_Said(("mara (simulated)", ref)))
+    return people.RotateIn(who="mara", task="make a new token", credential=TOKEN.credential)
+
+
+def _revoke_new(drill: Drill, *_: Any) -> None:
+    drill.range.npm.tokens[drill.facts["new"]].revoked = True
+
+
+def _green_run(drill: Drill) -> Any:
+    dispatch(drill.range, "registry-access.yml")
+    return github_runs.GreenIn(store=SecretStore(repository=FERRY, name=SECRET))
+
+
+def _red_run(drill: Drill, *_: Any) -> None:
+    drill.range.npm.tokens[_stolen(drill)].revoked = True
+    dispatch(drill.range, "registry-access.yml")
+
+
 ARRANGEMENTS: tuple[Arrangement, ...] = (
     Arrangement(
         action="aws.describe_access_key", seed=_leaked_key,
@@ -382,6 +470,24 @@ ARRANGEMENTS: tuple[Arrangement, ...] = (
         take_away=_send("DELETE", f"/repos/{FERRY}/actions/secrets/{_STORE.name}"),
     ),
     Arrangement(action="github.delete_secret", seed=_seeded(_STORE), take_away=_secret_again),
+    Arrangement(action="github.await_green_run", seed=_green_run, take_away=_red_run),
+    Arrangement(
+        action="npm.check_token", seed=lambda d: _stolen(d) and TOKEN,
+        take_away=lambda d, i, o: setattr(d.range.npm.tokens[_stolen(d)], "revoked", True),
+    ),
+    Arrangement(
+        action="npm.find_unexplained_versions", seed=_bad_version(_FIND),
+        take_away=lambda d, i, o: _publish(d, "1.4.4"),
+    ),
+    Arrangement(
+        action="npm.move_dist_tag_back", seed=_bad_version(_TAG), take_away=_tag(BAD), meddle=_tag("1.4.0"),
+    ),
+    Arrangement(
+        action="npm.deprecate", take_away=_say("other"), meddle=_say("other"),
+        seed=_bad_version(npm.DeprecateIn(package=PACKAGE, version=BAD, message="Nobody released it")),
+    ),
+    Arrangement(action="npm.unpublish", seed=_bad_version(_VERSION), take_away=_bad_again),
+    Arrangement(action="people.rotate_by_hand", seed=_new_token, take_away=_revoke_new),
     Arrangement(
         action="people.ask", seed=_answered(people.AskIn(who="mara", question="Is the step gone?")),
         take_away=_unanswered,

@@ -14,6 +14,7 @@ from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient
 from bot.evidence import EvidenceRoom
 from bot.model import Before, Outcome
+from bot.npm import NpmClient
 from bot.range.server import Range
 from bot.store import Store
 from bot.vault import Vault
@@ -45,6 +46,10 @@ class Drill:
             github=GitHubClient(token=cast["github"]["bulkhead-bot"], base_url=self.range.github_url),
             secrets=self._vault.of(incident, clock), evidence=self.room.of(incident, clock),
             identities=(f"aws-access-key:{own['key_id']}", "github-token:bulkhead-bot"),
+            npm=NpmClient(
+                token=cast["npm"]["bulkhead-bot"], base_url=self.range.npm.base_url,
+                downloads_url=self.range.npm.base_url,
+            ),
         )  # fmt: skip
 
     def same_route(self, server: str, route: str) -> str:

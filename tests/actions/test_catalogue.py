@@ -18,8 +18,8 @@ from tests.actions.arrangements import ARRANGEMENTS, Arrangement
 from tests.actions.conftest import USER, Drill
 
 VERBS = {
-    "Ask", "Cancel", "Confirm", "Deactivate", "Delete", "Deny", "Describe", "Disable", "Enable", "Find", "Have", "Make",
-    "Put", "Resolve", "Set", "Stop",
+    "Ask", "Cancel", "Check", "Confirm", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable", "Enable",
+    "Find", "Have", "Make", "Move", "Put", "Resolve", "Set", "Stop", "Unpublish", "Wait",
 }  # fmt: skip
 ACTIONS = pytest.mark.parametrize("action", CATALOGUE.values(), ids=lambda a: a.name)
 ARRANGED = pytest.mark.parametrize("arranged", ARRANGEMENTS, ids=lambda a: a.name)
