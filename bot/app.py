@@ -39,8 +39,8 @@ from bot.npm import NpmClient
 from bot.playbook import Playbook, load_folder
 from bot.redact import install
 from bot.settings import Settings
-from bot.store import IncidentRow, Store
 from bot.signing import Signers
+from bot.store import IncidentRow, Store
 from bot.timeline import Timeline
 from bot.triage import triage
 from bot.triage.identify import Recognizer
@@ -166,11 +166,11 @@ class Bulkhead:
         self.sites = dict(sites) if sites is not None else {"real": real_site(settings)}
         self.worlds: dict[str, Callable[[str], World]] = {name: self._worlds(site) for name, site in self.sites.items()}
         self.rules = Rulebook(policy=self.policy, default_mode=settings.mode, people=settings.people, store=self.store)
+        self.attest = self._attest()
         self.inbox = Inbox(
             store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
             playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds,
         )  # fmt: skip
-        self.attest = self._attest()
 
     @property
     def desk(self) -> Desk:

@@ -268,6 +268,8 @@ class Store:
             found = c.execute(sa.select(decision.c.seq).where(*same)).scalar()
             if found is not None and found != void:
                 return int(found), False
+            if found is not None:
+                c.execute(sa.update(decision).where(decision.c.seq == void).values(kind=f"void:{void}:{row['kind']}"))
             result = c.execute(sa.insert(decision).values(**{**row, "body": canonical(row["body"])}))
             return int(result.inserted_primary_key[0]), True  # type: ignore[index]
 
@@ -276,12 +278,12 @@ class Store:
         query = sa.select(decision).where(decision.c.seq > after_seq).order_by(decision.c.seq)
         if incident_id:
             query = query.where(decision.c.incident == incident_id)
+        if kind:
+            query = query.where(decision.c.kind == kind)
         with self.connect() as c:
             return [DecisionRow(**{**row, "body": json.loads(row["body"])}) for row in c.execute(query).mappings()]
 
     # inbox -----------------------------------------------------------------------------------------------------
-            if found is not None:
-                c.execute(sa.update(decision).where(decision.c.seq == void).values(kind=f"void:{void}:{row['kind']}"))
 
     def land(self, connection: sa.Connection, row: dict[str, Any]) -> bool:
         """Land a delivery; False when it already is here."""
@@ -290,8 +292,6 @@ class Store:
     def inbox(self, state: str = "", inbox_id: str = "") -> list[dict[str, Any]]:
         """Deliveries by time of landing; ``body`` decoded."""
         query = sa.select(inbox).order_by(inbox.c.landed_at)
-        if kind:
-            query = query.where(decision.c.kind == kind)
         if state:
             query = query.where(inbox.c.state == state)
         if inbox_id:
@@ -323,6 +323,16 @@ class Store:
         with self.connect() as c:
             return c.execute(sa.select(setting.c.value).where(setting.c.name == name)).scalar() or default
 
+    def database_id(self) -> str:
+        """What tells this database from every other; what is signed for one is worth nothing in another."""
+        return self.setting_once("database:id", secrets.token_hex(16))
+
+    def setting_once(self, name: str, value: str) -> str:
+        """Store one unless it stands; returns what stands."""
+        with self.begin() as c:
+            insert_once(c, setting, {"name": name, "value": value})
+            return str(c.scalar(sa.select(setting.c.value).where(setting.c.name == name)))
+
     def set_setting(self, name: str, value: str) -> None:
         """Store one."""
         with self.begin() as c:
@@ -334,16 +344,6 @@ def insert_once(connection: sa.Connection, table: sa.Table, row: dict[str, Any])
     stated = _insert(connection)(table).values(**row).on_conflict_do_nothing().returning(sa.literal(1))
     return connection.execute(stated).first() is not None
 
-
-    def database_id(self) -> str:
-        """What tells this database from every other; what is signed for one is worth nothing in another."""
-        return self.setting_once("database:id", secrets.token_hex(16))
-
-    def setting_once(self, name: str, value: str) -> str:
-        """Store one unless it stands; returns what stands."""
-        with self.begin() as c:
-            insert_once(c, setting, {"name": name, "value": value})
-            return str(c.scalar(sa.select(setting.c.value).where(setting.c.name == name)))
 
 def replace(connection: sa.Connection, table: sa.Table, key: str, row: dict[str, Any]) -> None:
     """Insert a row, or write it over the one that has its key."""
