@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -87,6 +88,21 @@ class AwsClients:
         core = _detached_session() if endpoint else botocore.session.get_session()
         core.register_component("data_loader", _SERVICE_MODELS)
         self._session = boto3.session.Session(region_name=region, botocore_session=core, **self._identity)
+        self._session.events.register("after-call", self._saw)
+        self._offset_s: float | None = None
+
+    def _saw(self, parsed: dict[str, Any], **_: Any) -> None:
+        """Every answer tells AWS's time, to the second (RFC 9110, 6.6.1)."""
+        said = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+        try:
+            self._offset_s = parsedate_to_datetime(said).timestamp() - time.time()
+        except ValueError:
+            return  # an answer without a date tells nothing
+
+    def now(self) -> datetime | None:
+        if self._offset_s is None:
+            return None
+        return datetime.fromtimestamp(time.time() + self._offset_s, UTC)
 
     def _make(self, service: str, **identity: Any) -> Any:
         with self._lock:
@@ -111,7 +127,7 @@ class AwsClients:
 
 def _detached_session() -> botocore.session.Session:
     """A session that reads neither the machine's AWS files nor its profile: the range's must work, and stay, apart."""
-    nowhere = {"profile": (None, [], None, None), "config_file": (None, [], os.devnull, None),
+    nowhere: dict[str, Any] = {"profile": (None, [], None, None), "config_file": (None, [], os.devnull, None),
                "credentials_file": (None, [], os.devnull, None), "ca_bundle": (None, [], None, None)}  # fmt: skip
     return botocore.session.Session(session_vars=nowhere)
 

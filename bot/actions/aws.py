@@ -100,7 +100,7 @@ def _owner(world: World, key: str) -> LastUse:
         return aws_iam.last_use(world, key)
     except NotFound as exc:
         missing = exc
-    until = world.now() + timedelta(seconds=1)
+    until = aws_iam.now(world) + timedelta(seconds=1)
     calls = aws_trail.lookup(world, "AccessKeyId", key, until - timedelta(days=aws_trust.TRAIL_DAYS), until)
     for call in reversed(calls):
         if call.actor_type == "IAMUser" and call.actor:
@@ -154,7 +154,7 @@ def _deactivate(world: World, target: Key, before: KeyBefore) -> KeyOutcome:
     changed = state is not None and state.status == "Active"
     if changed:
         aws_iam.set_key(world, before.user, target.key, "Inactive")
-    return KeyOutcome(changed=changed, at=aws_iam.iso(world.now()), summary=f"{target.key} no longer works")
+    return KeyOutcome(changed=changed, at=aws_iam.iso(aws_iam.now(world)), summary=f"{target.key} no longer works")
 
 
 def _prove_inactive(world: World, target: Key, before: KeyBefore, out: KeyOutcome) -> Proof:
@@ -191,7 +191,7 @@ def _look_rotate(world: World, plan: Rotation) -> RotationBefore:
     keys = aws_iam.keys_of(world, plan.user)
     shown = ", ".join(f"{k.id} ({k.status})" for k in keys) or "no key"
     said = f"{plan.user} gets a new key in place of {plan.old}; it has {shown}"
-    return RotationBefore(user=plan.user, keys=keys, looked_at=aws_iam.iso(world.now()), summary=said)
+    return RotationBefore(user=plan.user, keys=keys, looked_at=aws_iam.iso(aws_iam.now(world)), summary=said)
 
 
 def _rotate(world: World, plan: Rotation, before: RotationBefore) -> Rotated:
@@ -234,7 +234,7 @@ def _drop_unsealed(world: World, plan: Rotation, key: KeyState, before: Rotation
 def _made_by_another(world: World, user: str, key: str, before: RotationBefore) -> bool:
     """Whether CloudTrail already shows that somebody else made it; an event that is not there yet says nothing."""
     since = aws_iam.parse(before.looked_at).replace(microsecond=0)
-    for call in aws_trail.lookup(world, "ResourceName", user, since, world.now() + timedelta(seconds=1)):
+    for call in aws_trail.lookup(world, "ResourceName", user, since, aws_iam.now(world) + timedelta(seconds=1)):
         if call.name == "CreateAccessKey" and call.made_key == key:
             return not (call.key in aws_iam.own_keys(world) or aws_iam.is_own(world, "user", call.actor))
     return False
@@ -285,7 +285,7 @@ def _look_delete(world: World, target: UserKey) -> KeyBefore:
 
 def _save_key(world: World, target: UserKey, before: KeyBefore) -> tuple[EvidenceRef, ...]:
     """What IAM and CloudTrail hold about the key, scrubbed; after the deletion IAM holds nothing."""
-    until = world.now() + timedelta(seconds=1)
+    until = aws_iam.now(world) + timedelta(seconds=1)
     calls = aws_trail.lookup(world, "AccessKeyId", target.key, until - timedelta(days=aws_trust.TRAIL_DAYS), until)
     facts = {"key": target.key} | asdict(before) | {"events": [json.loads(call.raw) for call in calls]}
     text = json.dumps(facts, indent=1, sort_keys=True)
@@ -306,7 +306,7 @@ def _delete(world: World, target: UserKey, before: KeyBefore) -> KeyOutcome:
         aws_iam.iam(world, "delete_access_key", f"delete {target.key}", UserName=target.user, AccessKeyId=target.key)
     except NotFound:  # somebody was faster
         return KeyOutcome(changed=False, summary=f"{target.key} is gone")
-    return KeyOutcome(changed=True, at=aws_iam.iso(world.now()), summary=f"{target.key} is deleted")
+    return KeyOutcome(changed=True, at=aws_iam.iso(aws_iam.now(world)), summary=f"{target.key} is deleted")
 
 
 def _prove_deleted(world: World, target: UserKey, _before: KeyBefore, out: KeyOutcome) -> Proof:

@@ -105,7 +105,7 @@ def look(world: World, planted: Planted) -> PlantedBefore:
     """Read what is there now. Raises InputError for a kind that nobody knows."""
     if planted.kind not in _HOLDERS:
         raise InputError(f"nothing is known about a planted {planted.kind!r}; known are {', '.join(sorted(_HOLDERS))}")
-    holder, looked_at = _HOLDERS[planted.kind], aws_iam.iso(world.now())
+    holder, looked_at = _HOLDERS[planted.kind], aws_iam.iso(aws_iam.now(world))
     if not aws_iam.exists(world, holder, planted.name):
         said = f"there is no {holder} {planted.name} any more"
         return PlantedBefore(
@@ -190,7 +190,7 @@ def run(world: World, planted: Planted, before: PlantedBefore) -> Disabled:
     if before.policy and policy_now(world, planted):
         _remove_policy(world, planted)
         done.append(True)
-    at, said = aws_iam.iso(world.now()), f"{planted.kind} {name} is disabled"
+    at, said = aws_iam.iso(aws_iam.now(world)), f"{planted.kind} {name} is disabled"
     return Disabled(changed=any(done), at=at, cutoff=cutoff, summary=said)
 
 

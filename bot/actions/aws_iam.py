@@ -63,6 +63,16 @@ def listed(world: World, operation: str, items: str, what: str, **kw: Any) -> li
         return [item for page in pages for item in page.get(items, [])]
 
 
+def now(world: World) -> datetime:
+    """The time for what AWS will compare with its own: ours, or AWS's where that is ahead of ours.
+
+    A cut-off stamped by a clock that is behind leaves every session alive that was minted in between.
+    """
+    ours, theirs = world.now(), world.aws.now()
+    ahead = theirs is not None and theirs - ours > timedelta(seconds=1.5)  # AWS tells whole seconds
+    return theirs + timedelta(seconds=1) if ahead and theirs is not None else ours
+
+
 def iso(moment: datetime) -> str:
     """UTC, to the microsecond when there is one: the form in which times stand in Before and Outcome."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -87,7 +97,7 @@ def canonical(document: Any) -> str:
 
 def settling(world: World, at: str) -> bool:
     """Whether a write made at ``at`` may still be on its way through IAM."""
-    return bool(at) and world.now() - parse(at) < timedelta(seconds=SETTLE_S)
+    return bool(at) and now(world) - parse(at) < timedelta(seconds=SETTLE_S)
 
 
 def keys_of(world: World, user: str) -> tuple[KeyState, ...]:

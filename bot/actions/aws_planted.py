@@ -76,7 +76,7 @@ def new_key_label(key: str) -> str:
 
 
 def _look(world: World, window: Window) -> WindowBefore:
-    earliest = world.now() - timedelta(days=aws_trust.TRAIL_DAYS)
+    earliest = aws_iam.now(world) - timedelta(days=aws_trust.TRAIL_DAYS)
     since = max(aws_iam.parse(window.since), earliest) if window.since else earliest
     return WindowBefore(since=aws_iam.iso(since), summary=f"what {window.key} planted since {aws_iam.iso(since)}")
 
@@ -84,7 +84,7 @@ def _look(world: World, window: Window) -> WindowBefore:
 def search(world: World, window: Window, before: WindowBefore) -> tuple[aws_trail.Deeds, tuple[Planted, ...]]:
     """What the key did, and what it planted that is still there."""
     # Both records have whole seconds; what was made in the second in which the key was exposed belongs to the window.
-    since, until = aws_iam.parse(before.since).replace(microsecond=0), world.now() + timedelta(seconds=1)
+    since, until = aws_iam.parse(before.since).replace(microsecond=0), aws_iam.now(world) + timedelta(seconds=1)
     deeds = aws_trail.Deeds(leaked=window.key)
     aws_trail.follow(world, deeds, since, until)
     roles = aws_iam.listed(world, "list_roles", "Roles", "list roles")
@@ -195,7 +195,7 @@ def _alive(world: World, window: Window, before: WindowBefore) -> tuple[list[str
     holders: tuple[tuple[Holder, dict[str, datetime]], ...] = (("user", deeds.sessions), ("role", deeds.roles))
     for holder, taken in holders:
         for name, at in sorted(taken.items()):
-            if world.now() - at < _LONGEST[holder] and not _ended(world, holder, name, at):
+            if aws_iam.now(world) - at < _LONGEST[holder] and not _ended(world, holder, name, at):
                 said.append(f"a session of {holder} {name} taken at {aws_iam.iso(at)} can still act")
     return said, acting
 

@@ -66,7 +66,7 @@ def deny_document(cutoff: datetime) -> str:
 
 def cutoff_now(world: World) -> datetime:
     """The next whole second: an issue time has seconds only, so what was issued in this one must be before it too."""
-    return (world.now() + timedelta(seconds=1)).replace(microsecond=0)
+    return (aws_iam.now(world) + timedelta(seconds=1)).replace(microsecond=0)
 
 
 def cutoff_in(document: str) -> datetime | None:
@@ -118,7 +118,7 @@ def restore(world: World, holder: Holder, name: str, policy: str, *, before: str
 
 
 def _look(world: World, holder: Holder, name: str) -> SessionsBefore:
-    looked_at = aws_iam.iso(world.now())
+    looked_at = aws_iam.iso(aws_iam.now(world))
     try:
         found = aws_iam.iam(world, f"get_{holder}", f"read {holder} {name}", **aws_iam.named(holder, name))
     except NotFound:

@@ -96,7 +96,7 @@ def judge(world: World, planted: Planted, document: str) -> Edit:
     if planted.id:  # found by the principal that it lets in
         return Edit(stands=planted.id in principals(document), wanted=without(document, {planted.id}))
     edited = aws_iam.parse(planted.at)
-    since, until = edited - timedelta(days=TRAIL_DAYS), world.now() + timedelta(seconds=1)
+    since, until = edited - timedelta(days=TRAIL_DAYS), aws_iam.now(world) + timedelta(seconds=1)
     editors = {c.key for c in aws_trail.lookup(world, "EventId", planted.event, edited, edited + timedelta(seconds=1))}
     history = [
         c for c in aws_trail.lookup(world, "ResourceName", planted.name, since, until)
@@ -115,7 +115,7 @@ def _strangers(world: World, role: str, document: str, editors: set[str], since:
     account = aws_iam.iam(world, "get_role", f"read role {role}", RoleName=role)["Role"]["Arn"].split(":")[4]
     made: set[str] = set()
     for editor in editors:
-        for call in aws_trail.lookup(world, "AccessKeyId", editor, since, world.now()):
+        for call in aws_trail.lookup(world, "AccessKeyId", editor, since, aws_iam.now(world)):
             if call.name == "CreateUser":
                 made.add("user/" + call.asked("userName"))
             elif call.name == "CreateRole":

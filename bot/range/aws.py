@@ -15,6 +15,7 @@ import threading
 import time as machine
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
+from email.utils import format_datetime
 from http.client import responses
 from typing import Any
 
@@ -46,7 +47,7 @@ class AwsRange:
     """One account on loopback. ``wsgi`` is the server, ``calls`` the CloudTrail record."""
 
     def __init__(self, clock: RangeClock, switchboard: Switchboard, issuer: OidcIssuer) -> None:
-        self._clock, self._switchboard = clock, switchboard
+        self.clock, self._switchboard = clock, switchboard
         self.account = Account(clock)
         self.trail = Trail(clock)
         self.sts = Sts(clock, issuer, self.account)
@@ -100,6 +101,7 @@ class AwsRange:
         headers = reply.headers
         if call.method != "HEAD":  # a HEAD's length is of the body that a GET would have
             headers = [*(h for h in headers if h[0].lower() != "content-length"), _length(reply)]
+        headers = [h for h in headers if h[0].lower() != "date"]  # the server tells the range's time itself
         start_response(f"{reply.status} {responses.get(reply.status, '')}", headers)
         return [b"" if call.method == "HEAD" else reply.body]
 
@@ -191,7 +193,7 @@ class AwsRange:
         """What identity policies, boundary and session policy say together, and the action's name."""
         name = _S3_ACTIONS.get(call.operation, call.operation) if call.service == "s3" else call.operation
         action = f"{call.service}:{name}"
-        context = caller.context(self._clock.time()) | {"aws:requestedregion": call.region}
+        context = caller.context(self.clock.time()) | {"aws:requestedregion": call.region}
         if "PolicyArn" in call.params:
             context["iam:policyarn"] = str(call.params["PolicyArn"])
         policies, limits = self.account.policies(caller.principal)
@@ -276,6 +278,11 @@ class _Handler(WSGIRequestHandler):
 
 def serve(aws: AwsRange) -> tuple[str, BaseWSGIServer]:
     """Serve on 127.0.0.1, on a port of the system's choice, in threads. Returns its URL and the running server."""
-    server = make_server("127.0.0.1", 0, aws.wsgi, threaded=True, request_handler=_Handler)
+
+    class Handler(_Handler):
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return format_datetime(aws.clock.now(), usegmt=True)
+
+    server = make_server("127.0.0.1", 0, aws.wsgi, threaded=True, request_handler=Handler)
     threading.Thread(target=server.serve_forever, daemon=True, name="range-aws").start()
     return f"http://127.0.0.1:{server.server_port}", server

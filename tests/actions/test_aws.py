@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -408,3 +409,26 @@ def test_the_evidence_of_a_key_is_its_last_use_and_its_calls(drill: Drill) -> No
     drill.hold_leaked()
     outcome = action.run(drill.world, inputs, before)
     assert action.prove(drill.world, inputs, before, outcome).grade == Grade.REFUSED
+
+
+class Behind:
+    """The clock of a worker that is half an hour behind AWS."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+
+    def now(self) -> Any:
+        return self._clock.now() - timedelta(minutes=31)
+
+
+def test_a_worker_whose_clock_is_behind_still_ends_every_session(drill: Drill) -> None:
+    """The cut-off is compared with AWS's clock, so that is the clock it is taken from."""
+    drill.leak_and_abuse()
+    drill.world = replace(drill.world, clock=Behind(drill.range.clock))
+    _, cut = drill.do("aws.deactivate_access_key", aws.Key(key=drill.leaked))
+    user = aws_sessions.UserSessions(user=USER, after=cut.at)
+    before, out = drill.do("aws.deny_older_sessions", user)
+    assert proof(drill, "aws.deny_older_sessions", user, before, out).verdict == Verdict.PROVEN
+    drill.do("aws.deny_older_role_sessions", aws_sessions.RoleSessions(role=ROLE))
+    tries = {each["name"]: each["refused"] for each in drill.range.tries()}
+    assert (tries["saved-session"], tries["role-session"]) == (True, True)
