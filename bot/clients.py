@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from hmac import compare_digest
 from typing import Any
 from urllib.parse import urlencode
 
@@ -201,6 +202,9 @@ class GitHubClient:
         except ValueError:
             data = None
         return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, data)
+
+    def is_own(self, secret: Secret) -> bool:
+        return isinstance(self._auth, github.Auth.Token) and compare_digest(self._auth.token, secret.reveal())
 
     def revoke(self, secrets: Sequence[Secret]) -> None:
         body = {"credentials": [secret.reveal() for secret in secrets]}

@@ -169,7 +169,9 @@ class AlertRef:
 class Planted:
     """Something a credential created: kind is access-key, user, role, login-profile, user-policy, role-policy or trust.
 
-    ``name`` is the user or role that it belongs to; ``id`` the key id or policy name where there is one.
+    ``name`` is the user or role that it belongs to; ``id`` the key id or policy name where there is one. At GitHub:
+    github-deploy-key (``id``: its number), github-workflow-file (``id``: its path) of the repository ``name``, and
+    github-stolen-secret (``id``: its name), which a planted workflow that ran could read.
     """
 
     kind: str
@@ -180,10 +182,11 @@ class Planted:
 
     @property
     def key(self) -> str:
-        """The key of its ledger row: aws-access-key:AKIA…, aws-user:NAME, aws-role-policy:ROLE/POLICY."""
+        """The key of its ledger row: aws-access-key:AKIA…, aws-user:NAME, github-deploy-key:OWNER/NAME/ID."""
         if self.kind == "access-key":
             return f"aws-access-key:{self.id}"
-        return f"aws-{self.kind}:{self.name}" + (f"/{self.id}" if self.id else "")
+        kind = self.kind if self.kind.startswith("github-") else f"aws-{self.kind}"
+        return f"{kind}:{self.name}" + (f"/{self.id}" if self.id else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,9 +220,9 @@ class Owner:
 class Reached:
     """One credential that the leak could have exposed. ``known`` is False when only its name is known."""
 
-    kind: str  # aws-access-key, github-token, oidc-role, id-token, secret
+    kind: str  # aws-access-key, github-token, oidc-role, id-token, secret, repository, reachable-secret
     name: str
-    scope: str  # repository, environment:NAME, organization, dependabot, job, cloud
+    scope: str  # repository, environment:NAME, organization, dependabot, job, cloud, github, or a repository's name
     how: str  # why the job could read, mint or assume it
     credential: Credential | None = None
     known: bool = True

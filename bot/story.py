@@ -282,19 +282,13 @@ class Story:
 
 
 def _leak(data: dict[str, Any]) -> list[Line]:
-    return [
-        Line("The leak", style=HEADING),
-        Line("A deploy run has ended. A debug step that somebody left in printed its environment as base64, so masking "
-             "missed the AWS deploy key, and the log of the run is public:"),
-        Line(data["run_url"]),
-        Line("A later run of the same workflow is still going."),
-    ]  # fmt: skip
+    return [Line("The leak", style=HEADING), *map(Line, data.get("story") or [data.get("run_url", "")])]
 
 
 def _abuse(data: dict[str, Any]) -> list[Line]:
     lines = [Line(""), Line("The abuse", style=HEADING), Line("An outsider with a free account finds it first. It")]
     for act in data["acts"]:
-        said = ACTS.get(act["act"], act["act"]).format(act["made"])
+        said = act.get("said") or ACTS.get(act["act"], act["act"]).format(act["made"])
         lines.append(Line(f"- {said}" + ("" if act["ok"] else f" (refused: {act['code']})")))
     return lines
 
@@ -317,7 +311,8 @@ def tries(title: str, found: Iterable[dict[str, Any]]) -> list[Line]:
                 said += " (AWS still tells it its own name, as it does under any explicit deny)"
         else:
             said = "WORKS" + (f" ({one['code']})" if one["code"] else "")
-        lines.append(Line(f"- {LOOT.get(one['name'], one['name'])}: {said}", style=GOOD if one["refused"] else BAD))
+        name = one.get("said") or LOOT.get(one["name"], one["name"])
+        lines.append(Line(f"- {name}: {said}", style=GOOD if one["refused"] else BAD))
     return lines
 
 

@@ -61,6 +61,9 @@ class GitHub(Protocol):
     def ask_as(self, secret: Secret, path: str) -> Reply:
         """GET with somebody else's token, whatever the status: only to see what it is and what it reaches."""
 
+    def is_own(self, secret: Secret) -> bool:
+        """Whether it is the very token that we sign with."""
+
     def revoke(self, secrets: Sequence[Secret]) -> None:
         """Revoke tokens by value, at most a thousand, as nobody: GitHub refuses whoever signs in for this."""
 

@@ -20,7 +20,7 @@ from nacl.public import PublicKey, SealedBox
 
 from bot import workflow
 from bot.action import Action
-from bot.actions.github import cuts_own, own_warning, repository_path
+from bot.actions.github import cuts_own, differs, own_warning, repository_path
 from bot.errors import InputError, NotFound, VaultError
 from bot.model import Before, Breaks, Effect, EvidenceRef, Grade, Outcome, Proof, Secret, SecretStore, material
 from bot.world import World
@@ -276,4 +276,90 @@ delete_secret = Action(
     effect=Effect.DESTROY, look=_look_delete, run=_delete, prove=_prove_delete, breaks=_breaks_delete,
     evidence=_save_secret, undo_none="GitHub never tells the old value, so it cannot be put back",
     permissions=PERMISSIONS,
+)  # fmt: skip
+
+
+# Narrow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NarrowIn:
+    """An organization's secret, and the repositories ("owner/name") that go on reading it; others no longer do."""
+
+    store: SecretStore
+    keep: tuple[str, ...]
+
+
+def _look_narrow(world: World, given: NarrowIn) -> SecretBefore:
+    """Raises InputError where GitHub narrows it only with a new value, NotFound where there is no such secret."""
+    if given.store.scope != "organization":
+        raise InputError(f"{shown(given.store)} is read by one repository already; only an organization's is narrowed")
+    found = _look(world, given.store)
+    if not found.exists:
+        raise NotFound(f"there is no {shown(given.store)}", provider="github")
+    if found.visibility != "selected":
+        raise InputError(
+            f"{shown(given.store)} is visible to {found.visibility} repositories, and GitHub narrows that only "
+            "together with a new value: rotate it, then put it with github.put_secret as a repository's own secret"
+        )
+    left = _narrowed(world, given, found.selected)
+    lost = len(found.selected) - len(left)
+    return SecretBefore(**{
+        **{n: getattr(found, n) for n in SecretBefore.__dataclass_fields__}, "needed": bool(lost),
+        "summary": f"{shown(given.store)} is read by {len(found.selected)} repositories, {lost} too many",
+    })  # fmt: skip
+
+
+def _narrowed(world: World, given: NarrowIn, selected: tuple[int, ...]) -> list[int]:
+    """Those that may read it now and go on: nobody is let in who was not."""
+    kept = {world.github.get(repository_path(name))["id"] for name in given.keep}
+    return sorted(kept & set(selected))
+
+
+def _narrow(world: World, given: NarrowIn, before: SecretBefore) -> Outcome:
+    now = _selected(world, given.store)
+    wanted = _narrowed(world, given, before.selected)
+    if now == tuple(wanted):
+        return Outcome(changed=False, summary=f"{shown(given.store)} is narrow enough")
+    _select(world, given.store, wanted)
+    return Outcome(changed=True, summary=f"{shown(given.store)} is read by {len(wanted)} repositories")
+
+
+def _selected(world: World, store: SecretStore) -> tuple[int, ...]:
+    return _who_may_read(world, store, _get(world, store) or {})[1]
+
+
+def _select(world: World, store: SecretStore, repositories: list[int]) -> None:
+    path = f"{folder(store)}/{store.name}/repositories"
+    world.github.send("PUT", path, {"selected_repository_ids": repositories})
+
+
+def _prove_narrow(world: World, given: NarrowIn, before: SecretBefore, _outcome: Outcome) -> Proof:
+    left, wanted = _selected(world, given.store), _narrowed(world, given, before.selected)
+    said = f"GitHub's record says that {len(left)} repositories read {shown(given.store)}"
+    return Proof.proven(Grade.STATE, said) if set(left) <= set(wanted) else Proof.refuted(said)
+
+
+def _widen(world: World, given: NarrowIn, before: SecretBefore, _outcome: Outcome) -> Outcome:
+    now, ours = _selected(world, given.store), tuple(_narrowed(world, given, before.selected))
+    if now == before.selected:
+        return Outcome(changed=False, summary="The same repositories read it as before")
+    if now != ours:
+        raise differs(f"who reads {shown(given.store)}", {"repositories": ours}, {"repositories": now})
+    _select(world, given.store, list(before.selected))
+    return Outcome(changed=True, summary=f"{len(before.selected)} repositories read {shown(given.store)} again")
+
+
+def _breaks_narrow(before: SecretBefore) -> Breaks:
+    stops = ("Workflows that name it, in the repositories that no longer read it",) if before.needed else ()
+    return Breaks(stops=(*stops, *own_warning(before)), unknown=before.needed)
+
+
+narrow_organization_secret = Action(
+    name="github.narrow_organization_secret", title="Narrow who reads an organization's secret", inputs=NarrowIn,
+    before=SecretBefore, outcome=Outcome, effect=Effect.CONTAIN, look=_look_narrow, run=_narrow, prove=_prove_narrow,
+    breaks=_breaks_narrow, undo=_widen,
+    permissions=(
+        "organization_secrets:write", "organization_dependabot_secrets:write", "metadata:read", "contents:read",
+    ),
 )  # fmt: skip

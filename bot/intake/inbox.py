@@ -16,12 +16,13 @@ from typing import Any
 
 from bot.action import Action
 from bot.errors import InputError
+from bot.images import IMAGE_REF
 from bot.model import Credential, Exposure, Machine, Report
 from bot.playbook import Playbook, match
 from bot.redact import Scrubber
 from bot.store import IncidentRow, Store, canonical, iso
 from bot.timeline import Timeline
-from bot.triage import find_in_run
+from bot.triage import find_in_image, find_in_run
 from bot.triage.identify import Found, Recognizer
 from bot.vault import Vault
 from bot.world import World
@@ -58,10 +59,12 @@ class Inbox:
         Raises InputError when it holds nothing that could be worked on.
         """
         found = [f for f in self.recognizer.find(text) if f.kind != "generic"]
-        if not (found or RUN_URL.search(text)):
+        where = RUN_URL.search(text) or IMAGE_REF.search(text)
+        if not (found or where):
             raise InputError(
-                "no secret, key id or run address was recognised in the report; give one of: the secret itself "
-                "(bulkhead report --secret), an access key id (AKIA…), or https://github.com/OWNER/REPO/actions/runs/ID"
+                "no secret, key id or run address was recognised in the report, and no image; give one of: the secret itself "
+                "(bulkhead report --secret), an access key id (AKIA…), https://github.com/OWNER/REPO/actions/runs/ID, "
+                "or REGISTRY/OWNER/NAME:TAG"
             )
         raw = hashlib.sha256(text.encode()).hexdigest()
         key = delivery or hashlib.sha256(canonical([source, by, raw, iso(at)[:16]]).encode()).hexdigest()[:16]
@@ -74,7 +77,7 @@ class Inbox:
             credentials.append(self._credential(one))
         body = {
             "by": by, "world": world, "text": scrubber.scrub(text)[:4000], "exposure": exposure.value,
-            "url": (RUN_URL.search(text) or [""])[0], "credentials": [asdict(c) for c in credentials],
+            "url": where[0] if where else "", "credentials": [asdict(c) for c in credentials],
             "machine": machine.value, "machine_name": scrubber.scrub(machine_name)[:200],
         }  # fmt: skip
         with self.store.begin() as c:
@@ -94,6 +97,9 @@ class Inbox:
         if run is not None:
             found = find_in_run(world(row["id"]), self.recognizer, run[1], int(run[2]))
             credentials += [self._credential(f) for f in found if f.kind != "generic"]
+        elif body["url"]:
+            pulled = find_in_image(world(row["id"]), self.recognizer, body["url"])
+            credentials += [self._credential(f) for f in pulled if f.kind != "generic"]
         chosen = self._choose(credentials)
         if not chosen:
             self._settle(row, "dead", "no credential that a playbook knows was found in it")

@@ -26,7 +26,10 @@ class Scenario(Protocol):
     """One story. Its methods are called one at a time, in this order; ``tries`` at any time."""
 
     def leak(self) -> dict[str, Any]:
-        """Let the secret become public. What a reporter could say of it (``run_url`` and the like) is returned."""
+        """Let the secret become public.
+
+        Returned is what a reporter could say of it (``run_url`` and the like), and ``story`` in sentences.
+        """
 
     def abuse(self, where: str) -> list[dict[str, Any]]:
         """The attacker looks there ("": where it leaked), finds it and acts. Raises NothingFound, InputError."""
@@ -52,7 +55,12 @@ class KeyInLog:
             raise InputError(f"the deploy run did not end: {run['status']}")
         second = self._dispatch()
         self._run_url = run["html_url"]
-        return {"run_url": run["html_url"], "run_id": first, "second_run_id": second}
+        said = (
+            "A deploy run has ended. A debug step that somebody left in printed its environment as base64, so masking "
+            "missed the AWS deploy key, and the log of the run is public:"
+        )
+        story = [said, run["html_url"], "A later run of the same workflow is still going."]
+        return {"run_url": run["html_url"], "run_id": first, "second_run_id": second, "story": story}
 
     def _dispatch(self) -> int:
         """Start the deploy workflow as its maintainer does, and return the run's id."""

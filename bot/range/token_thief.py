@@ -72,7 +72,8 @@ class TokenInImage:
         )
         mirror = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes(*_OPENSSH).decode()
         state.repos[company.FERRY].keys[1] = {
-            "id": 1, "key": mirror, "title": "mirror", "at": state.now(), "read_only": True, "by": "jonas",
+            "id": 1, "key": mirror, "title": "mirror", "at": state.now() - timedelta(days=30), "read_only": True,
+            "by": "jonas",
         }  # fmt: skip
         created = self._range.clock.now()
         self._range.clock.advance(timedelta(hours=1).total_seconds())
@@ -89,7 +90,11 @@ class TokenInImage:
             labels={"org.opencontainers.image.source": f"{self._range.github_url}/{company.FERRY}"},
         )  # fmt: skip
         self._where = f"{self._range.registry_url.removeprefix('http://')}/{company.FERRY}:{TAG}"
-        return {"image_ref": self._where, "file": CREDENTIALS}
+        said = (
+            "An image was built from a folder that held git's own credential file, and pushed to a public registry. A "
+            "later layer deletes the file, but whoever pulls the image has every layer:"
+        )
+        return {"image_ref": self._where, "file": CREDENTIALS, "story": [said, self._where]}
 
     def abuse(self, where: str) -> list[dict[str, Any]]:
         """Pull, look, and act; then GitHub may find the token too."""
@@ -100,7 +105,8 @@ class TokenInImage:
         if self._found:
             with self._range.github.state.lock:
                 self._range.github.state.tokens[self._thief.token].revoked = True
-            acts.append({"act": "github:PartnerScanRevokes", "ok": True, "code": "", "made": ""})
+            said = "(GitHub's own scan then finds the token and revokes it)"
+            acts.append({"act": "github:PartnerScanRevokes", "ok": True, "code": "", "made": "", "said": said})
         return acts
 
     def tries(self) -> list[dict[str, Any]]:
@@ -119,34 +125,36 @@ class Thief:
     def act(self) -> list[dict[str, Any]]:
         """Pull the layers, take the token, look around, add a key, push a workflow to two branches."""
         self.token = self._pulled()
-        acts: list[dict[str, Any]] = [{"act": "registry:PullLayer", "ok": True, "code": "", "made": ""}]
+        found = "pulled the layers and found the token in one of them"
+        acts: list[dict[str, Any]] = [{"act": "registry:PullLayer", "ok": True, "code": "", "made": "", "said": found}]
 
-        def act(name: str, made: str, answer: requests.Response) -> Any:
-            fine = answer.status_code < HTTPStatus.BAD_REQUEST
-            acts.append({"act": name, "ok": fine, "code": "" if fine else str(answer.status_code), "made": made})
-            return answer.json() if fine and answer.content else None
+        def act(name: str, made: str, said: str, answer: requests.Response) -> None:
+            code = "" if answer.status_code < HTTPStatus.BAD_REQUEST else str(answer.status_code)
+            acts.append({"act": name, "ok": not code, "code": code, "made": made, "said": said})
 
-        act("github:GetUser", "", self._call("GET", "/user"))
-        act("github:ListRepositories", "", self._call("GET", "/user/repos"))
-        ferry = f"/repos/{company.FERRY}"
+        ferry, content = f"/repos/{company.FERRY}", base64.b64encode(SCAN_YAML.encode()).decode()
+        act("github:GetUser", "", "asked GitHub whose token it is", self._call("GET", "/user"))
+        act("github:ListRepositories", "", "listed every repository that it reaches", self._call("GET", "/user/repos"))
         key = {"title": "cache-sync", "key": self._key, "read_only": False}
-        act("github:AddDeployKey", "cache-sync", self._call("POST", f"{ferry}/keys", key))
-        content = base64.b64encode(SCAN_YAML.encode()).decode()
+        said = f"added a deploy key to {company.FERRY} that may push, also when the token is gone"
+        act("github:AddDeployKey", "cache-sync", said, self._call("POST", f"{ferry}/keys", key))
         for branch in ("main", OLD_BRANCH):
             body = {"message": "Add security scan", "content": content, "branch": branch}
-            act("github:PushWorkflow", branch, self._call("PUT", f"{ferry}/contents/{PLANTED}", body))
+            said = f"pushed a workflow to {branch} that will send away every secret it names, at night"
+            act("github:PushWorkflow", branch, said, self._call("PUT", f"{ferry}/contents/{PLANTED}", body))
         return acts
 
     def tries(self) -> Iterator[dict[str, Any]]:
         """The token, a push by the deploy key, and whether the planted workflow still lies on each branch."""
         status = self._call("GET", "/user").status_code if self.token else HTTPStatus.UNAUTHORIZED
-        yield _tried("token", status == HTTPStatus.UNAUTHORIZED, status)
+        yield _tried("token", "the leaked token", status == HTTPStatus.UNAUTHORIZED, str(int(status)))
         pushes = self._range.github.state.greets(company.FERRY, self._key)
-        yield _tried("deploy-key", not pushes, 0 if pushes else "publickey")
+        yield _tried("deploy-key", "a push by the deploy key it added", not pushes, "Permission denied (publickey)")
         for branch in ("main", OLD_BRANCH):
             path = f"/repos/{company.FERRY}/contents/{PLANTED}"
             status = self._public(f"{self._range.github_url}{path}?ref={branch}", api=True).status_code
-            yield _tried(f"workflow-on-{branch}", status == HTTPStatus.NOT_FOUND, status)
+            said = f"the workflow it pushed to {branch}"
+            yield _tried(f"workflow-on-{branch}", said, status == HTTPStatus.NOT_FOUND, str(int(status)))
 
     # asking -----------------------------------------------------------------------------------------------------
 
@@ -185,6 +193,6 @@ class Thief:
             return session.request(method, url, json=body, headers=headers, timeout=30)
 
 
-def _tried(name: str, refused: bool, code: int | str) -> dict[str, Any]:
-    said = "" if not refused else str(int(code) if isinstance(code, int) else code)
-    return {"name": name, "refused": refused, "code": said, "identity_code": ""}
+def _tried(name: str, said: str, refused: bool, code: str) -> dict[str, Any]:
+    code = code if refused else ""
+    return {"name": name, "refused": refused, "code": code, "identity_code": code, "said": said}

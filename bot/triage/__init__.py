@@ -15,6 +15,7 @@ from typing import Any
 
 from bot.clients import aws_errors
 from bot.errors import InputError, ProviderError
+from bot.images import IMAGE_REF
 from bot.model import (
     AlertRef,
     Credential,
@@ -30,13 +31,15 @@ from bot.model import (
     WorkflowRef,
 )
 from bot.triage.identify import Found, Recognizer
+from bot.triage.image import ImageLeak, find_in_image, read_image
 from bot.triage.liveness import NOT_ITS_OWN, iam_user, liveness, session_token_label
 from bot.triage.owner import owners
 from bot.triage.reach import reach_of_run
 from bot.triage.runs import RunLeak, find_in_run, read_run, siblings
+from bot.triage.token import OWNER, USER_TOKENS, TokenFacts, home, reach_of_token, token_facts
 from bot.world import World
 
-__all__ = ["RUN_URL", "find_in_run", "sealed_label", "triage"]
+__all__ = ["RUN_URL", "find_in_image", "find_in_run", "sealed_label", "triage"]
 
 RUN_URL = re.compile(r"https?://[^/\s]+/([\w.-]+/[\w.-]+)/actions/runs/(\d+)")
 LONGEST_SESSION = timedelta(hours=36)  # GetSessionToken, GetFederationToken (AWS STS API Reference)
@@ -54,12 +57,15 @@ def sealed_label(credential_key: str) -> str:
 def triage(world: World, recognizer: Recognizer, report: Report) -> Triage:
     """All that is known before the plan is made.
 
-    Raises InputError when the report leads to no credential, and what GitHub says when its run is not there.
+    Raises InputError when the report leads to no credential, and what the provider says when its run or image is
+    not there.
     """
     case = _Case(world, recognizer, report)
     match = RUN_URL.search(report.url)
     if match is not None:
         case.read(match[1], int(match[2]))
+    elif IMAGE_REF.fullmatch(report.url):
+        case.pull(report.url)
     case.settle_credential()
     case.ask()
     return case.result()
@@ -82,6 +88,8 @@ class _Case:
         self.stores: tuple[SecretStore, ...] = ()
         self.tails: list[Tail] = []
         self.alerts: list[AlertRef] = []
+        self.image: ImageLeak | None = None
+        self.facts = TokenFacts()
 
     # what was leaked ------------------------------------------------------------------------------------------------
 
@@ -99,6 +107,18 @@ class _Case:
             self._seal(hit)
         if not own.readable:
             self.unknown.append(f"Run {run_id} has no log that can be read: it was deleted, or the run has not ended")
+
+    def pull(self, ref: str) -> None:
+        """Read a public image; seal every value in it before anything else is done."""
+        self.image = read_image(self.world, self.recognizer, ref)
+        self.found, self.since = list(self.image.found), self.image.created_at
+        self.unknown += self.image.unknown
+        for hit in self.found:
+            self._seal(hit)
+        try:
+            self.repository = str(self.world.github.get(f"/repos/{self.image.repository}")["full_name"])
+        except (ProviderError, InputError) as exc:
+            self.unknown.append(f"From which repository the image {ref} was built is not known: {exc}")
 
     def _seal(self, hit: Found) -> None:
         if hit.value:
@@ -132,6 +152,8 @@ class _Case:
                 self._ask_iam()
             self.since = min((leak.created_at for leak in self._leaking() if leak.created_at), default=self.since)
             self._ask_reach()
+            if self.credential.kind in USER_TOKENS:
+                self._ask_token()
             self._ask_alerts()
             self.live, why = asked.result()
         if self.live == Liveness.UNKNOWN:
@@ -202,6 +224,19 @@ class _Case:
             self.tails += tails
             self.unknown += unknown
 
+    def _ask_token(self) -> None:
+        """A user's token: whose it is, where it reaches. Where nothing dates the leak, the last 90 days count."""
+        self.facts = token_facts(self.world, self.credential, self.unknown)
+        self.reach += reach_of_token(self.world, self.facts, self.unknown)
+        self.repository = self.repository or home(self.facts)
+        if not self.since:
+            self.since = (self.world.now() - TRAIL_KEEPS).isoformat()
+            self.unknown.append(f"Since when it is exposed is not known; taken to be {self.since}")
+        owner = self.repository.partition("/")[0]
+        elsewhere = sorted({r["full_name"].partition("/")[0] for r in self.facts.repositories} - {owner})
+        if elsewhere:
+            self.unknown.append(f"What the token did in the repositories of {', '.join(elsewhere)} is not looked for")
+
     def _others(self) -> None:
         """Other credentials in the same logs: each is in reach, whatever the workflow's text says."""
         for hit in sorted(self.found, key=_telling, reverse=True):
@@ -265,7 +300,9 @@ class _Case:
 
     def result(self) -> Triage:
         leaking = self._leaking()
-        named, unknown = owners(self.world, self.credential, self.repository, self.run_id, self.stores)
+        named, unknown = owners(
+            self.world, self.credential, self.repository, self.run_id, self.stores, self._claims()
+        )  # fmt: skip
         refs = tuple(leak.ref for leak in leaking)
         for leak in leaking:
             if not leak.completed and leak.ref.run_id != self.run_id and not self._holds(leak.found):
@@ -283,8 +320,15 @@ class _Case:
         seen = [Sighting(where=hit.where, line=hit.line, encoding=hit.encoding) for hit in same]
         return tuple(dict.fromkeys(seen))
 
+    def _claims(self) -> tuple[tuple[str, int, str], ...]:
+        """Who owns it by what the token and the image say."""
+        mine = ((self.facts.login, OWNER, "GitHub says that it is theirs"),) if self.facts.login else ()
+        return (*mine, *(self.image.claims if self.image else ()))
+
     def _exposure(self) -> Exposure:
-        """A public repository's logs can be read by everybody who has an account."""
+        """A public repository's logs can be read by everybody who has an account; an image was pulled without one."""
+        if self.image is not None:
+            return Exposure.PUBLIC
         if not self.run:
             return self.report.exposure
         private = (self.run.get("repository") or {}).get("private")

@@ -28,11 +28,12 @@ Claim = tuple[str, int, str]  # name, score, reason
 
 
 def owners(
-    world: World, credential: Credential, repository: str = "", run_id: int = 0, stores: tuple[SecretStore, ...] = ()
-) -> tuple[tuple[Owner, ...], tuple[str, ...]]:
-    """Who may own it, best first, and what could not be asked, in sentences."""
+    world: World, credential: Credential, repository: str = "", run_id: int = 0, stores: tuple[SecretStore, ...] = (),
+    said: tuple[Claim, ...] = (),
+) -> tuple[tuple[Owner, ...], tuple[str, ...]]:  # fmt: skip
+    """Who may own it, best first, and what could not be asked, in sentences. ``said``: what is known already."""
     unknown: list[str] = []
-    claims: list[Claim] = []
+    claims: list[Claim] = list(said)
     run = _run(world, repository, run_id, unknown)
     sources: list[tuple[str, Callable[[], Iterator[Claim]]]] = []
     if credential.kind == "aws-access-key" and credential.id:

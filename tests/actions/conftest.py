@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from github import Auth
 
 from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient
 from bot.evidence import EvidenceRoom
+from bot.images import ImageClient
 from bot.model import Before, Outcome
 from bot.npm import NpmClient
 from bot.range.server import Range
@@ -21,6 +23,10 @@ from bot.vault import Vault
 from bot.world import World
 
 USER, ROLE, PLANTED_USER = "ferry-ci", "ferry-deploy", "svc-cache-sync"
+
+
+def _app(cast: dict[str, Any]) -> Auth.AppAuth:
+    return Auth.AppAuth(cast["app_id"], cast["private_key"])
 
 
 class Drill:
@@ -46,6 +52,8 @@ class Drill:
             github=GitHubClient(token=cast["github"]["bulkhead-bot"], base_url=self.range.github_url),
             secrets=self._vault.of(incident, clock), evidence=self.room.of(incident, clock),
             identities=(f"aws-access-key:{own['key_id']}", "github-token:bulkhead-bot"),
+            github_app=GitHubClient(auth=_app(cast["app"]), base_url=self.range.github_url),
+            images=ImageClient(loopback=True),
             npm=NpmClient(
                 token=cast["npm"]["bulkhead-bot"], base_url=self.range.npm.base_url,
                 downloads_url=self.range.npm.base_url,

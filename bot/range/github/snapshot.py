@@ -11,7 +11,12 @@ from bot.range.github.state import State
 def snapshot(state: State) -> dict[str, Any]:
     """``volatile`` holds the same tree's ids and times; the rest is equal when the end states are."""
     with state.lock:
-        stable: dict[str, Any] = {"repositories": {}, "secrets": {}, "tokens": _tokens(state)}
+        stable: dict[str, Any] = {
+            "repositories": {}, "secrets": {}, "tokens": _tokens(state), "grants": _grants(state),
+            "installations": {
+                f"{i.app.slug} on {i.account.login}": bool(i.suspended_at) for i in state.installations.values()
+            },
+        }  # fmt: skip
         volatile: dict[str, Any] = {"runs": {}, "secrets": {}, "alerts": {}}
         for name, repo in sorted(state.repos.items()):
             runs = [r for r in state.runs.values() if r.repo is repo]
@@ -19,7 +24,9 @@ def snapshot(state: State) -> dict[str, Any]:
                 "actions": dict(repo.actions), "token_default": dict(repo.token_default),
                 "subject": dict(repo.subject), "fork_approval": repo.fork_approval,
                 "workflows": {path: w.state for path, w in sorted(repo.workflows.items())},
-                "keys": sorted(row["title"] for row in repo.keys.values()),
+                "keys": sorted([row["title"], row["read_only"]] for row in repo.keys.values()),
+                "hooks": sorted(row["url"] for row in repo.hooks.values()),
+                "invitations": sorted(row["invitee"].login for row in repo.invitations.values()),
                 "alerts": {str(n): [row["state"], row["resolution"]] for n, row in sorted(repo.alerts.items())},
                 "refs": sorted(repo.git.refs), "pulls": {str(n): p.state for n, p in sorted(repo.pulls.items())},
                 "runs": [
@@ -46,3 +53,9 @@ def _tokens(state: State) -> dict[str, list[str]]:
         if token.kind in ("classic", "fine") and not token.revoked:
             found.setdefault(token.account.login, []).append(token.kind)
     return {login: sorted(kinds) for login, kinds in sorted(found.items())}
+
+
+def _grants(state: State) -> list[list[Any]]:
+    """Fine-grained tokens that live: whose, and where they reach."""
+    live = [t for t in state.tokens.values() if t.kind == "fine" and not t.revoked]
+    return sorted([t.account.login, "all" if t.repositories is None else sorted(t.repositories)] for t in live)
