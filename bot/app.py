@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ from bot.world import Aws, Clock, GitHub, Images, Npm, RangeEndpoints, World
 
 SHIPPED = Path(shipped.__file__).parent
 INBOX_S = 0.2
+PAGES_AT = "pages-at"  # the setting that says where the pages are served
 log = logging.getLogger("bulkhead")
 
 
@@ -257,14 +258,36 @@ class Bulkhead:
 
     async def serve(self, **overrides: Any) -> None:
         """Run everything in this process until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.work(**overrides))
-            group.create_task(self.keep_time())
+        await _together(self.work(**overrides), self.keep_time(), self.show_pages())
+
+    async def show_pages(self) -> None:
+        """Serve the pages until cancelled."""
+        from bot import web  # only who serves pages pays for importing a web server
+
+        token, url = self.settings.metrics_token.get_secret_value(), self.settings.web_url
+        pages = web.application(self.store, metrics_token=token, url=url)
+        await web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
+
+    def _listening(self, address: str) -> None:
+        address = self.settings.web_url or address
+        self.store.set_setting(PAGES_AT, address)
+        log.info("pages at %s", address)
 
     def close(self) -> None:
         """Write what is queued and let go of the database."""
         self.timeline.close()
         self.store.close()
+
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """Run these until one fails or all are cancelled; the error is the one that was raised, not a group of it."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.contextmanager

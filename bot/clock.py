@@ -16,6 +16,7 @@ from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from bot.doors import Doors
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
 from bot.engine.run import Engine
@@ -68,6 +69,7 @@ def of_house(store: Store, vault: Vault, maximum: timedelta) -> list[Job]:
 
     async def forget() -> None:
         await asyncio.to_thread(purge, vault, maximum)
+        await asyncio.to_thread(Doors(store).sweep, datetime.now(UTC))
 
     async def name_stuck() -> None:
         for incident in await asyncio.to_thread(stuck, store, datetime.now(UTC)):

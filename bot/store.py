@@ -27,6 +27,7 @@ from bot.errors import EngineError, InputError
 from bot.tables import NEWEST, decision, evidence, inbox, incident, metadata, setting, timeline
 
 PATIENCE_S = 60.0  # so long PostgreSQL may be away: it restarts, or another server takes over
+SEARCH = "-csearch_path="
 
 
 def canonical(value: Any) -> str:
@@ -85,13 +86,17 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise InputError("the database's URL must begin with sqlite:/// or postgresql+psycopg://")
         more: dict[str, Any] = {} if self.sqlite else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
-        try:
-            self.engine = sa.create_engine(url, pool_size=8, max_overflow=8, **more)
-        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError):
-            raise InputError("the database's URL must begin with sqlite:/// or postgresql+psycopg://") from None
+        self.engine = sa.create_engine(url, pool_size=8, max_overflow=8, **more)
         if self.sqlite:
             sa.event.listen(self.engine, "connect", set_pragmas)
+
+    @property
+    def schema(self) -> str:
+        """The schema that the URL names; "" where the database's own is used. A drill has one for itself."""
+        return schema_of(self.url)
 
     @property
     def sqlite(self) -> bool:
@@ -100,6 +105,8 @@ class Store:
 
     def migrate(self) -> None:
         """Bring the tables to the newest form. A new database gets it at once; a test holds that both ways agree."""
+        if self.schema:
+            self._make_schema()
         with self.begin() as connection:
             self._in_turn(connection, "migrate")
             version = _version(connection)
@@ -123,6 +130,11 @@ class Store:
             self._in_turn(connection, "migrate")
             config.attributes["connection"] = connection
             command.upgrade(config, to)
+
+    def _make_schema(self) -> None:
+        engine = sa.create_engine(sa.make_url(self.url).difference_update_query(["options"]), poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            connection.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
 
     def version(self) -> str:
         """The migration that the tables have; "" when there are none. Raises EngineError when nobody answers."""
@@ -333,10 +345,32 @@ class Store:
             insert_once(c, setting, {"name": name, "value": value})
             return str(c.scalar(sa.select(setting.c.value).where(setting.c.name == name)))
 
+    def settings(self, prefix: str) -> dict[str, str]:
+        """All that begin so."""
+        query = sa.select(setting.c.name, setting.c.value).where(setting.c.name.startswith(prefix, autoescape=True))
+        with self.connect() as c:
+            return {row.name: row.value for row in c.execute(query)}
+
+    def take_setting(self, name: str) -> str:
+        """One that is forgotten with this: of many who take it at once, one gets it and the others get ""."""
+        with self.begin() as c:
+            return c.scalar(sa.delete(setting).where(setting.c.name == name).returning(setting.c.value)) or ""
+
     def set_setting(self, name: str, value: str) -> None:
         """Store one."""
         with self.begin() as c:
             replace(c, setting, "name", {"name": name, "value": value})
+
+
+def in_schema(url: str, schema: str) -> str:
+    """The same PostgreSQL database, with our tables in a schema of their own."""
+    return sa.make_url(url).update_query_dict({"options": f"{SEARCH}{schema}"}).render_as_string(hide_password=False)
+
+
+def schema_of(url: str) -> str:
+    """The schema that ``in_schema`` has put into a URL, or ""."""
+    options = sa.make_url(url).query.get("options", "")
+    return options.removeprefix(SEARCH) if isinstance(options, str) and options.startswith(SEARCH) else ""
 
 
 def insert_once(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:

@@ -63,7 +63,7 @@ def range_here() -> Iterator[Range]:
 def child(*args: str, home: Path, **env: str) -> dict[str, Any]:
     """What ``subprocess`` needs to type a command in a process of its own."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "BULKHEAD_", "GITHUB_"))}
-    here = {"BULKHEAD_HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", **env}
+    here = {"BULKHEAD_HOME": str(home), "BULKHEAD_WEB_PORT": "0", "AWS_EC2_METADATA_DISABLED": "true", **env}
     return {"args": [sys.executable, "-m", "bot", *args], "env": plain | here, "text": True}
 
 

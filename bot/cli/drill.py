@@ -78,7 +78,7 @@ def run(
     """Run a drill and tell it. Ends with status 0 only when everything is proven dead and the attacker is refused."""
     drill = scenario(name)
     base = read()
-    folder = _folder(home, base.home, drill, resume, range_)
+    folder = _folder(home, base, drill, resume, range_)
     settings = settings_for(drill, folder, base)
     try:
         with _range(range_, fresh=not resume) as range_here:
@@ -99,7 +99,7 @@ def perform(drill: Drill, settings: Settings, range_here: drills.Range, teller: 
     """One drill from the leak to the last try. Raises EngineError when it cannot be brought to its end."""
     frame.quiet_logs()
     site = range_site(range_here.endpoints)
-    with opened(settings, sites={"range": site}) as bulkhead, teller.at(site.clock.now):
+    with opened(settings, sites={"range": site}, release=True) as bulkhead, teller.at(site.clock.now):
         for row in bulkhead.store.incidents():
             teller.catch_up(timeline.load(bulkhead.store, row.id))
         bulkhead.store.set_setting("drill:id", drill.id)
@@ -150,20 +150,20 @@ class Teller:
         return Group(*(Text(line, style="yellow", overflow="ellipsis", no_wrap=True) for line in lines))
 
 
-def _folder(home: Path | None, base: Path, drill: Drill, resume: bool, range_: str) -> Path:
+def _folder(home: Path | None, base: Settings, drill: Drill, resume: bool, range_: str) -> Path:
     if resume and (home is None or not range_):
         raise InputError(
             "to go on with a drill give its folder (--home) and the range that it ran on (--range): "
             "a range that the drill started itself has ended with it, so begin a new drill then"
         )
     if home is not None:
-        stands = (home / "bulkhead.db").exists()
+        stands = frame.holds(base, home)
         if stands and not resume:
             raise InputError(f"{home} holds a drill already; add --resume to go on with it, or choose another folder")
         if resume and not stands:
             raise InputError(f"{home} holds no drill; leave --resume out to begin one there")
         return home
-    return base / "drills" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{drill.id}"
+    return base.home / "drills" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{drill.id}"
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import hashlib
 import importlib
 import json
 import logging
@@ -28,6 +29,7 @@ from typer.core import TyperGroup
 
 from bot.errors import BulkheadError, DecisionRefused, InputError
 from bot.settings import Settings, read
+from bot.store import in_schema
 
 T = TypeVar("T")
 WIDTH = 100  # what is written to a file or a pipe is wrapped here
@@ -55,7 +57,7 @@ class Edge(TyperGroup):
     """
 
     groups: ClassVar = {name: f"bot.cli.{name}" for name in ("drill", "incident", "playbook", "policy")}
-    work: ClassVar = ("doctor", "migrate", "report", "serve")
+    work: ClassVar = ("clock", "doctor", "migrate", "report", "serve", "web", "worker")
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         extra |= {"standalone_mode": False, "prog_name": "bulkhead"}
@@ -156,14 +158,26 @@ def settings_of(home: Path | None) -> Settings:
     settings = read()
     if home is None:
         return settings
-    if not (home / "bulkhead.db").is_file():
+    if not holds(settings, home):
         raise InputError(f"{home} holds no bulkhead.db; give the folder that the drill printed")
     return inside(settings, home)
 
 
+def holds(settings: Settings, home: Path) -> bool:
+    """Whether a drill has been run in this folder."""
+    return (home / "bulkhead.db").is_file() or (not settings.one_process and (home / "vault.key").is_file())
+
+
 def inside(settings: Settings, home: Path) -> Settings:
-    """The same settings, with database, evidence and vault key in this folder."""
-    return settings.model_copy(update={"home": home, "database_url": "", "vault_key": SecretStr("")})
+    """The same settings, with database, evidence and vault key in this folder.
+
+    Where PostgreSQL is set, the database is a schema of its own there, which only this folder leads to.
+    """
+    url = ""
+    if not settings.one_process and not (home / "bulkhead.db").is_file():
+        url = in_schema(settings.database_url, f"drill_{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]}")
+    here = {"home": home, "database_url": url, "evidence": "", "vault_key": SecretStr("")}
+    return settings.model_copy(update=here)
 
 
 def person(by: str) -> str:

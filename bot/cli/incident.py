@@ -15,9 +15,10 @@ from typing import Annotated
 import typer
 
 from bot import timeline
-from bot.app import Bulkhead, opened
+from bot.app import PAGES_AT, Bulkhead, opened
 from bot.cli import frame, page
 from bot.cli.card import Card, at_least
+from bot.doors import Doors, utc
 from bot.engine.decisions import GLASS, Review, Sign, reviews_due
 from bot.errors import DecisionRefused, InputError
 from bot.signing import sign
@@ -121,6 +122,22 @@ def show(
         frame.document(card.as_json())
     else:
         page.lines(card.page(timeline=whole))
+
+
+@app.command("open")
+def open_(incident: Id = "", home: frame.Home = None, json_: frame.Json = False) -> None:
+    """Print a link that opens the incident's page in a browser, once, within ten minutes."""
+    with _books(home) as bulkhead:
+        card = _card(bulkhead, incident, home)
+        at = bulkhead.settings.web_url or bulkhead.store.setting(PAGES_AT)
+        if not at:
+            raise InputError("nobody serves the pages yet; `bulkhead serve` does, on PostgreSQL `bulkhead web`")
+        link = f"{at}/open/{Doors(bulkhead.store).link(card.row.id, utc())}"
+    if json_:
+        frame.document({"incident": card.row.id, "link": link})
+    else:
+        text = f"This opens {card.row.id} once, within ten minutes. Who has the link has the page."
+        page.lines([Line(link, command=True), Line(text)])
 
 
 # decisions -----------------------------------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ import contextlib
 import logging
 import re
 import sys
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bot import doctor
-from bot.app import Bulkhead, opened
+from bot.app import Bulkhead, Site, opened
 from bot.cli import frame, page
 from bot.errors import InputError
 from bot.model import Exposure, Machine
@@ -87,25 +88,59 @@ def _ask_secret() -> str:
 
 @app.command()
 def serve() -> None:
-    """Run the worker, which runs the incidents, until Ctrl-C or SIGTERM."""
+    """Run everything in one process, until Ctrl-C or SIGTERM: worker, clock and pages."""
+    _run("Bulkhead: worker, clock and pages", Bulkhead.serve)
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker, which runs the incidents; any number of them on PostgreSQL."""
+    _run("Bulkhead's worker", Bulkhead.work, split=True)
+
+
+@app.command("clock")
+def keep_time() -> None:
+    """Run the clock, which forgets old secrets and names what is stuck; one of them, on PostgreSQL."""
+    _run("Bulkhead's clock", Bulkhead.keep_time, sites={}, split=True)
+
+
+@app.command()
+def web() -> None:
+    """Serve the pages: health, metrics, and the incidents that `bulkhead incident open` has opened."""
+    _run("Bulkhead's pages", Bulkhead.show_pages, sites={}, split=True)
+
+
+def _run(
+    title: str, work: Callable[[Bulkhead], Coroutine[Any, Any, None]], *, split: bool = False,
+    sites: dict[str, Site] | None = None,
+) -> None:  # fmt: skip
+    """Run one kind of process until it is told to stop. Raises InputError for a split process on SQLite."""
     frame.quiet_logs(logging.INFO)
     for noisy in ("alembic", "apscheduler", "botocore", "boto3", "urllib3", "github", "dbos"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = read()
-    with opened(settings) as bulkhead:
-        page.lines(_serving(settings, bulkhead))
+    if split and settings.one_process:
+        raise InputError(
+            "the database is SQLite, which serves one process: run `bulkhead serve`, which does everything, "
+            "or set BULKHEAD_DATABASE_URL to a PostgreSQL (postgresql+psycopg://USER@HOST/DATABASE)"
+        )
+    with opened(settings, sites=sites) as bulkhead:
+        page.lines(_serving(title, settings, bulkhead))
         bulkhead.timeline.listen(_Log().take)
         with contextlib.suppress(KeyboardInterrupt):  # being told to stop is how a worker ends
-            asyncio.run(frame.until_told(bulkhead.serve()))
+            asyncio.run(frame.until_told(work(bulkhead)))
     page.lines([Line("Stopped. Open incidents go on when a worker starts again.")])
 
 
-def _serving(settings: Settings, bulkhead: Bulkhead) -> list[Line]:
+def _serving(title: str, settings: Settings, bulkhead: Bulkhead) -> list[Line]:
+    database = Line(f"Database: {'SQLite in ' + str(settings.home) if bulkhead.store.sqlite else 'PostgreSQL'}")
+    if not bulkhead.sites:
+        return [Line(title, style=HEADING), database]
     github = "an App" if settings.github_app_id else "a token" if settings.github_token.get_secret_value() else ""
     aws = ", ".join(name.removeprefix("aws-access-key:") for name in bulkhead.sites["real"].identities)
     return [
-        Line("Bulkhead's worker", style=HEADING),
-        Line(f"Database: {'SQLite in ' + str(settings.home) if bulkhead.store.sqlite else 'PostgreSQL'}"),
+        Line(title, style=HEADING),
+        database,
         Line(f"GitHub: {settings.github_api} as {github or 'nobody: it can change nothing there'}"),
         Line(f"AWS: {aws or 'nobody: it can change nothing there'}"),
         Line(f"Mode: {settings.mode}. Responders: {', '.join(sorted(settings.people)) or 'nobody may decide'}"),
@@ -131,7 +166,7 @@ def migrate() -> None:
     """Bring the database to this version's form, before a release starts."""
     frame.quiet_logs()
     settings = read()
-    with frame.busy("migrating the database"), opened(settings, sites={}) as bulkhead:
+    with frame.busy("migrating the database"), opened(settings, sites={}, release=True) as bulkhead:
         where = f"SQLite in {settings.home}" if bulkhead.store.sqlite else "PostgreSQL"
     page.lines([Line(f"{where} has this version's form.", style=GOOD)])
 

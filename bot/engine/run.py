@@ -250,14 +250,14 @@ def migrate(store: Store) -> None:
     """Bring our tables and DBOS's to the newest form. On SQLite DBOS does its own when it starts."""
     store.migrate()
     if not store.sqlite:
-        DBOS.migrate(store.url)
+        DBOS.migrate(store.url, schema=ownership.dbos_schema(store.url))
 
 
 def _config(store: Store, executor: str = "worker") -> DBOSConfig:
     config: DBOSConfig = {
         "name": "bulkhead", "system_database_url": store.url, "application_version": VERSION, "executor_id": executor,
         "log_level": "ERROR", "enable_otlp": False, "serializer": DBOSPortableJSONSerializer(),
-        "sys_db_pool_size": 4 if store.sqlite else 10,
+        "sys_db_pool_size": 4 if store.sqlite else 10, "dbos_system_schema": ownership.dbos_schema(store.url),
     }  # fmt: skip
     if store.sqlite:
         config["db_engine_kwargs"] = {"pool_events": [(set_pragmas, "connect")]}

@@ -1,0 +1,63 @@
+"""Who may look at a page: a link that opens it once, and the session that the link begins.
+
+Pages are closed by default. A link's token and a session's are random and stand in the database as SHA-256 only, each
+bound to one incident and to a time; a link is gone with its first use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from bot.store import Store, iso
+
+LINK = timedelta(minutes=10)
+SESSION = timedelta(hours=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Links and sessions of one installation."""
+
+    store: Store
+
+    def link(self, incident: str, now: datetime) -> str:
+        """The token of a new link to an incident's page."""
+        return self._make("link", incident, now + LINK)
+
+    def enter(self, token: str, now: datetime) -> tuple[str, str] | None:
+        """Use a link up: (session, incident), or None when it was used already, is too old or never was one."""
+        incident = self._valid(self.store.take_setting(_name("link", token)), now)
+        return (self._make("session", incident, now + SESSION), incident) if incident else None
+
+    def inside(self, session: str, incident: str, now: datetime) -> bool:
+        """Whether this session may see this incident now."""
+        return bool(session) and self._valid(self.store.setting(_name("session", session)), now) == incident
+
+    def sweep(self, now: datetime) -> int:
+        """Forget what is too old; returns how many."""
+        held = {**self.store.settings("link:"), **self.store.settings("session:")}
+        old = [name for name, value in held.items() if not self._valid(value, now)]
+        return sum(1 for name in old if self.store.take_setting(name))
+
+    def _make(self, kind: str, incident: str, until: datetime) -> str:
+        token = secrets.token_urlsafe(32)
+        self.store.set_setting(_name(kind, token), json.dumps({"incident": incident, "until": iso(until)}))
+        return token
+
+    @staticmethod
+    def _valid(value: str, now: datetime) -> str:
+        stands = json.loads(value or "{}")
+        return str(stands["incident"]) if stands and iso(now) < stands["until"] else ""
+
+
+def utc() -> datetime:
+    """Now."""
+    return datetime.now(UTC)
+
+
+def _name(kind: str, token: str) -> str:
+    return f"{kind}:{hashlib.sha256(token.encode()).hexdigest()}"

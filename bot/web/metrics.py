@@ -1,0 +1,66 @@
+"""What Prometheus reads, counted from the database when it asks. No label names a person or a credential."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from bot.engine.decisions import open_asks
+from bot.engine.ledger import Ledger
+from bot.store import Store, when
+from bot.timeline import load
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+def page(store: Store, now: datetime) -> bytes:
+    """The whole page, in Prometheus's text form."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(store, now))
+    return generate_latest(registry)
+
+
+class _Collector:
+    def __init__(self, store: Store, now: datetime) -> None:
+        self._store, self._now = store, now
+
+    def collect(self) -> Iterable[Metric]:
+        """Every family, in one pass over the open incidents."""
+        rows = self._store.incidents()
+        states: Counter[str] = Counter()
+        groups: Counter[str] = Counter()
+        tails, oldest = 0, 0.0
+        for row in rows:
+            if row.status != "open":
+                continue
+            events = load(self._store, row.id)
+            ledger = Ledger.fold(events)
+            states.update(one.state.value for one in ledger.rows.values())
+            tails += len(list(ledger.open_tails()))
+            asked = {(e.step, e.attempt): e.at for e in events if e.kind == "asked"}
+            for ask in open_asks(events):
+                groups[ask.group] += 1
+                oldest = max(oldest, (self._now - when(asked[ask.step, ask.attempt])).total_seconds())
+        counts: Counter[tuple[str, ...]] = Counter((row.world, row.status) for row in rows)
+        reports = Counter(str(row["state"]) for row in self._store.inbox())
+        yield _family("incidents", "Incidents", ["world", "status"], counts)
+        yield _family("ledger_rows", "Rows of the ledgers of open incidents", ["state"], _single(states))
+        yield _family("asks", "Questions to people that nobody has settled", ["group"], _single(groups))
+        yield _family("reports", "Reports", ["state"], _single(reports))
+        yield GaugeMetricFamily("bulkhead_tails", "What was minted from a dead credential and may still live", tails)
+        yield GaugeMetricFamily("bulkhead_oldest_ask_seconds", "How long the oldest question has waited", oldest)
+
+
+def _single(counts: Counter[str]) -> Counter[tuple[str, ...]]:
+    return Counter({(name,): count for name, count in counts.items()})
+
+
+def _family(name: str, text: str, labels: list[str], counts: Mapping[tuple[str, ...], int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"bulkhead_{name}", text, labels=labels)
+    for values, count in sorted(counts.items()):
+        family.add_metric(list(values), count)
+    return family
