@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +201,16 @@ class Bulkhead:
         parts = Parts(
             attest=self.attest, store=self.store, timeline=self.timeline, folder=self.settings.home, catalogue=CATALOGUE, worlds=self.worlds,
             triage=self._triage, severity=self._severity, rules=self._ruling, mode=self.rules.mode, may=self.rules.may, settled=self._settled,
+            beside=self.inbox.beside,
             **overrides,
         )  # fmt: skip
         return Engine(parts)
+
+    def seal_answer(self, incident: str, step: str, value: str) -> str:
+        """Seal a secret that answers a step; what stands in the decision is the reference that this returns."""
+        at = self.sites[self.store.incident(incident).world].clock.now() if self.sites else datetime.now(UTC)
+        with self.store.begin() as c:
+            return self.vault.seal(c, incident, f"answer:{step}", value, "", at)
 
     def _triage(self, world: World, report: Report) -> Triage:
         return triage(world, self.recognizer, report)

@@ -154,10 +154,15 @@ class Run:
         at = self.bulkhead.sites["range"].clock.now()
         told = self._once("told", lambda: {"at": iso(at), "delivery": secrets.token_hex(6)})
         text = self.drill.report.text
-        for hole in SCENARIOS[self.drill.scenario].holes:
-            text = text.replace(f"{{{hole}}}", str(told_of["leak"][hole]))
+        stage = SCENARIOS[self.drill.scenario]
+        for hole in stage.holes:
+            text = text.replace(f"{{{hole}}}", str(told_of["leak"].get(hole, "")))
+        stolen = self.range.get("/drill/stolen")["values"] if stage.secret_holes else {}
+        said = text
+        for hole in stage.secret_holes:  # only the inbox gets to see the value
+            said = said.replace(f"{{{hole}}}", stolen[hole])
         self.bulkhead.inbox.land(
-            source="drill", world="range", by=self.drill.report.by, text=text, at=when(told["at"]),
+            source="drill", world="range", by=self.drill.report.by, text=said, at=when(told["at"]),
             delivery=told["delivery"], exposure=Exposure.UNKNOWN,
         )  # fmt: skip
         self.tell("report", {"by": self.drill.report.by, "text": text})
@@ -191,7 +196,7 @@ class Run:
         if person is None or len(done) >= ask.needs:
             return
         kind = "answer" if ask.purpose == "answer" else "approve"
-        body = {"text": self.drill.answers.get(ask.step.split("#")[0], "I do not know")} if kind == "answer" else {}
+        body = {"text": self._answer(ask)} if kind == "answer" else {}
         at = self.bulkhead.sites["range"].clock.now()
         try:
             self.bulkhead.desk.submit(
@@ -199,6 +204,18 @@ class Run:
             )
         except DecisionRefused as exc:
             self.tell("refused", {"by": person, "why": str(exc)})
+
+    def _answer(self, ask: Ask) -> str:
+        """What the simulated person says, after having done what the drill says they do: on a web page of the range.
+
+        A new secret that came of it is sealed at once, and its reference is the answer.
+        """
+        step = ask.step.split("#")[0]
+        act = self.drill.people.get(step)
+        done = self.range.post("/drill/person", {"act": act}) if act else {}
+        if "secret" in done:
+            return str(self.bulkhead.seal_answer(ask.incident, ask.step, done["secret"]))
+        return self.drill.answers.get(step, "I do not know")
 
     async def _over(self, engine: Any, tasks: list[asyncio.Task[None]]) -> str:
         """The incident's id once it is over. Raises EngineError when it broke or takes for ever."""
@@ -213,7 +230,7 @@ class Run:
                 raise EngineError(f"the incident broke: {'; '.join(engine.broken.values())}")
             rows = await asyncio.to_thread(self.store.incidents)
             if rows and all(row.status in ("closed", "aborted") for row in rows):
-                return str(rows[0].id)
+                return str(next(row.id for row in rows if not row.body["report"].get("beside")))
             await asyncio.sleep(0.1)
         raise EngineError(f"the drill was not over after {PATIENCE_S:.0f} s; `bulkhead incident show` says what it waits for")
 
@@ -226,7 +243,7 @@ class Run:
         events = timeline.load(self.store, incident)
         ledger = Ledger.fold(events)
         first, dead = cut_times(events, ledger)
-        why = self._why_not(incident, ledger, after, collateral)
+        why = self._why_not(ledger, after, collateral)
         return Result(
             drill=self.drill.id, incident=incident, contained=not why, why_not=why,
             ledger=[row.as_json() for row in ledger.rows.values()], timeline=[asdict(e) for e in events],
@@ -234,15 +251,15 @@ class Run:
             evidence=self.store.evidence(incident), folder=str(self.bulkhead.settings.home),
         )  # fmt: skip
 
-    def _why_not(self, incident: str, ledger: Ledger, after: list[dict[str, Any]], collateral: dict[str, Any]) -> list[str]:
+    def _why_not(self, ledger: Ledger, after: list[dict[str, Any]], collateral: dict[str, Any]) -> list[str]:
         why = [f"{r.key} is {r.state.value}, not closed on proof" for r in ledger.rows.values() if r.state != RowState.CLOSED]
         refused = {t["name"] for t in after if t["refused"]}
         why += [f"the attacker's {name} still works" for name in self.drill.refused if name not in refused]
-        row = self.store.incident(incident)
-        if row.status != "closed":
-            why.append(f"the incident is {row.status}")
-        why += timeline.verify(self.store.events(incident), row.head_n, row.head_hash)
-        why += [f"the evidence file {name} is damaged" for name in self.bulkhead.room.damaged(incident)]
+        for row in self.store.incidents():  # the one that was reported, and those beside it
+            if row.status != "closed":
+                why.append(f"the incident {row.id} is {row.status}")
+            why += timeline.verify(self.store.events(row.id), row.head_n, row.head_hash)
+            why += [f"the evidence file {name} is damaged" for name in self.bulkhead.room.damaged(row.id)]
         if not collateral["ok"]:
             why.append(f"somebody else was hit: {collateral['detail']}")
         return why

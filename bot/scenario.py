@@ -17,10 +17,12 @@ from bot.steps import choice, identifier
 from bot.strictyaml import Node, Problems, hint, items, kind_of, read, table, text
 
 SIMULATED = " (simulated)"
+PERSON_ACTS = ("revoke-npm-token", "mint-npm-token", "run-registry-access")  # what somebody does in the range
 ACTS = ("leak", "abuse")  # what the range's company and attacker can be told to do
 _HOLE = re.compile(r"\{[^{}]*\}")
 _KEYS = (
-    "id", "title", "briefing", "playbook", "scenario", "acts", "report", "responders", "delay_s", "answers", "refused",
+    "id", "title", "briefing", "playbook", "scenario", "acts", "report", "responders", "delay_s", "answers", "people",
+    "refused",
 )  # fmt: skip
 
 
@@ -72,6 +74,7 @@ class Drill:
     responders: tuple[str, ...]  # simulated people who approve, in order
     delay_s: float  # how long they think
     answers: Mapping[str, str]  # step of a person -> what is answered
+    people: Mapping[str, str]  # step of a person -> what they do in the range before they answer
     refused: tuple[str, ...]  # the attacker's tries that must fail before the drill counts as contained
     source: str
 
@@ -79,7 +82,7 @@ class Drill:
 def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] | None = None) -> Drill:
     """One drill. Raises PlaybookError with every mistake; ``playbooks`` are what it may name."""
     problems = Problems(source)
-    needed = [key for key in _KEYS if key not in ("delay_s", "answers", "scenario")]
+    needed = [key for key in _KEYS if key not in ("delay_s", "answers", "people", "scenario")]
     top = table(read(source_text, source), "the drill", problems, _KEYS, needed)
     named = identifier(top.get("id"), "id", problems)
     played = _scenario(top, named, problems)
@@ -95,6 +98,7 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
         responders=tuple(_person(node, problems) for node in _list(top.get("responders"), "responders", problems)),
         delay_s=_delay(top.get("delay_s"), problems),
         answers=_answers(top.get("answers"), problems),
+        people=_acts(top.get("people"), problems),
         refused=tuple(
             choice(node, "a try", stage.tries, problems) for node in _list(top.get("refused"), "refused", problems)
         ),
@@ -181,6 +185,11 @@ def _answers(node: Node | None, problems: Problems) -> dict[str, str]:
     return {step: text(value, f"the answer to {step}", problems) for step, value in rows.items()}
 
 
+def _acts(node: Node | None, problems: Problems) -> dict[str, str]:
+    rows = table(node, "people", problems, node.value if isinstance(node.value, dict) else ()) if node else {}
+    return {step: choice(value, f"what is done for {step}", PERSON_ACTS, problems) for step, value in rows.items()}
+
+
 def _check_playbook(
     drill: Drill, top: Mapping[str, Node], playbooks: Mapping[str, Playbook], problems: Problems
 ) -> None:
@@ -190,7 +199,7 @@ def _check_playbook(
         problems.add(top["playbook"].line, said)
         return
     steps = [step.id for step in found.steps]
-    for step in drill.answers:
+    for key, step in [("answers", step) for step in drill.answers] + [("people", step) for step in drill.people]:
         if step not in steps:
-            line = top["answers"].value[step].line
+            line = top[key].value[step].line
             problems.add(line, f"the playbook {found.id} has no step {step[:60]!r}{hint(step, steps)}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,11 +23,13 @@ GRADES = {
 }  # fmt: skip
 CODES = {
     "InvalidClientTokenId": "AWS no longer knows the key", "InvalidAccessKeyId": "AWS no longer knows the key",
-    "AccessDenied": "AWS denies it", "ExpiredToken": "it has expired",
+    "AccessDenied": "AWS denies it", "ExpiredToken": "it has expired", "E401": "npm refuses the token",
 }  # fmt: skip
 LOOT = {
     "key": "the leaked key", "second-key": "the second key it made", "planted-user": "the user it planted",
     "saved-session": "the session it saved for later", "role-session": "the role session it opened",
+    "npm-token": "the stolen npm token", "npm-publish": "publishing with it",
+    "default-install": "its version, as what `npm install` gets",
 }  # fmt: skip
 ACTS = {
     "github:ReadRunLog": "read the public log of the run and decoded the key",
@@ -40,6 +42,9 @@ ACTS = {
     "iam:GetRole": "looked who may use the deploy role",
     "iam:UpdateAssumeRolePolicy": "let its own user into the role {}",
     "sts:AssumeRole": "opened a session of the role {}",
+    "npm:PostEnvironment": "got {} from the environment of the release job",
+    "npm:Publish": "waited a day and published {}, which nobody released",
+    "npm:Downloads": "saw it downloaded {} before anybody noticed",
     "sts:GetSessionToken": "saved a session of {} for later: good for 36 hours, even when the key is gone",
 }  # fmt: skip
 GOOD, BAD, ASKS, HEADING, DIM = "green", "bold red", "yellow", "bold", "dim"
@@ -107,6 +112,8 @@ class Story:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.asks: dict[tuple[str, int], str] = {}
+        self.others: dict[str, Story] = {}
+        self._incident = ""
         self._zero: datetime | None = None
         self._observes = False
         self._tails: set[tuple[str, str]] = set()
@@ -128,7 +135,11 @@ class Story:
         return self.event(Event(**data))
 
     def event(self, event: Event) -> list[Line]:
-        """The lines of one event of the timeline."""
+        """The lines of one event of the timeline. An incident beside the first one is told as one of its own."""
+        self._incident = self._incident or event.incident
+        if event.incident != self._incident:
+            story = self.others.setdefault(event.incident, Story())
+            return [replace(line, text=f"[{event.incident[-4:]}] {line.text}") for line in story.event(event) if line.text]
         body = event.body
         if body is None:
             return self._say(event, "erased", f"the text of {event.kind} was taken out; the chain still holds", DIM)
@@ -240,6 +251,13 @@ class Story:
     def _on_failed(self, event: Event, body: dict[str, Any]) -> list[Line]:
         then = {"ask": "people are asked whether to try again", "continue": "the others go on"}
         return self._say(event, "FAILED", f"{body['error']}; {then.get(body['on_failure'], 'the playbook stops')}", BAD)
+
+    def _on_child(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        return self._say(event, "beside", f"{body['row']} is contained by an incident of its own, {body['incident']}")
+
+    def _on_child_ended(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        good = body["state"] in ("closed", "waived")
+        return self._say(event, body["state"], f"{body['incident']}: {body['detail']}", GOOD if good else BAD)
 
     def _on_paused(self, event: Event, body: dict[str, Any]) -> list[Line]:
         text = f"{body['provider']} asks for a pause of {seconds(body['seconds'])}; it goes on by itself then"
@@ -384,7 +402,7 @@ def waiting(story: Story, now: datetime) -> list[str]:
     for row, tail in story.ledger.open_tails():
         if tail.until is not None:
             lines.append(f"tail {countdown(tail.until, now)}  {tail.kind} minted from {row.key}")
-    return lines
+    return lines + [line for other in story.others.values() for line in waiting(other, now)]
 
 
 def milestones(events: Iterable[Event]) -> list[Line]:

@@ -51,6 +51,8 @@ EVENTS = {
     "undone": "The step was taken back, who agreed, and which row of the ledger is open again.",
     "undo-refused": "The step was not taken back: denied, not possible, or the state is no longer ours.",
     "tail-ended": "What had been minted from a dead credential has expired by itself.",
+    "child": "Another credential in reach has an incident of its own; its row here waits for that one.",
+    "child-ended": "The incident of another credential in reach is over: what it has proven of the row.",
     "waived": "A named person closes a row without proof, with the reason.",
     "aborted": "A person stopped the incident: no new step begins, what was done stands.",
     "broken": "A fault of Bulkhead itself ended the run; the next start takes it up under an id of its own.",

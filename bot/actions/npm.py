@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from bot.action import Action
 from bot.errors import Conflict, InputError, NotFound, Refused
-from bot.model import Before, Effect, Grade, NpmTag, Outcome, Proof, material
+from bot.model import Before, Credential, Effect, Grade, NpmTag, Outcome, Proof, material
 from bot.world import Npm, World
 
 PERMISSIONS = ("package:write",)
@@ -53,9 +53,9 @@ def user_of(world: World, credential: str) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenIn:
-    """A token, by its key in the ledger."""
+    """A token."""
 
-    credential: str
+    credential: Credential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +72,9 @@ class TokenOutcome(Outcome):
 
 
 def _look_token(world: World, given: TokenIn) -> TokenBefore:
-    user = user_of(world, given.credential)
+    user = user_of(world, given.credential.key)
     said = "its value is not held" if user is None else f"npm knows it as {user}" if user else "npm refuses it"
-    return TokenBefore(user=user or "", held=user is not None, summary=f"{given.credential}: {said}")
+    return TokenBefore(user=user or "", held=user is not None, summary=f"{given.credential.key}: {said}")
 
 
 def _check_token(_world: World, _given: TokenIn, before: TokenBefore) -> TokenOutcome:

@@ -51,6 +51,7 @@ class FindIn:
     maintainer: str = ""
     since: str = ""  # ISO 8601; versions from before are not suspected
     workflows: tuple[WorkflowRef, ...] = ()  # those that publish; a run of another one explains nothing
+    known: tuple[NpmVersion, ...] | None = None  # when it is searched again: what was found before, and nothing else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,8 @@ def _explained(world: World, given: FindIn, found: dict[str, Any], version: str,
 
 def _prove_find(world: World, given: FindIn, before: FindBefore, outcome: FindOutcome) -> Proof:
     again = _find(world, given, before)
-    new = [f"{v.package}@{v.version}" for v in again.versions if v not in outcome.versions]
+    before_this = outcome.versions if given.known is None else given.known
+    new = [f"{v.package}@{v.version}" for v in again.versions if v not in before_this]
     if new:
         return Proof.refuted(f"since then nobody released {', '.join(new)} either")
     return Proof.proven(Grade.STATE, f"npm's documents, compared with tags and runs: {outcome.summary}")

@@ -15,7 +15,7 @@ from bot.actions.aws_iam import refused_as
 from bot.actions.npm import registry, user_of
 from bot.clients import aws_errors
 from bot.errors import Conflict, InputError, NotFound, Refused
-from bot.model import Before, Effect, Grade, Outcome, Proof, Secret, material
+from bot.model import Before, Credential, Effect, Grade, Outcome, Proof, Secret, material
 from bot.world import World
 
 AWS_KEY, NPM_TOKEN = "aws-access-key", "npm-token"
@@ -34,12 +34,21 @@ class AskIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoIn:
-    """A task that no API can do. ``check`` says how the world shows that it is done: ``refused:<credential key>``."""
+    """A task that no API can do. The world shows that it is done when a credential is refused.
+
+    Which one says ``credential``, or ``check``: ``refused:<credential key>``.
+    """
 
     who: str
     task: str
     link: str = ""
     check: str = ""
+    credential: Credential | None = None
+
+    @property
+    def shown_by(self) -> str:
+        """``check``, whichever way it was said."""
+        return f"{REFUSED}{self.credential.key}" if self.credential else self.check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +60,11 @@ class IsolateIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotateIn:
-    """A credential that no API can mint: who makes the new one, where. ``credential`` is the old one's key."""
+    """A credential that no API can mint: who makes the new one, where, and which one it replaces."""
 
     who: str
     task: str
-    credential: str
+    credential: Credential
     link: str = ""
 
 
@@ -136,9 +145,10 @@ ask = Action(
 def _look_do(world: World, given: DoIn) -> PersonBefore:
     if not given.who or not given.task:
         raise InputError("a task needs somebody to do it (who) and something to do (task)")
-    if given.check and not (given.check.startswith(REFUSED) and given.check.removeprefix(REFUSED).partition(":")[2]):
-        raise InputError(f"{given.check!r} is not a check; write refused:<kind>:<id> of a credential")
-    done = given.check and _checked(world, given.check)
+    check = given.shown_by
+    if check and not (check.startswith(REFUSED) and check.removeprefix(REFUSED).partition(":")[2]):
+        raise InputError(f"{check!r} is not a check; write refused:<kind>:<id> of a credential")
+    done = check and _checked(world, check)
     return PersonBefore(
         needed=not done, who=given.who, text=given.task, link=_link(given.link),
         summary=f"Ask {given.who} to {given.task}" + (f"; already so: {done.detail}" if done else ""),
@@ -154,15 +164,16 @@ def _done(world: World, given: DoIn, before: PersonBefore) -> Answer:
 
 
 def _prove_do(world: World, given: DoIn, before: PersonBefore, outcome: Answer) -> Proof:
-    if not given.check:
+    check = given.shown_by
+    if not check:
         return _prove_answer(world, given, before, outcome)
-    proof = _checked(world, given.check)
+    proof = _checked(world, check)
     if proof is not None:
         return proof
-    if not _checkable(world, given.check):
+    if not _checkable(world, check):
         word = f"{outcome.by} says: {outcome.answer}"
         return Proof.proven(Grade.WORD, f"{word}; its value is not held, so nothing was tried")
-    return Proof.not_yet(f"{given.check.removeprefix(REFUSED)} is still accepted")
+    return Proof.not_yet(f"{check.removeprefix(REFUSED)} is still accepted")
 
 
 def _checkable(world: World, check: str) -> bool:
@@ -205,7 +216,7 @@ def _aws_state(world: World, key_id: str) -> Proof | None:
 do = Action(
     name="people.do", title="Have a person do what no API can", inputs=DoIn, before=PersonBefore, outcome=Answer,
     effect=Effect.CHANGE, look=_look_do, run=_done, prove=_prove_do, person=True, proof_deadline=3600.0,
-    kills=lambda given: given.check.removeprefix(REFUSED),
+    kills=lambda given: given.shown_by.removeprefix(REFUSED),
     undo_none="Only whoever did it can undo it",
 )  # fmt: skip
 
@@ -214,8 +225,8 @@ do = Action(
 
 
 def _look_rotate(_world: World, given: RotateIn) -> PersonBefore:
-    if not given.who or not given.task or not given.credential:
-        raise InputError("a rotation needs somebody (who), what to do (task) and which credential it replaces")
+    if not given.who or not given.task:
+        raise InputError("a rotation needs somebody (who) and what to do (task)")
     text = f"{given.task}; hand the new value in with --secret"
     return PersonBefore(who=given.who, text=text, link=_link(given.link), summary=f"Ask {given.who} to {text}")
 
@@ -223,12 +234,12 @@ def _look_rotate(_world: World, given: RotateIn) -> PersonBefore:
 def _handed(world: World, given: RotateIn, _before: PersonBefore) -> Handed:
     """Take the new value. Raises InputError when it is none, is the old one, or its provider refuses it."""
     by, ref = _answered(world, given)
-    value, old = world.secrets.open(ref), world.secrets.of(given.credential)
+    value, old = world.secrets.open(ref), world.secrets.of(given.credential.key)
     if value is None:
         raise InputError("no new value was handed in: answer with `bulkhead incident answer INCIDENT STEP --secret`")
     if old is not None and old.fingerprint == value.fingerprint:
         raise InputError("that is the old value; make a new one")
-    if given.credential.startswith(f"{NPM_TOKEN}:") and not _npm_accepts(world, value):
+    if given.credential.kind == NPM_TOKEN and not _npm_accepts(world, value):
         raise InputError("npm does not accept the value that was handed in")
     return Handed(changed=True, by=by, sealed={"secret": ref}, summary=f"{by} handed in {value.fingerprint}")
 
@@ -244,7 +255,7 @@ def _prove_handed(world: World, given: RotateIn, _before: PersonBefore, outcome:
     value = world.secrets.open(outcome.sealed["secret"])
     if value is None:
         return Proof.refuted("the new value is no longer held")
-    if not given.credential.startswith(f"{NPM_TOKEN}:"):
+    if given.credential.kind != NPM_TOKEN:
         return Proof.proven(Grade.WORD, f"{outcome.by} handed in {value.fingerprint}")
     if not _npm_accepts(world, value):
         return Proof.refuted(f"npm refuses the new value {value.fingerprint}")

@@ -213,6 +213,13 @@ def stopped(sentence: str) -> typer.Exit:
     return typer.Exit(_wrong(f"stopped; {sentence}", STOPPED))
 
 
+def ask_secret(text: str) -> str:
+    """A secret from a prompt that does not show it, or from standard input; never an argument."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(text, hide_input=True, err=True))
+    return sys.stdin.read()
+
+
 def quiet_logs(level: int = logging.WARNING) -> None:
     """Log to standard error; the scrubbing filter is put on by ``app``."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -224,10 +224,19 @@ def deny(
 
 @app.command()
 def answer(
-    incident: Needed, step: Step, text: Annotated[str, typer.Argument(help="The answer. Never a secret.")],
+    incident: Needed, step: Step, text: Annotated[str, typer.Argument(help="The answer. Never a secret.")] = "",
+    secret: Annotated[bool, typer.Option("--secret", help="The answer is a secret: asked for, or standard input.")] = False,
     by: frame.By = "", key: Signing = None, home: frame.Home = None,
 ) -> None:  # fmt: skip
-    """Answer a question that only a person can answer."""
+    """Answer a question that only a person can answer. A new secret is sealed at once; its reference is the answer."""
+    if secret:
+        if text:
+            raise InputError("a secret is never an argument; give --secret alone, it asks for it")
+        with _books(home) as bulkhead:
+            card = _card(bulkhead, incident, home)
+            if step not in [ask.step for ask in card.asks]:
+                raise InputError(f"{step!r} asks nothing now; what waits: {', '.join(a.step for a in card.asks) or 'nothing'}")
+            text = bulkhead.seal_answer(card.row.id, step, frame.ask_secret("The new value").strip())
     _decide(incident, [step], "answer", by, home, key=key, text=text)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -80,10 +79,7 @@ def _refuse_secrets(bulkhead: Bulkhead, text: str) -> None:
 
 
 def _ask_secret() -> str:
-    if sys.stdin.isatty():
-        text = "The secret (it is not shown; of an AWS key: the id, a space, the secret)"
-        return str(typer.prompt(text, hide_input=True, err=True))
-    return sys.stdin.read()
+    return frame.ask_secret("The secret (it is not shown; of an AWS key: the id, a space, the secret)")
 
 
 @app.command()

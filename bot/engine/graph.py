@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from bot.action import Action
+from bot.engine.ledger import Ledger
 from bot.engine.steps import Aborted, Deps, StepFailed, StepRun, adapter
 from bot.errors import BulkheadError, EngineError, InputError
 from bot.model import Report, Triage
 from bot.playbook import Playbook
 from bot.steps import Step
 from bot.store import DecisionRow
+from bot.timeline import load
 from bot.world import World
+
+
+LOOK_AGAIN = timedelta(seconds=2)  # another worker may run an incident that this one waits for
 
 
 class Node:
@@ -46,7 +52,9 @@ class IncidentRun:
         self, deps: Deps, playbook: Playbook, catalogue: Mapping[str, Action[Any, Any, Any]],
         triage: Callable[[World, Report], Triage], report: Report, mode: str,
         opened: dict[str, Any], severity: Callable[[Triage], dict[str, str]],
+        beside: Callable[[Triage], Awaitable[None]],
     ) -> None:  # fmt: skip
+        self.beside = beside  # opens an incident for each other credential in reach that has a playbook of its own
         self.deps, self.playbook, self.catalogue = deps, playbook, catalogue
         self.triage, self.report, self.mode, self.opened, self.severity = triage, report, mode, opened, severity
         self.nodes = {step.id: Node(step) for step in playbook.steps}
@@ -57,6 +65,7 @@ class IncidentRun:
         """Triage, plan, steps, close."""
         await self.deps.journal.write("incident", "opened", self.opened)
         await self._triage()
+        await self.beside(self.facts["triage"])
         try:
             await self._plan()
             if self.mode != "observe":
@@ -211,6 +220,7 @@ async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
         await journal.refresh()
         rows = await asyncio.to_thread(deps.store.decisions, journal.incident)
         await _waive(deps, rows)
+        waits = await _children(deps)
         now = await asyncio.to_thread(world.now)
         tails = [(row.key, tail.kind, tail.until) for row, tail in journal.ledger.open_tails() if tail.until is not None]
         for key, kind, until in tails:
@@ -218,11 +228,29 @@ async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
                 await journal.write(f"tail:{kind}:{key}", "tail-ended", {"kind": kind, "of": key}, attempt)
         if journal.ledger.settled:
             break
-        soonest = min((until for _, _, until in tails if until > now), default=None)
+        ends = [until for _, _, until in tails if until > now]
+        soonest = min([*ends, *([now + LOOK_AGAIN] if waits else [])], default=None)
         seen = max((row.seq for row in rows), default=0)
         await deps.pulse.changed(journal.incident, world.clock, since=seen, until=soonest)
     ledger = [row.as_json() for row in journal.ledger.rows.values()]
     await journal.write("incident", "closed", {"ledger": ledger, "failed": failed}, attempt)
+
+
+async def _children(deps: Deps) -> bool:
+    """Take over what the incidents beside this one have proven; True while one is still under way."""
+    journal, waits = deps.journal, False
+    for child in [event.body for event in journal.events if event.kind == "child"]:
+        step = f"row:{child['row']}"
+        row = await asyncio.to_thread(deps.store.incident, child["incident"])
+        last = journal.last(step, "child-ended")
+        if row.status == "open":
+            waits = True
+        elif last is None:
+            events = await asyncio.to_thread(load, deps.store, row.id)
+            found = Ledger.fold(events).rows[row.credential_key].as_json()
+            body = {name: found[name] for name in ("state", "proof", "detail", "dead_at", "waived_by")}
+            await journal.write(step, "child-ended", {**child, **body})
+    return waits
 
 
 async def _waive(deps: Deps, rows: list[DecisionRow]) -> None:

@@ -181,6 +181,20 @@ class Ledger:
             row.state, row.waived_by, row.detail = RowState.WAIVED, body["by"], body["reason"]
             row.grade = Grade.WORD
 
+    def _on_child(self, event: Event, body: dict[str, Any]) -> None:
+        self._row(body["row"], "in reach").detail = f"{body['incident']} contains it"
+
+    def _on_child_ended(self, event: Event, body: dict[str, Any]) -> None:
+        """What the incident of its own has proven is proven; one that was aborted leaves the row open."""
+        row = self.rows[body["row"]]
+        row.detail = f"{body['incident']}: {body['detail']}"
+        if body["state"] in (RowState.CLOSED, RowState.WAIVED) and not row.settled:
+            row.state, row.waived_by = RowState(body["state"]), body["waived_by"] or ""
+            row.grade = Grade(body["proof"]) if body["proof"] else None
+            row.dead_at = datetime.fromisoformat(body["dead_at"]) if body["dead_at"] else None
+        elif not row.settled:
+            row.state = RowState.FAILED
+
     def _on_undone(self, event: Event, body: dict[str, Any]) -> None:
         row = self.rows.get(body.get("kills") or "")
         if row is not None:

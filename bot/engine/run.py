@@ -57,6 +57,7 @@ class Parts:
     mode: Callable[[IncidentRow], str]  # observe, ask, act
     may: May
     attest: Attest = unsigned
+    beside: Callable[[IncidentRow, Triage], dict[str, str]] = lambda _row, _found: {}  # credential key -> its incident
     settled: Callable[[str], None] = lambda _incident: None  # an incident is over: wipe what it held
     boundary: Boundary = lambda _name: None
     tick_s: float = 0.1
@@ -75,6 +76,7 @@ class Engine:
         self._locks = ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._aborted: dict[str, str] = {}
+        self._children: asyncio.Queue[str] = asyncio.Queue()
         self._undo_rows: asyncio.Queue[DecisionRow] = asyncio.Queue()
         self._broken: dict[str, str] = {}
 
@@ -88,7 +90,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         self.parts.timeline.listen(lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident))
         DBOS.launch()
-        self._tasks = [asyncio.create_task(t) for t in (self.pulse.run(), self._undoer())]
+        self._tasks = [asyncio.create_task(t) for t in (self.pulse.run(), self._undoer(), self._opener())]
         await self.take_over()
         await self.sweep(again=True)
 
@@ -163,7 +165,8 @@ class Engine:
         playbook = load(row.body["playbook"]["text"], row.body["playbook"]["source"], self.parts.catalogue)
         report: Report = adapter(Report).validate_python(row.body["report"])
         run = IncidentRun(
-            deps, playbook, self.parts.catalogue, self.parts.triage, report, self.parts.mode(row), _opened(row), self.parts.severity
+            deps, playbook, self.parts.catalogue, self.parts.triage, report, self.parts.mode(row), _opened(row), self.parts.severity,
+            partial(self._beside, row, deps.journal),
         )
         try:
             await run.run()
@@ -179,7 +182,16 @@ class Engine:
         await asyncio.to_thread(self.parts.store.set_status, incident, over)
         if over == "closed":
             await asyncio.to_thread(self.parts.settled, incident)
+        self.pulse.poke(report.beside)
         return over
+
+    async def _beside(self, row: IncidentRow, journal: Journal, found: Triage) -> None:
+        """An incident for each other credential in reach that a playbook knows; its row here waits for that one."""
+        if journal.find("incident", "plan") is None:
+            for key, child in (await asyncio.to_thread(self.parts.beside, row, found)).items():
+                await journal.write(f"row:{key}", "child", {"row": key, "incident": child})
+        for event in [event for event in journal.events if event.kind == "child"]:
+            self._children.put_nowait(event.body["incident"])
 
     async def _run_undo(self, incident: str, step: str, count: int) -> str:
         row = await asyncio.to_thread(self.parts.store.incident, incident)
@@ -225,6 +237,13 @@ class Engine:
             self._aborted[row.incident] = row.by
         else:
             self._undo_rows.put_nowait(row)
+
+    async def _opener(self) -> None:
+        """Begin the incidents that others have led to. Not inside their workflows: DBOS counts calls there."""
+        while True:
+            child = await self._children.get()
+            if await DBOS.get_workflow_status_async(child) is None:
+                await self.open(child)
 
     async def _undoer(self) -> None:
         """Begin an undo's own workflow for each one that was ordered; ordered again, it is the same."""

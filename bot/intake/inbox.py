@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from bot.action import Action
 from bot.errors import InputError
 from bot.images import IMAGE_REF
-from bot.model import Credential, Exposure, Machine, Report
+from bot.model import Credential, Exposure, Machine, Report, Triage
 from bot.playbook import Playbook, match
 from bot.redact import Scrubber
 from bot.store import IncidentRow, Store, canonical, iso
@@ -28,6 +30,11 @@ from bot.vault import Vault
 from bot.world import World
 
 RUN_URL = re.compile(r"https?://[^/\s]+/([\w.-]+/[\w.-]+)/actions/runs/(\d+)")
+
+
+def _bound(playbook: Playbook) -> dict[str, Any]:
+    """A playbook as an incident keeps it: its text too, so that a running incident never changes."""
+    return {name: getattr(playbook, name) for name in ("id", "sha256", "text", "source", "drill")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +146,7 @@ class Inbox:
             "title": playbook.title, "credential_key": credential.key,
             "body": canonical({
                 "report": asdict(report), "inbox": row["id"], "repository": repository[1] if repository else "",
-                "playbook": {"id": playbook.id, "sha256": playbook.sha256, "text": playbook.text, "source": playbook.source, "drill": playbook.drill},
+                "playbook": _bound(playbook),
             }),
         }  # fmt: skip
         held = self.vault.of(row["id"], self.worlds[row["body"]["world"]](row["id"]).clock).of(credential.key)
@@ -147,6 +154,36 @@ class Inbox:
             if self.store.add_incident(c, values) and held is not None:
                 at = self.worlds[row["body"]["world"]](incident).now()
                 self.vault.seal(c, incident, f"leaked:{credential.key}", held.reveal(), credential.key, at)
+        return incident
+
+    def beside(self, row: IncidentRow, found: Triage) -> dict[str, str]:
+        """Open an incident for each other credential in an incident's reach that is known and has a playbook.
+
+        Returns credential key -> incident. What was opened this way opens no more: its reach is the first one's.
+        """
+        report: Report = TypeAdapter(Report).validate_python(row.body["report"])
+        known = {each.credential.key: each.credential for each in found.reach if each.credential and each.credential.id}
+        opened = {}
+        for key, credential in known.items() if not report.beside else ():
+            playbook = match(self.playbooks, credential)
+            if key != row.credential_key and playbook is not None:
+                opened[key] = self._open_beside(row, report, credential, playbook)
+        return opened
+
+    def _open_beside(self, row: IncidentRow, report: Report, credential: Credential, playbook: Playbook) -> str:
+        incident = f"{row.id[:15]}{hashlib.sha256((row.id + credential.key).encode()).hexdigest()[:8]}"
+        standing = [i.id for i in self.store.incidents("open", credential.key) if i.world == row.world]
+        if standing and standing[0] != incident:
+            return standing[0]  # somebody reported it by itself
+        body = {
+            "report": asdict(replace(report, credential=credential, beside=row.id)), "inbox": row.body["inbox"],
+            "repository": row.body["repository"], "playbook": _bound(playbook),
+        }  # fmt: skip
+        with self.store.begin() as c:
+            self.store.add_incident(c, {
+                "id": incident, "opened_at": row.opened_at, "world": row.world, "status": "open",
+                "title": playbook.title, "credential_key": credential.key, "body": canonical(body),
+            })  # fmt: skip
         return incident
 
     def _sight(self, row: dict[str, Any], standing: IncidentRow) -> str:

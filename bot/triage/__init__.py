@@ -11,7 +11,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from bot.clients import aws_errors
 from bot.errors import InputError, ProviderError
@@ -33,6 +33,7 @@ from bot.model import (
 from bot.triage.identify import Found, Recognizer
 from bot.triage.image import ImageLeak, find_in_image, read_image
 from bot.triage.liveness import NOT_ITS_OWN, iam_user, liveness, session_token_label
+from bot.triage.npm import NPM_TOKEN, PUBLISHER, npm_account, npm_home
 from bot.triage.owner import owners
 from bot.triage.reach import reach_of_run
 from bot.triage.runs import RunLeak, find_in_run, read_run, siblings
@@ -46,6 +47,7 @@ LONGEST_SESSION = timedelta(hours=36)  # GetSessionToken, GetFederationToken (AW
 TRAIL_KEEPS = timedelta(days=90)
 MOST_ALERTS = 30  # of the same provider, looked into
 _ALERTS_SAY = {"gcp": "google", "dockerhub": "docker", "artifactory": "jfrog", "crates": "cratesio"}  # secret_type
+_Row = TypeVar("_Row", Reached, Tail)
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -150,6 +152,8 @@ class _Case:
             if not self.run and self.credential.kind == "aws-access-key" and self.credential.id:
                 asked.result()
                 self._ask_iam()
+            if self.credential.kind == NPM_TOKEN:
+                self._ask_npm()
             self.since = min((leak.created_at for leak in self._leaking() if leak.created_at), default=self.since)
             self._ask_reach()
             if self.credential.kind in USER_TOKENS:
@@ -204,6 +208,12 @@ class _Case:
         self.unknown.append(f"Since when it is exposed is not known; taken to be {self.since}")
         named = next((tags[name] for name in ("repo", "repository", "github-repository") if tags.get(name)), "")
         self.repository = named if _REPOSITORY.fullmatch(named) else ""
+
+    def _ask_npm(self) -> None:
+        """Whose token it is; without a run, from which repository that account's packages come."""
+        account = npm_account(self.world, self.credential)
+        self.credential = replace(self.credential, account=account or self.credential.account)
+        self.repository = self.repository or npm_home(self.world, account, self.unknown)
 
     def _ask_reach(self) -> None:
         """Of the reported run, and of every leaking run that goes on or ran another commit."""
@@ -304,15 +314,29 @@ class _Case:
             self.world, self.credential, self.repository, self.run_id, self.stores, self._claims()
         )  # fmt: skip
         refs = tuple(leak.ref for leak in leaking)
+        # A run whose log was read and does not hold it leaked by another way: its log is no copy of the secret.
+        copies = tuple(
+            leak.ref for leak in leaking if not (leak.completed and leak.readable) or self._holds(leak.found)
+        )
         for leak in leaking:
             if not leak.completed and leak.ref.run_id != self.run_id and not self._holds(leak.found):
                 self.unknown.append(f"Run {leak.ref.run_id} is still going on; it is taken to leak the same")
         return Triage(
             credential=self.credential, live=self.live, exposure=self._exposure(), exposed_from=self.since,
-            repository=self.repository, sightings=self._sightings(), owners=named, reach=_unique(self.reach),
-            leaking_runs=refs, leaking_workflows=_workflows(refs), stores=self.stores, alerts=tuple(self.alerts),
-            tails=_longest(self.tails), unknown=tuple(dict.fromkeys([*self.unknown, *unknown])),
+            repository=self.repository, sightings=self._sightings(), owners=named, reach=self._rows(_unique(self.reach)),
+            leaking_runs=copies, leaking_workflows=_workflows(refs), stores=self.stores, alerts=tuple(self.alerts),
+            tails=self._rows(_longest(self.tails)), unknown=tuple(dict.fromkeys([*self.unknown, *unknown])),
             machine=self.report.machine, machine_name=self.report.machine_name,
+        )  # fmt: skip
+
+    def _rows(self, found: tuple[_Row, ...]) -> tuple[_Row, ...]:
+        """All of it; where another incident's reach led here, that one's ledger has the rest."""
+        if not self.report.beside:
+            return found
+        own = self.credential.key
+        return tuple(
+            each for each in found
+            if (each.of if isinstance(each, Tail) else each.credential and each.credential.key) == own
         )  # fmt: skip
 
     def _sightings(self) -> tuple[Sighting, ...]:
@@ -323,6 +347,8 @@ class _Case:
     def _claims(self) -> tuple[tuple[str, int, str], ...]:
         """Who owns it by what the token and the image say."""
         mine = ((self.facts.login, OWNER, "GitHub says that it is theirs"),) if self.facts.login else ()
+        if self.credential.kind == NPM_TOKEN and self.credential.account:
+            mine = ((self.credential.account, PUBLISHER, "npm knows the token as theirs"),)
         return (*mine, *(self.image.claims if self.image else ()))
 
     def _exposure(self) -> Exposure:

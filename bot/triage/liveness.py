@@ -9,6 +9,7 @@ from __future__ import annotations
 from bot.clients import aws_errors
 from bot.errors import Forbidden, NotFound, ProviderError, Refused
 from bot.model import Credential, Liveness, Secret
+from bot.triage.npm import NPM_TOKEN, npm_liveness
 from bot.world import World
 
 GITHUB_KINDS = {"github-pat-classic", "github-pat-fine-grained", "github-oauth", "github-installation"}
@@ -28,6 +29,8 @@ def liveness(world: World, credential: Credential) -> Verdict:
             return _aws(world, credential)
         if credential.kind in GITHUB_KINDS:
             return _github(world, credential)
+        if credential.kind == NPM_TOKEN:
+            return npm_liveness(world, credential)
     except ProviderError as exc:
         return Liveness.UNKNOWN, str(exc)
     return Liveness.UNKNOWN, f"there is no look without side effects for a {credential.kind}; a person has to say"

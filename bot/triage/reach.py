@@ -7,6 +7,7 @@ could not be found out is a sentence in ``unknown``, never a silent gap. Rules: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,14 +17,18 @@ from urllib.parse import quote
 from bot.errors import NotFound, Rejected
 from bot.model import Credential, Reached, SecretStore, Tail
 from bot.triage.jobs import UNREADABLE, Files, Reader
+from bot.triage.npm import NPM_TOKEN
+from bot.triage.pair import key_of_repository
 from bot.workflow import may_mint, tokens_of
 from bot.world import World
 
+AWS_KEY = "aws-access-key"
 ID_TOKEN_LIFE = timedelta(minutes=5)  # exp minus iat in the sample of docs.github.com/actions/reference/security/oidc
 ROLE_SESSION = timedelta(hours=12)  # the longest that AWS allows for AssumeRoleWithWebIdentity; a role may allow less
 HOSTED, SELF_HOSTED = timedelta(hours=6), timedelta(hours=24)  # longest life of a GITHUB_TOKEN
 REVIEW_EVENTS = {"pull_request", "pull_request_review", "pull_request_review_comment"}
 DEPENDABOT_EVENTS = {*REVIEW_EVENTS, "push", "create", "deployment", "deployment_status"}
+NPM_NAMES = re.compile(r"NPM|NODE_AUTH", re.IGNORECASE)
 COPIES = ("dependabot", "codespaces", "agents")
 
 Found = tuple[tuple[Reached, ...], tuple[SecretStore, ...], tuple[Tail, ...], tuple[str, ...]]
@@ -32,8 +37,9 @@ Found = tuple[tuple[Reached, ...], tuple[SecretStore, ...], tuple[Tail, ...], tu
 def reach_of_run(world: World, repository: str, run_id: int, credential: Credential | None = None) -> Found:
     """What a run's jobs could reach, where the halves of their AWS key stand, what may still live, what is unknown.
 
-    ``credential`` is the leaked one, when known: an AWS pair that is the jobs' only one is taken to be it, and where
-    any other kind stands cannot be told from names. Raises NotFound when the run is not there.
+    ``credential`` is the leaked one, when known: an AWS pair that is the jobs' only one is taken to be it, and so is
+    the only secret that is named after npm; where any other kind stands cannot be told from names. A pair beside the
+    leaked credential is looked up by IAM's tags. Raises NotFound when the run is not there.
     """
     run = world.github.get(f"/repos/{repository}/actions/runs/{run_id}")
     run["path"] = str(run.get("path") or "").split("@")[0]
@@ -41,17 +47,30 @@ def reach_of_run(world: World, repository: str, run_id: int, credential: Credent
     readers = list(Files(world, repository, run, unknown).readers())
     places = _Places(world, repository, run, unknown)
     reached = [each for reader in readers for each in places.reached(reader)]
-    aws = credential is None or credential.kind == "aws-access-key"
-    stores = places.pair(readers) if aws else ()
+    pair = places.pair(readers)
+    if credential is None or credential.kind == AWS_KEY:
+        stores, reached = pair, _known(reached, pair, AWS_KEY, credential)
+    else:
+        stores = places.npm(readers) if credential.kind == NPM_TOKEN else ()
+        reached = _known(reached, stores, credential.kind, credential)
+        names = " and ".join(store.name for store in pair)
+        key = key_of_repository(world, repository, names, unknown) if pair else None
+        reached = _known(reached, pair if key else (), AWS_KEY, key)
     if stores:
-        pair = {(store.name, _scope(store)) for store in stores}
-        reached = [
-            replace(each, kind="aws-access-key", credential=credential) if (each.name, each.scope) in pair else each
-            for each in reached
-        ]
         places.copies({store.name for store in stores})
     minted, tails = _minted(world, repository, run, readers, unknown)
     return _once(reached + minted), stores, tails, tuple(dict.fromkeys(unknown))
+
+
+def _known(
+    reached: list[Reached], stores: tuple[SecretStore, ...], kind: str, credential: Credential | None
+) -> list[Reached]:
+    """The same, with the credential named that stands in these stores."""
+    places = {(store.name, _scope(store)) for store in stores}
+    return [
+        replace(each, kind=kind, credential=credential) if (each.name, each.scope) in places else each
+        for each in reached
+    ]  # fmt: skip
 
 
 def _once(reached: list[Reached]) -> tuple[Reached, ...]:
@@ -184,6 +203,19 @@ class _Places:
         if several := sorted({f"{s.name} ({_scope(s)})" for stores in found.values() for s in stores}):
             self._unknown.append(f"The jobs use several AWS keys; which of {', '.join(several)} leaked is not known")
         return ()
+
+    def npm(self, readers: list[Reader]) -> tuple[SecretStore, ...]:
+        """The one secret that is named after npm; nothing when there are several, or none."""
+        found: set[SecretStore] = set()
+        for reader in readers if self.store else ():
+            for name in filter(NPM_NAMES.search, reader.names):
+                scopes = [scope for scope in self._scopes(reader) if name in (self._listed(scope) or ())]
+                found |= {_store(self._repository, name, scope, "secret") for scope in scopes[:1]}
+        if len(found) != 1:
+            names = ", ".join(sorted(store.name for store in found)) or "none"
+            self._unknown.append(f"Which secret of the jobs holds the npm token is not known; named after npm: {names}")
+            return ()
+        return tuple(found)
 
     def copies(self, names: set[str]) -> None:
         """Say which other stores have a secret of the same name: whether it is the same value cannot be read."""

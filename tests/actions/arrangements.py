@@ -20,7 +20,7 @@ from bot.actions import (
 )
 from bot.actions.aws_iam import iso
 from bot.clients import AwsClients
-from bot.model import AlertRef, NpmTag, NpmVersion, Planted, RunRef, SecretStore, WorkflowRef
+from bot.model import AlertRef, Credential, NpmTag, NpmVersion, Planted, RunRef, SecretStore, WorkflowRef
 from bot.range.company import DEPLOY, FERRY
 from bot.range.npm_company import BAD, GOOD, PACKAGE, SECRET
 from bot.range.npm_package import release
@@ -290,7 +290,7 @@ def _unanswered(drill: Drill, *_: Any) -> None:
 
 # npm
 
-TOKEN = npm.TokenIn(credential="npm-token:stolen")
+TOKEN = npm.TokenIn(credential=Credential(provider="npm", kind="npm-token", id="stolen"))
 _VERSION = NpmVersion(package=PACKAGE, version=BAD)
 _TAG = NpmTag(package=PACKAGE, tag="latest", bad=BAD, good=GOOD)
 _FIND = npm_versions.FindIn(repository=FERRY, maintainer="mara", since="2020-01-01T00:00:00Z")
@@ -299,7 +299,7 @@ _FIND = npm_versions.FindIn(repository=FERRY, maintainer="mara", since="2020-01-
 def _stolen(drill: Drill) -> str:
     """Ferry's token; the vault knows it as stolen."""
     (value,) = [each.value for each in drill.range.npm.tokens.values() if each.user == "mara"]
-    drill.world.secrets.seal("stolen", value, TOKEN.credential)
+    drill.world.secrets.seal("stolen", value, TOKEN.credential.key)
     return value
 
 
