@@ -146,11 +146,11 @@ class Bulkhead:
 
     def __init__(
         self, settings: Settings, *, sites: Mapping[str, Site] | None = None, policy: Policy | None = None,
-        release: bool = False,
+        release: bool = False, boundary: Callable[[str], None] = lambda _name: None,
     ) -> None:  # fmt: skip
         """``release`` brings the database to this version's form; on SQLite, where one process is all, any start does."""
         settings.home.mkdir(parents=True, exist_ok=True)
-        self.settings = settings
+        self.settings, self.boundary = settings, boundary
         self.store = Store(settings.url)
         if not self.store.sqlite and not self.store.schema:
             settings.split()
@@ -171,7 +171,7 @@ class Bulkhead:
         self.attest = self._attest()
         self.inbox = Inbox(
             store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
-            playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds,
+            playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds, boundary=boundary,
         )  # fmt: skip
 
     @property
@@ -196,13 +196,13 @@ class Bulkhead:
 
         return world
 
-    def engine(self, **overrides: Any) -> Engine:
+    def engine(self) -> Engine:
         """The engine over all of this. Only a worker starts it."""
         parts = Parts(
             attest=self.attest, store=self.store, timeline=self.timeline, folder=self.settings.home, catalogue=CATALOGUE, worlds=self.worlds,
             triage=self._triage, severity=self._severity, rules=self._ruling, mode=self.rules.mode, may=self.rules.may, settled=self._settled,
             beside=self.inbox.beside,
-            **overrides,
+            boundary=self.boundary,
         )  # fmt: skip
         return Engine(parts)
 
@@ -240,8 +240,8 @@ class Bulkhead:
         if row["body"]["world"] not in self.worlds:
             return
         try:
-            for incident in await asyncio.to_thread(self.inbox.work, row):
-                await engine.open(incident)
+            opened = await asyncio.to_thread(self.inbox.work, row)
+            await asyncio.gather(*(engine.open(incident) for incident in opened))
         except (Unavailable, RateLimited) as exc:
             log.warning("report %s waits: %s", row["id"], exc)
             await asyncio.sleep(1)
@@ -249,9 +249,9 @@ class Bulkhead:
             with self.store.begin() as c:
                 self.store.set_inbox(c, row["id"], "dead", str(exc))
 
-    async def work(self, **overrides: Any) -> None:
+    async def work(self) -> None:
         """Run a worker until cancelled: the engine, the inbox, and what the engine does by the clock."""
-        engine = self.engine(**overrides)
+        engine = self.engine()
         await engine.start()
         try:
             async with clock.running(clock.of_engine(engine)):
@@ -264,9 +264,9 @@ class Bulkhead:
         async with clock.running(clock.of_house(self.store, self.vault, self.settings.max_age)):
             await asyncio.Event().wait()
 
-    async def serve(self, **overrides: Any) -> None:
+    async def serve(self) -> None:
         """Run everything in this process until cancelled."""
-        await _together(self.work(**overrides), self.keep_time(), self.show_pages())
+        await _together(self.work(), self.keep_time(), self.show_pages())
 
     async def show_pages(self) -> None:
         """Serve the pages until cancelled."""

@@ -125,9 +125,9 @@ class Run:
         self.drill, self.bulkhead, self.range, self.tell = drill, bulkhead, range_, tell
         self.store = bulkhead.store
 
-    async def run(self, **overrides: Any) -> Result:
+    async def run(self) -> Result:
         """Leak, abuse, report, contain, try again. Going on after a crash, what was done is not done again."""
-        engine = self.bulkhead.engine(**overrides)
+        engine = self.bulkhead.engine()
         self.bulkhead.timeline.listen(lambda event: self.tell("event", asdict(event)))
         await engine.start()
         tasks = [asyncio.create_task(self.bulkhead.work_inbox(engine)), asyncio.create_task(self._responders())]

@@ -66,10 +66,20 @@ def resolve(value: Any, facts: Mapping[str, Any]) -> Any:
     return here
 
 
+_ADAPTERS: dict[Any, pydantic.TypeAdapter[Any]] = {}
+
+
+def adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
+    """Dataclass <-> JSON; building one takes milliseconds, so each is kept."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
 def bind(wanted: type[T], value: Any) -> T:
     """A resolved value as the wanted dataclass, strictly: text does not become a number. Raises InputError."""
     try:
-        return pydantic.TypeAdapter(wanted).validate_json(pydantic_core.to_json(value), strict=True)
+        return adapter(wanted).validate_json(pydantic_core.to_json(value), strict=True)  # type: ignore[no-any-return]
     except pydantic.ValidationError as exc:
         said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_input=False))
         raise InputError(f"this does not fit {wanted.__name__}: {said}") from None

@@ -1,4 +1,5 @@
-"""Drills in processes that can be killed. Each line of the input, ``{"home", "range", "kill_at"}``, is one process.
+"""Drills in processes that can be killed. Each line of the input is one process:
+``{"home", "range", "kill_at", "database"}``, of which the last is empty for SQLite in HOME.
 
 It is forked from this one, which has done nothing but import: that saves the seconds of importing, and what is killed
 is a whole process all the same. Every boundary that is passed is written to HOME/names; at ``kill_at`` the process
@@ -8,6 +9,7 @@ kills itself, as a power cut would. What it prints goes to HOME/out; the answer 
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 import json
 import os
@@ -17,6 +19,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from bot import app, drill
 from bot.actions import CATALOGUE
 from bot.playbook import load_folder
@@ -24,13 +28,15 @@ from bot.scenario import load_drill
 from bot.settings import Settings
 
 
-def run(home: str, info: dict[str, Any], kill_at: str) -> None:
+def run(home: str, info: dict[str, Any], kill_at: str, database: str) -> None:
     """One drill, to its end or to its death."""
     source = app.SHIPPED / "drills" / "aws-key-in-public-log.yaml"
     scenario = load_drill(source.read_text(), str(source), load_folder([app.SHIPPED / "containment"], CATALOGUE))
     scenario = dataclasses.replace(scenario, delay_s=0.02)
     range_ = drill.Range(info=info)
-    settings = Settings(home=Path(home), responders=",".join(scenario.responders))
+    key = SecretStr(base64.b64encode(bytes(range(32))).decode())
+    split = {"database_url": database, "vault_key": key, "evidence": f"{home}/evidence"} if database else {}
+    settings = Settings(home=Path(home), responders=",".join(scenario.responders), **split)
 
     def boundary(name: str) -> None:
         with open(f"{home}/names", "a") as file:
@@ -38,8 +44,8 @@ def run(home: str, info: dict[str, Any], kill_at: str) -> None:
         if name == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with app.opened(settings, sites={"range": app.range_site(range_.endpoints)}) as bulkhead:
-        result = asyncio.run(drill.Run(scenario, bulkhead, range_, lambda _kind, _data: None).run(boundary=boundary))
+    with app.opened(settings, sites={"range": app.range_site(range_.endpoints)}, boundary=boundary, release=True) as bulkhead:
+        result = asyncio.run(drill.Run(scenario, bulkhead, range_, lambda _kind, _data: None).run())
     (Path(home) / "result.json").write_text(json.dumps(result.as_json()))
 
 
@@ -51,7 +57,7 @@ def forked(order: dict[str, Any]) -> int:
         os.dup2(out, 1)
         os.dup2(out, 2)
         try:
-            run(order["home"], order["range"], order["kill_at"])
+            run(order["home"], order["range"], order["kill_at"], order["database"])
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()

@@ -15,17 +15,18 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.drill import Range, range_up
+from tests.databases import Make
 
 CHILD = Path(__file__).parent / "drill_child.py"
 SEED = 20261123
-KINDS = ["opened", "triage", "severity", "plan", "look", "planned", "asked", "decided", "evidence", "outcome", "proof", "closed"]
+KINDS = ["landed", "incident", "worked", "opened", "triage", "severity", "plan", "look", "planned", "asked", "decided", "evidence", "outcome", "proof", "closed"]
 SHARDS = 8
 
 
@@ -54,18 +55,20 @@ class Arena:
 
     range: Range
     nursery: subprocess.Popen[str]
+    database: str = ""
 
     def drill(self, home: Path, kill_at: str = "") -> int:
         """Run a drill in a process of its own; returns how it ended."""
         assert self.nursery.stdin is not None
         assert self.nursery.stdout is not None
-        self.nursery.stdin.write(json.dumps({"home": str(home), "range": self.range.info, "kill_at": kill_at}) + "\n")
+        order = {"home": str(home), "range": self.range.info, "kill_at": kill_at, "database": self.database}
+        self.nursery.stdin.write(json.dumps(order) + "\n")
         self.nursery.stdin.flush()
         return int(self.nursery.stdout.readline())
 
     def fresh(self) -> Arena:
         """The same range with a fresh company."""
-        return Arena(Range(info={**self.range.info, "cast": self.range.post("/reset")["cast"]}), self.nursery)
+        return Arena(Range(info={**self.range.info, "cast": self.range.post("/reset")["cast"]}), self.nursery, self.database)
 
     def writes(self) -> dict[str, int]:
         """Every request that can change something, counted; numbers in paths say nothing."""
@@ -133,6 +136,15 @@ def test_killed_at_one_boundary_of_every_kind(arena: Arena, clean: Clean, tmp_pa
 
 def test_the_sample_knows_every_kind_of_boundary(clean: Clean) -> None:
     assert {name.split("/")[-2] for name in clean.names} == set(KINDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["look", "decided", "outcome", "proof"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_one_boundary_on_postgresql(
+    arena: Arena, clean: Clean, new_postgres: Make, tmp_path: Path, when: str, kind: str
+) -> None:  # fmt: skip
+    kill_and_resume(replace(arena, database=new_postgres()), clean, tmp_path, sample(clean.names, when, kind))
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ from bot.engine.steps import Deps, Rule, Ruling, adapter
 from bot.engine.undo import UndoRun, undo_id
 from bot.errors import BulkheadError, FencedOut
 from bot.model import Before, Report, Triage
-from bot.playbook import load
+from bot.playbook import Playbook, load
 from bot.store import DecisionRow, IncidentRow, Store, one_worker, set_pragmas
 from bot.timeline import Timeline
 from bot.timeline import load as load_events
@@ -79,6 +79,7 @@ class Engine:
         self._children: asyncio.Queue[str] = asyncio.Queue()
         self._undo_rows: asyncio.Queue[DecisionRow] = asyncio.Queue()
         self._broken: dict[str, str] = {}
+        self._books: dict[str, Playbook] = {}
 
     async def start(self) -> None:
         """Launch DBOS, recover what was under way, open what was landed but not begun."""
@@ -162,7 +163,7 @@ class Engine:
     async def _run_incident(self, incident: str) -> str:
         row = await asyncio.to_thread(self.parts.store.incident, incident)
         deps = await self._deps(row)
-        playbook = load(row.body["playbook"]["text"], row.body["playbook"]["source"], self.parts.catalogue)
+        playbook = self._bound(row.body["playbook"]["text"], row.body["playbook"]["source"])
         report: Report = adapter(Report).validate_python(row.body["report"])
         run = IncidentRun(
             deps, playbook, self.parts.catalogue, self.parts.triage, report, self.parts.mode(row), _opened(row), self.parts.severity,
@@ -192,6 +193,12 @@ class Engine:
                 await journal.write(f"row:{key}", "child", {"row": key, "incident": child})
         for event in [event for event in journal.events if event.kind == "child"]:
             self._children.put_nowait(event.body["incident"])
+
+    def _bound(self, text: str, source: str) -> Playbook:
+        """The playbook that an incident is bound to. Reading one takes milliseconds of the loop, so each text is kept."""
+        if text not in self._books:
+            self._books[text] = load(text, source, self.parts.catalogue)
+        return self._books[text]
 
     async def _run_undo(self, incident: str, step: str, count: int) -> str:
         row = await asyncio.to_thread(self.parts.store.incident, incident)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
-
 from bot.action import Action, material_fields
 from bot.engine.decisions import (
     GLASS,
@@ -30,6 +28,7 @@ from bot.engine.journal import Journal
 from bot.engine.pace import PLAN, PRIORITY, Pace
 from bot.errors import BulkheadError, EngineError, RateLimited, Unavailable
 from bot.model import Before, Effect, EvidenceRef, Outcome, Proof, Verdict
+from bot.reference import adapter
 from bot.store import DecisionRow, Store, iso, when
 from bot.world import World
 
@@ -38,16 +37,6 @@ EVIDENCE_S = 5.0  # a cut waits no longer for its evidence
 TRIES = 8  # calls again after a time-out or a 5xx; a run looks first, so it changes nothing twice
 SAID_S = 1.0  # a pause that a provider asks for is told when it is longer than this
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-
-
-_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
-
-
-def adapter(kind: Any) -> TypeAdapter[Any]:
-    """Dataclass <-> JSON; building one takes milliseconds, so each is kept."""
-    if kind not in _ADAPTERS:
-        _ADAPTERS[kind] = TypeAdapter(kind)
-    return _ADAPTERS[kind]
 
 
 def to_json(value: Any) -> Any:

@@ -56,6 +56,7 @@ class Inbox:
     playbooks: Mapping[str, Playbook]
     catalogue: Mapping[str, Action[Any, Any, Any]]
     worlds: Mapping[str, Callable[[str], World]]
+    boundary: Callable[[str], None] = lambda _name: None  # called around every durable write; tests kill the process there
 
     def land(
         self, *, source: str, world: str, by: str, text: str, at: datetime, delivery: str = "",
@@ -87,12 +88,14 @@ class Inbox:
             "url": where[0] if where else "", "credentials": [asdict(c) for c in credentials],
             "machine": machine.value, "machine_name": scrubber.scrub(machine_name)[:200],
         }  # fmt: skip
+        self.boundary("before inbox/landed/1")
         with self.store.begin() as c:
             new = self.store.land(c, {"id": inbox_id, "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw})
             if new:
                 for one, credential in zip(found, credentials, strict=True):
                     if one.value:
                         self.vault.seal(c, inbox_id, f"leaked:{credential.key}", one.value, credential.key, at)
+        self.boundary("after inbox/landed/1")
         return Landed(id=inbox_id, new=new)
 
     def work(self, row: dict[str, Any]) -> list[str]:
@@ -150,10 +153,12 @@ class Inbox:
             }),
         }  # fmt: skip
         held = self.vault.of(row["id"], self.worlds[row["body"]["world"]](row["id"]).clock).of(credential.key)
+        self.boundary("before inbox/incident/1")
         with self.store.begin() as c:
             if self.store.add_incident(c, values) and held is not None:
                 at = self.worlds[row["body"]["world"]](incident).now()
                 self.vault.seal(c, incident, f"leaked:{credential.key}", held.reveal(), credential.key, at)
+        self.boundary("after inbox/incident/1")
         return incident
 
     def beside(self, row: IncidentRow, found: Triage) -> dict[str, str]:
@@ -192,8 +197,10 @@ class Inbox:
         return standing.id
 
     def _settle(self, row: dict[str, Any], state: str, note: str) -> None:
+        self.boundary("before inbox/worked/1")
         with self.store.begin() as c:
             self.store.set_inbox(c, row["id"], state, note)
+        self.boundary("after inbox/worked/1")
         at = self.worlds[row["body"]["world"]](row["id"]).now()
         self.vault.wipe(owner=row["id"], at=at)
 
