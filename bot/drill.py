@@ -46,13 +46,13 @@ class Range:
     def endpoints(self) -> RangeEndpoints:
         """What the bot may know of it. Raises InputError for an address outside loopback."""
         bot = self.info["cast"]["aws"]["bulkhead-responder"]
-        app = self.info["cast"]["app"]
+        app = self.info["cast"].get("app") or {"app_id": 0, "private_key": ""}
         return RangeEndpoints(
             aws=self.info["aws"], github=self.info["github"], control=self.info["control"],
             aws_key_id=bot["key_id"], aws_secret=bot["secret"],
             github_token=self.info["cast"]["github"]["bulkhead-bot"],
-            registry=self.info["registry"], github_app_id=app["app_id"], github_app_key=app["private_key"],
-            npm=self.info["npm"], npm_token=self.info["cast"]["npm"]["bulkhead-bot"],
+            registry=self.info.get("registry", ""), github_app_id=app["app_id"], github_app_key=app["private_key"],
+            npm=self.info.get("npm", ""), npm_token=self.info["cast"].get("npm", {}).get("bulkhead-bot", ""),
         )  # fmt: skip
 
     def get(self, path: str) -> Any:
@@ -160,7 +160,7 @@ class Run:
         stolen = self.range.get("/drill/stolen")["values"] if stage.secret_holes else {}
         said = text
         for hole in stage.secret_holes:  # only the inbox gets to see the value
-            said = said.replace(f"{{{hole}}}", stolen[hole])
+            said, text = said.replace(f"{{{hole}}}", stolen[hole]), text.replace(f"{{{hole}}}", f"[the value of {hole}]")
         self.bulkhead.inbox.land(
             source="drill", world="range", by=self.drill.report.by, text=said, at=when(told["at"]),
             delivery=told["delivery"], exposure=Exposure.UNKNOWN,

@@ -187,7 +187,7 @@ class RangeEndpoints:
     npm_token: str = ""
 
     def __post_init__(self) -> None:
-        for url in filter(None, (self.aws, self.github, self.control, self.registry, self.npm)):
+        for url in (self.aws, self.github, self.control, *filter(None, (self.registry, self.npm))):
             parts = urlsplit(url)
             try:
                 inside = parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
