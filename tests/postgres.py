@@ -30,7 +30,7 @@ SPEED = ("fsync=off", "full_page_writes=off", "max_connections=200", "shared_buf
 def server(folder: Path, settings: tuple[str, ...] = SPEED) -> Iterator[str]:
     """The URL, with {} for the database's name, of the server that all processes naming this folder share."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "users", "a") as users, open(folder / "start", "a") as start:
+    with (folder / "users").open("a") as users, (folder / "start").open("a") as start:
         fcntl.flock(start, fcntl.LOCK_EX)
         fcntl.flock(users, fcntl.LOCK_SH)
         if not (folder / "url").exists():
@@ -49,7 +49,8 @@ def keep(folder: Path, settings: list[str]) -> None:
     data = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path has at most 107 characters
     try:
         who, programs = _who_and_where(data)
-        _call([programs / "initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", data / "db"], who)
+        made = ["--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", data / "db"]
+        _call([programs / "initdb", *made], who)
         given = [f"-c{setting}" for setting in settings]
         command = [programs / "postgres", "-D", data / "db", "-k", data, "-c", "listen_addresses=", *given]
         with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, **who) as postgres:
@@ -59,7 +60,7 @@ def keep(folder: Path, settings: list[str]) -> None:
             (folder / "url").write_text(URL.format("{}", data))
             print("ready", flush=True)
             os.close(1)
-            with open(folder / "users") as users:
+            with (folder / "users").open() as users:
                 fcntl.flock(users, fcntl.LOCK_EX)
                 (folder / "url").unlink()
                 postgres.send_signal(signal.SIGINT)

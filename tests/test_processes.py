@@ -5,21 +5,29 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
+from bot.app import PAGES_AT, opened
+from bot.settings import Settings
 from tests.databases import Make
+from tests.incidents import ASKING, ID, land
 
+Env = dict[str, str]
 Typed = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def installation(new_postgres: Make, tmp_path: Path) -> dict[str, str]:
+def installation(new_postgres: Make, tmp_path: Path) -> Env:
     """What the environment of every process on PostgreSQL says."""
     return {
         "BULKHEAD_DATABASE_URL": new_postgres(), "BULKHEAD_EVIDENCE": str(tmp_path / "shared"),
@@ -27,15 +35,19 @@ def installation(new_postgres: Make, tmp_path: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
+def child(*args: str, home: Path, settings: Env) -> dict[str, Any]:
+    """A command in a process of its own, with nothing of this machine's settings."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "BULKHEAD_", "GITHUB_"))}
+    here = {"BULKHEAD_HOME": str(home / "home"), "BULKHEAD_WEB_PORT": "0", "AWS_EC2_METADATA_DISABLED": "true"}
+    return {"args": [sys.executable, "-m", "bot", *args], "env": plain | here | settings, "text": True}
+
+
 @pytest.fixture
 def typed(tmp_path: Path) -> Typed:
-    """Type a command in a process of its own, with nothing of this machine's settings."""
+    """Type a command and wait for its end."""
 
     def run(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        plain = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "BULKHEAD_", "GITHUB_"))}
-        here = {"BULKHEAD_HOME": str(tmp_path / "home"), "AWS_EC2_METADATA_DISABLED": "true"}
-        command = [sys.executable, "-m", "bot", *args]
-        return subprocess.run(command, env=plain | here | settings, capture_output=True, text=True, check=False)
+        return subprocess.run(**child(*args, home=tmp_path, settings=settings), capture_output=True, check=False)
 
     return run
 
@@ -47,7 +59,7 @@ def test_split_processes_are_refused_on_sqlite(typed: Typed, process: str) -> No
     assert "SQLite, which serves one process: run `bulkhead serve`" in done.stderr
 
 
-def test_what_postgresql_needs_is_said_at_once_before_anything_is_done(typed: Typed, installation: dict[str, str]) -> None:
+def test_what_postgresql_needs_is_said_at_once_and_nothing_is_done(typed: Typed, installation: Env) -> None:
     url = installation["BULKHEAD_DATABASE_URL"]
     done = typed("migrate", BULKHEAD_DATABASE_URL=url)
     assert done.returncode == 2
@@ -57,9 +69,7 @@ def test_what_postgresql_needs_is_said_at_once_before_anything_is_done(typed: Ty
     assert sa.inspect(engine).get_table_names() == []
 
 
-def test_only_a_release_migrates_postgresql_and_another_vault_key_is_refused(
-    typed: Typed, installation: dict[str, str]
-) -> None:
+def test_only_a_release_migrates_postgresql_and_another_vault_key_is_refused(typed: Typed, installation: Env) -> None:
     early = typed("incident", "list", **installation)
     assert early.returncode == 1
     assert "run `bulkhead migrate` first" in early.stderr
@@ -72,7 +82,7 @@ def test_only_a_release_migrates_postgresql_and_another_vault_key_is_refused(
     assert "not the one this database was sealed with" in wrong.stderr
 
 
-def test_a_database_that_does_not_answer_is_one_sentence(typed: Typed, installation: dict[str, str], tmp_path: Path) -> None:
+def test_a_database_that_does_not_answer_is_one_sentence(typed: Typed, installation: Env, tmp_path: Path) -> None:
     away = installation | {"BULKHEAD_DATABASE_URL": f"postgresql+psycopg://u:made-up-word@/b?host={tmp_path}"}
     done = typed("incident", "list", **away)
     assert done.returncode == 1
@@ -80,16 +90,43 @@ def test_a_database_that_does_not_answer_is_one_sentence(typed: Typed, installat
     assert "made-up-word" not in done.stderr + done.stdout
 
 
+def test_a_link_that_is_typed_opens_the_page_that_another_process_serves(
+    typed: Typed, installation: Env, tmp_path: Path
+) -> None:
+    here = {name.removeprefix("BULKHEAD_").lower(): value for name, value in installation.items()}
+    with opened(Settings(home=tmp_path / "home", **here), sites={}, release=True) as bulkhead:
+        land(bulkhead, ASKING, "open", b"")
+        assert typed("incident", "open", ID, **installation).returncode == 2, "nobody serves the pages yet"
+        web = child("web", home=tmp_path, settings=installation)
+        with subprocess.Popen(**web, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            give_up = time.monotonic() + 60
+            while not bulkhead.store.setting(PAGES_AT):
+                assert process.poll() is None, process.communicate()[0]
+                assert time.monotonic() < give_up
+                time.sleep(0.05)
+            link = json.loads(typed("incident", "open", ID, "--json", **installation).stdout)["link"]
+            with httpx.Client(trust_env=False, follow_redirects=True) as browser:
+                assert "Open the incident" in browser.get(link).text
+                page = browser.post(link)
+            assert (page.status_code, page.url.path) == (200, f"/incidents/{ID}")
+            process.send_signal(signal.SIGTERM)
+            said, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert link.rsplit("/", 1)[1] not in said
+
+
 @pytest.mark.slow
-def test_the_drill_is_contained_on_postgresql_in_a_schema_of_its_own(typed: Typed, installation: dict[str, str]) -> None:
+def test_the_drill_is_contained_on_postgresql_in_a_schema_of_its_own(typed: Typed, installation: Env) -> None:
     url = installation["BULKHEAD_DATABASE_URL"]
     done = typed("drill", "run", "aws-key-in-public-log", "--json", BULKHEAD_DATABASE_URL=url)
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout)
     assert (result["contained"], result["why_not"]) == (True, [])
     assert not (Path(result["folder"]) / "bulkhead.db").exists()
-    verified = typed("incident", "verify", result["incident"], "--home", result["folder"], "--json", BULKHEAD_DATABASE_URL=url)
+    there = ("--home", result["folder"], "--json")
+    verified = typed("incident", "verify", result["incident"], *there, BULKHEAD_DATABASE_URL=url)
     assert json.loads(verified.stdout)["holds"] is True
     with sa.create_engine(url, poolclass=sa.NullPool).connect() as c:
-        found = c.execute(sa.text("SELECT DISTINCT schemaname FROM pg_tables WHERE tablename = 'timeline'")).scalars().all()
+        query = "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename = 'timeline'"
+        found = c.execute(sa.text(query)).scalars().all()
     assert [name[:6] for name in found] == ["drill_"], "the installation's own tables are not touched"
