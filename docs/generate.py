@@ -21,6 +21,7 @@ from bot.app import SHIPPED
 from bot.model import Effect, Grade
 from bot.playbook import Playbook, load_folder
 from bot.settings import Settings
+from docs import identities
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "reference.md"
@@ -322,4 +323,6 @@ def _first_sentence(function: Any) -> str:
 if __name__ == "__main__":
     TARGET.write_text(render(), encoding="utf-8")
     README.write_text(readme(), encoding="utf-8")
-    print(f"wrote {TARGET.relative_to(ROOT)} and the variables in {README.relative_to(ROOT)}")
+    identities.TARGET.write_text(identities.render(playbooks()), encoding="utf-8")
+    pages = ", ".join(str(page.relative_to(ROOT)) for page in (TARGET, identities.TARGET))
+    print(f"wrote {pages} and the variables in {README.relative_to(ROOT)}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import botocore
+import botocore.session
 import pytest
 
 from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.model import Effect, Exposure, Grade, Liveness, Machine, RowState, Verdict
-from docs import generate
+from docs import generate, identities
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -54,6 +56,26 @@ def test_the_reference_is_what_the_code_makes() -> None:
 
 def test_the_variables_of_the_readme_are_those_of_the_settings() -> None:
     assert generate.README.read_text(encoding="utf-8") == generate.readme(), "run `make docs`"
+
+
+def test_the_page_of_permissions_is_what_the_catalogue_makes() -> None:
+    assert identities.TARGET.read_text(encoding="utf-8") == identities.render(generate.playbooks()), "run `make docs`"
+
+
+def test_every_action_that_changes_a_provider_says_what_it_must_be_allowed() -> None:
+    for action in CATALOGUE.values():
+        assert action.permissions or action.person or action.effect is Effect.READ, action.name
+
+
+def test_what_triage_reads_at_aws_is_what_the_page_says() -> None:
+    """Every call of boto3 in triage by its name, and those that are paged by the name they are asked for."""
+    known = {
+        botocore.xform_name(name)
+        for service in ("iam", "sts", "cloudtrail")
+        for name in botocore.session.get_session().get_service_model(service).operation_names
+    }
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "bot" / "triage").glob("*.py"))
+    assert set(re.findall(r"[a-z_]+", text)) & known == set(identities.AWS_READS)
 
 
 def test_every_action_setting_command_playbook_and_event_has_its_heading() -> None:
@@ -119,7 +141,7 @@ def test_options_that_are_named_are_there(page: Path) -> None:
         for name, command in commands.items():
             known = {opt for param in command.params for opt in (*param.opts, *param.secondary_opts)}
             for rest in re.findall(rf"{name}\b([^#|]*)", snippet):
-                for option in re.findall(r"(?<!\S)--[a-z]+", rest):
+                for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):
                     assert option in known, f"{page.name}: {name} {option}"
 
 

@@ -18,7 +18,6 @@ from bot.store import DecisionRow
 from bot.timeline import load
 from bot.world import World
 
-
 LOOK_AGAIN = timedelta(seconds=2)  # another worker may run an incident that this one waits for
 
 
@@ -231,6 +230,8 @@ async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
         ends = [until for _, _, until in tails if until > now]
         soonest = min([*ends, *([now + LOOK_AGAIN] if waits else [])], default=None)
         seen = max((row.seq for row in rows), default=0)
+        if by := deps.aborted():  # again: its row may be among those seen, and then nothing would wake this
+            raise Aborted(by)
         await deps.pulse.changed(journal.incident, world.clock, since=seen, until=soonest)
     ledger = [row.as_json() for row in journal.ledger.rows.values()]
     await journal.write("incident", "closed", {"ledger": ledger, "failed": failed}, attempt)

@@ -294,6 +294,7 @@ class StepRun:
                     told = {"groups": list(ask.tells), "what": ask.what}
                     await self.journal.write(self.id, "escalated", told, ask.attempt)
             seen = max((row.seq for row in rows), default=0)
+            self._check_abort()  # again: its row may be among those seen, and then nothing would wake this
             await self.deps.pulse.changed(self.journal.incident, clock, since=seen, until=until)
 
     def _decided(self, ask: Ask, counted: Counted, rows: list[DecisionRow]) -> dict[str, Any]:
