@@ -142,3 +142,18 @@ def test_two_writers_of_many_incidents_never_stand_in_each_others_way(store: Sto
     for incident in ("inc-1", "inc-2"):
         assert len(load(store, incident)) == 300, "appended by both, each event stands once"
         assert broken(store, incident) == []
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_when_the_database_hangs_up_the_writer_waits_for_it_and_writes_once(store: Store, timeline: Timeline) -> None:
+    """A restart or a fail-over ends every connection; nobody who appends or reads is told of it."""
+    fill(timeline)
+    admin = sa.create_engine(store.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <>"
+    for k in range(20):
+        future = timeline.append("inc-1", f"more{k}", "look", k, at=AT)
+        with admin.connect() as c:
+            c.execute(sa.text(f"{others} pg_backend_pid()"))
+        assert future.result(30).step == f"more{k}"
+    assert len(load(store, "inc-1")) == 25
+    assert broken(store) == []
