@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from bot.world import World
 
 VERSION = "engine-1"  # a constant: DBOS would else leave old incidents pending after every change of the source
 THREADS = 64
+AGAIN = 100  # so often an incident is taken up that a fault of ours has ended
 
 Triager = Callable[[World, Report], Triage]
 Rules = Callable[[IncidentRow, Triage, Action[Any, Any, Any], Before], Ruling]
@@ -75,6 +76,7 @@ class Engine:
         self._pace, self._pool = Pace(), ThreadPoolExecutor(THREADS, thread_name_prefix="action")
         self._locks = ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
+        self._running: set[asyncio.Task[Any]] = set()
         self._aborted: dict[str, str] = {}
         self._children: asyncio.Queue[str] = asyncio.Queue()
         self._undo_rows: asyncio.Queue[DecisionRow] = asyncio.Queue()
@@ -96,14 +98,15 @@ class Engine:
         await self.sweep(again=True)
 
     async def stop(self) -> None:
-        """Stop taking part. Nothing is lost: the next start goes on from the timeline."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stop taking part. Calls that are under way end; what they did is found by the look of the next start."""
+        tasks = [*self._tasks, *self._running]
+        for task in tasks:
+            task.cancel()  # DBOS leaves a cancelled workflow pending, and recovers it
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(partial(self._pool.shutdown, wait=True, cancel_futures=True))
         await asyncio.to_thread(partial(DBOS.destroy, destroy_registry=True))
         # DBOS made its own pool the loop's default and has closed it: who comes after needs one that works.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
-        self._pool.shutdown(wait=False, cancel_futures=True)
         self._locks.close()
 
     async def open(self, incident: str) -> None:
@@ -118,12 +121,14 @@ class Engine:
         """
         begun = []
         for row in await asyncio.to_thread(self.parts.store.incidents, "open"):
-            faults = [e for e in await asyncio.to_thread(load_events, self.parts.store, row.id) if e.kind == "broken"]
-            name = f"{row.id}~{len(faults)}" if faults and again else row.id
-            if await DBOS.get_workflow_status_async(name) is None:
-                with SetWorkflowID(name):
-                    await DBOS.start_workflow_async(self._incident, row.id)
-                begun.append(row.id)
+            for name in (row.id, *(f"{row.id}~{k}" for k in range(1, AGAIN) if again)):
+                status = await DBOS.get_workflow_status_async(name)
+                if status is None:
+                    with SetWorkflowID(name):
+                        await DBOS.start_workflow_async(self._incident, row.id)
+                    begun.append(row.id)
+                if status is None or status.status != "ERROR":
+                    break
         return begun
 
     async def take_over(self) -> int:
@@ -145,16 +150,29 @@ class Engine:
         """Incidents whose workflow ended in an error of ours, and the sentence."""
         return dict(self._broken)
 
+    @contextmanager
+    def _known(self) -> Iterator[None]:
+        """The workflow's task, to be cancelled by ``stop``."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            yield
+        finally:
+            self._running.discard(task)
+
     def _workflows(self) -> tuple[Callable[[str], Any], Callable[[str, str, int], Any]]:
         """Registered under fixed names: recovery finds them by name."""
 
         @DBOS.workflow(name="incident", max_recovery_attempts=None)
         async def incident(incident_id: str) -> str:
-            return await self._run_incident(incident_id)
+            with self._known():
+                return await self._run_incident(incident_id)
 
         @DBOS.workflow(name="undo", max_recovery_attempts=None)
         async def undo(incident_id: str, step: str, count: int) -> str:
-            return await self._run_undo(incident_id, step, count)
+            with self._known():
+                return await self._run_undo(incident_id, step, count)
 
         return incident, undo
 

@@ -6,6 +6,7 @@ Real actions in the engine's own contract; only the world that they change is a 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -67,6 +68,8 @@ class Room:
         self.trouble: dict[str, int] = {}
         self.stubborn: set[str] = set()
         self.slow_down: dict[str, float] = {}  # a lamp that asks for a pause once
+        self.slow: dict[str, float] = {}  # a lamp whose switch takes its time
+        self.entered: set[str] = set()
         self.own: set[str] = set()  # lamps that Bulkhead itself works by
         self.bugs: set[str] = set()  # lamps at which the action itself breaks
 
@@ -98,6 +101,8 @@ class Room:
                 raise ZeroDivisionError
             if i.lamp in self.slow_down:
                 raise RateLimited("too fast", provider="lamp", retry_after=self.slow_down.pop(i.lamp))
+            self.entered.add(i.lamp)
+            time.sleep(self.slow.get(i.lamp, 0))
             changed = self.burns(i.lamp)
             if changed and i.lamp not in self.stubborn:
                 (self.folder / i.lamp).unlink()

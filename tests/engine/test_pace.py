@@ -27,27 +27,38 @@ def test_the_best_priority_goes_first_and_equals_in_their_order() -> None:
 
 
 def test_never_more_callers_than_places_and_no_place_is_lost_to_a_cancelled_one() -> None:
-    async def main() -> int:
-        gate, inside, most = Gate(3), 0, 0
+    async def settle() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
 
-        async def caller() -> None:
-            nonlocal inside, most
+    async def main() -> None:
+        gate, inside, go = Gate(3), set(), asyncio.Event()
+
+        async def caller(k: int) -> None:
             async with gate.enter(1):
-                inside += 1
-                most = max(most, inside)
-                await asyncio.sleep(0.001)
-                inside -= 1
+                inside.add(k)
+                await go.wait()
+                inside.discard(k)
 
-        tasks = [asyncio.create_task(caller()) for _ in range(60)]
-        await asyncio.sleep(0.002)
-        for task in tasks[::3]:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        again = [asyncio.create_task(caller()) for _ in range(9)]
-        await asyncio.wait_for(asyncio.gather(*again), 5)
-        return most
+        tasks = [asyncio.create_task(caller(k)) for k in range(12)]
+        await settle()
+        assert inside == {0, 1, 2}
+        for k in (0, 4, 5):  # one that is inside, two that wait
+            tasks[k].cancel()
+        await settle()
+        assert inside - {0} == {1, 2, 3}, "the place of the cancelled one went to the next who waits"
+        go.set()
+        ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 30)
+        assert [isinstance(end, asyncio.CancelledError) for end in ended] == [k in (0, 4, 5) for k in range(12)]
+        go.clear()
+        inside.clear()
+        again = [asyncio.create_task(caller(k)) for k in range(4)]
+        await settle()
+        assert len(inside) == 3, "three places, as before"
+        go.set()
+        await asyncio.wait_for(asyncio.gather(*again), 30)
 
-    assert asyncio.run(main()) == 3
+    asyncio.run(main())
 
 
 def test_a_hold_keeps_everybody_out_for_as_long_as_it_says() -> None:

@@ -407,3 +407,13 @@ def test_a_fault_of_ours_is_told_and_taken_up_at_the_next_start(house: House) ->
     house.room.bugs.clear()
     drive(house, lambda _engine: closed(house))
     assert house.room.changes() == ["out a"]
+
+
+def test_stopped_in_the_middle_of_a_call_it_goes_on_at_the_next_start(house: House) -> None:
+    """The call ends by itself; that it was made is found by looking, not remembered."""
+    house.room.slow["a"] = 0.5
+    house.land(ONE)
+    drive(house, lambda _engine: until(lambda: "a" in house.room.entered, "the call to begin"))
+    assert house.kinds("incident")[-1] == "plan", "no fault was told"
+    drive(house, lambda _engine: closed(house))
+    assert house.room.changes() == ["out a"]
