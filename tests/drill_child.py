@@ -1,5 +1,5 @@
 """Drills in processes that can be killed. Each line of the input is one process:
-``{"home", "range", "kill_at", "database"}``, of which the last is empty for SQLite in HOME.
+``{"home", "range", "kill_at", "database", "drill"}``, of which ``database`` is empty for SQLite in HOME.
 
 It is forked from this one, which has done nothing but import: that saves the seconds of importing, and what is killed
 is a whole process all the same. Every boundary that is passed is written to HOME/names; at ``kill_at`` the process
@@ -28,9 +28,9 @@ from bot.scenario import load_drill
 from bot.settings import Settings
 
 
-def run(home: str, info: dict[str, Any], kill_at: str, database: str) -> None:
+def run(home: str, info: dict[str, Any], kill_at: str, database: str, name: str) -> None:
     """One drill, to its end or to its death."""
-    source = app.SHIPPED / "drills" / "aws-key-in-public-log.yaml"
+    source = app.SHIPPED / "drills" / f"{name}.yaml"
     scenario = load_drill(source.read_text(), str(source), load_folder([app.SHIPPED / "containment"], CATALOGUE))
     scenario = dataclasses.replace(scenario, delay_s=0.02)
     range_ = drill.Range(info=info)
@@ -57,7 +57,7 @@ def forked(order: dict[str, Any]) -> int:
         os.dup2(out, 1)
         os.dup2(out, 2)
         try:
-            run(order["home"], order["range"], order["kill_at"], order["database"])
+            run(order["home"], order["range"], order["kill_at"], order["database"], order["drill"])
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()

@@ -75,11 +75,13 @@ def cells(table: str, row: tuple[Any, ...]) -> Iterator[tuple[str, bytes]]:
             pass
 
 
-@pytest.fixture(scope="module")
-def after(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, set[str], str, str]]:
+@pytest.fixture(scope="module", params=["aws-key-in-public-log", "github-pat-in-image"])
+def after(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, set[str], str, str]]:  # fmt: skip
     """A whole drill with logs at DEBUG; gives its folder, the canaries, the log and what was told."""
     home = tmp_path_factory.mktemp("canaries")
-    source = app.SHIPPED / "drills" / "aws-key-in-public-log.yaml"
+    source = app.SHIPPED / "drills" / f"{request.param}.yaml"
     scenario = load_drill(source.read_text(), str(source), load_folder([app.SHIPPED / "containment"], CATALOGUE))
     scenario = dataclasses.replace(scenario, delay_s=0.02)
     log, told = io.StringIO(), io.StringIO()
@@ -126,7 +128,7 @@ def test_no_secret_in_any_file_or_table_or_archive(after: tuple[Path, set[str], 
     home, canaries, _, _ = after
     places = list(everything(home))
     assert {"table timeline", "table vault", "table workflow_status"} <= {name for name, _ in places}
-    assert any(".txt" in name for name, _ in places), "the saved log is looked into"
+    assert any(".txt" in name or "security-scan" in str(data) for name, data in places), "what was saved is looked into"
     assert [(name, hit) for name, data in places if (hit := found_in(data, canaries))] == []
 
 

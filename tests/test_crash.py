@@ -1,6 +1,7 @@
 """SIGKILL of the real process at every durable boundary of the playbook: nothing lost, nothing done twice.
 
-``make test`` takes one boundary of every kind, drawn with a fixed seed; ``make test-all`` takes all of them.
+``make test`` takes one boundary of every kind of the first drill and a few of the others, drawn with a fixed seed;
+``make test-all`` takes all of them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from tests.databases import Make
 CHILD = Path(__file__).parent / "drill_child.py"
 SEED = 20261123
 KINDS = ["landed", "incident", "worked", "opened", "triage", "severity", "plan", "look", "planned", "asked", "decided", "evidence", "outcome", "proof", "closed"]
+FEW = ["look", "decided", "outcome", "proof"]
+FIRST, *OTHERS = DRILLS = ["aws-key-in-public-log", "github-pat-in-image"]
 SHARDS = 8
 
 
@@ -56,19 +59,20 @@ class Arena:
     range: Range
     nursery: subprocess.Popen[str]
     database: str = ""
+    name: str = FIRST
 
     def drill(self, home: Path, kill_at: str = "") -> int:
         """Run a drill in a process of its own; returns how it ended."""
         assert self.nursery.stdin is not None
         assert self.nursery.stdout is not None
-        order = {"home": str(home), "range": self.range.info, "kill_at": kill_at, "database": self.database}
+        order = {"home": str(home), "range": self.range.info, "kill_at": kill_at, "database": self.database, "drill": self.name}
         self.nursery.stdin.write(json.dumps(order) + "\n")
         self.nursery.stdin.flush()
         return int(self.nursery.stdout.readline())
 
     def fresh(self) -> Arena:
         """The same range with a fresh company."""
-        return Arena(Range(info={**self.range.info, "cast": self.range.post("/reset")["cast"]}), self.nursery, self.database)
+        return replace(self, range=Range(info={**self.range.info, "cast": self.range.post("/reset")["cast"]}))
 
     def writes(self) -> dict[str, int]:
         """Every request that can change something, counted; numbers in paths say nothing."""
@@ -85,8 +89,13 @@ def arena(nursery: subprocess.Popen[str]) -> Iterator[Arena]:
 
 @pytest.fixture(scope="session")
 def clean(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> Clean:
-    """Run once for all workers; the first one there runs it."""
-    shared = tmp_path_factory.getbasetemp().parent / "clean.json"
+    """The first drill."""
+    return clean_of(arena, tmp_path_factory)
+
+
+def clean_of(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> Clean:
+    """Run once a drill for all workers; the first one there runs it."""
+    shared = tmp_path_factory.getbasetemp().parent / f"clean-{arena.name}.json"
     with open(shared.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not shared.exists():
@@ -139,7 +148,7 @@ def test_the_sample_knows_every_kind_of_boundary(clean: Clean) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["look", "decided", "outcome", "proof"])
+@pytest.mark.parametrize("kind", FEW)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_one_boundary_on_postgresql(
     arena: Arena, clean: Clean, new_postgres: Make, tmp_path: Path, when: str, kind: str
@@ -147,10 +156,25 @@ def test_killed_at_one_boundary_on_postgresql(
     kill_and_resume(replace(arena, database=new_postgres()), clean, tmp_path, sample(clean.names, when, kind))
 
 
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("kind", FEW)
+def test_killed_at_a_few_boundaries_of_the_other_drills(
+    arena: Arena, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, kind: str, name: str
+) -> None:
+    there = replace(arena, name=name)
+    clean = clean_of(there, tmp_path_factory)
+    kill_and_resume(there, clean, tmp_path, sample(clean.names, "after", kind))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
+@pytest.mark.parametrize("drill", DRILLS)
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_killed_at_every_boundary(arena: Arena, clean: Clean, tmp_path: Path, shard: int) -> None:
+def test_killed_at_every_boundary(
+    arena: Arena, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, shard: int, drill: str
+) -> None:
+    arena = replace(arena, name=drill)
+    clean = clean_of(arena, tmp_path_factory)
     for k, name in enumerate(sorted(set(clean.names))[shard::SHARDS]):
         home = tmp_path / str(k)
         home.mkdir()

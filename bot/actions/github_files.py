@@ -73,7 +73,7 @@ def _past(world: World, given: Planted) -> dict[str, str]:
 
 
 def _since(row: dict[str, Any], given: Planted) -> bool:
-    return datetime.fromisoformat(row["timestamp"]) >= datetime.fromisoformat(given.at)
+    return not given.at or datetime.fromisoformat(row["timestamp"]) >= datetime.fromisoformat(given.at)
 
 
 def _of(world: World, given: Planted, branch: str) -> list[dict[str, Any]]:
@@ -87,8 +87,8 @@ def _of(world: World, given: Planted, branch: str) -> list[dict[str, Any]]:
 
 def _planted(world: World, given: Planted) -> tuple[OnBranch, ...]:
     """Branches on which the file is not what it was. A branch that has not moved since has nothing planted on it."""
-    tips, past = branches(world, given.name), _past(world, given)
     default = str(world.github.get(_base(given))["default_branch"])
+    tips, past = branches(world, given.name), _past(world, given)
     origin = past.get(default) or tips.get(default, "")  # what a branch that is new was made from, at the best
     found = []
     for branch in sorted(set(tips) & set(past)):

@@ -137,6 +137,17 @@ def window(drill: Drill) -> github_planted.SearchIn:
     return github_planted.SearchIn(owner="mara", repository=FERRY, since=since)
 
 
+def _pushed(text: str, branch: str) -> Any:
+    def push_again(drill: Drill, _inputs: Any, _out: Any) -> None:
+        push(drill, text, branch)
+
+    return push_again
+
+
+def _another_key(drill: Drill, _inputs: Any, _out: Any) -> None:
+    planted_key(drill)
+
+
 def _shared(drill: Drill) -> Any:
     drill.range.github.state.set_secret(ORG, "SHARED", "made-up", visibility="selected", selected=(FERRY, LEDGER))
     return github_secrets.NarrowIn(store=SHARED, keep=(FERRY,))
@@ -157,15 +168,15 @@ TOKENS: tuple[Arrangement, ...] = (
     Arrangement(action="github.suspend_installation", seed=_installed, take_away=_unsuspend),
     Arrangement(action="github.revoke_org_grant", seed=_granted, take_away=_let_in_again),
     Arrangement(
-        action="github.find_planted_by_token", seed=window, take_away=lambda d, i, o: planted_key(d) and None
+        action="github.find_planted_by_token", seed=window, take_away=_another_key
     ),
     Arrangement(
         action="github.delete_deploy_key", seed=planted_key, take_away=_key_again, meddle=_other_key
     ),
     Arrangement(
         action="github.remove_planted_workflow", seed=planted_file,
-        take_away=lambda d, i, o: push(d, SCAN, OLD) and None,
-        meddle=lambda d, i, o: push(d, SCAN + "# mine\n", "main") and None,
+        take_away=_pushed(SCAN, OLD),
+        meddle=_pushed(SCAN + "# mine\n", "main"),
         lost=("pulls", "runs"),  # a pull request that was opened stays, closed, and so does what it ran
     ),
     Arrangement(
