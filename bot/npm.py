@@ -101,6 +101,6 @@ def _reply(answer: requests.Response, what: str) -> Reply:
     if status == 429:
         wait = answer.headers.get("retry-after", "")
         raise errors.RateLimited(text, provider="npm", code=code, retry_after=float(wait) if wait.isdigit() else 60.0)
-    if status >= 500:
+    if status == 409 or status >= 500:  # 409: somebody wrote between our read and our write; look, then try again
         raise errors.Unavailable(text, provider="npm", code=code)
     raise errors.Rejected(text, provider="npm", code=code)

@@ -142,6 +142,10 @@ ask = Action(
 )  # fmt: skip
 
 
+def _asked(given: DoIn | RotateIn) -> str:
+    return f"Ask {given.who} to {given.task}" + (f" ({given.link})" if given.link else "")
+
+
 def _look_do(world: World, given: DoIn) -> PersonBefore:
     if not given.who or not given.task:
         raise InputError("a task needs somebody to do it (who) and something to do (task)")
@@ -151,7 +155,7 @@ def _look_do(world: World, given: DoIn) -> PersonBefore:
     done = check and _checked(world, check)
     return PersonBefore(
         needed=not done, who=given.who, text=given.task, link=_link(given.link),
-        summary=f"Ask {given.who} to {given.task}" + (f"; already so: {done.detail}" if done else ""),
+        summary=_asked(given) + (f"; already so: {done.detail}" if done else ""),
     )  # fmt: skip
 
 
@@ -228,7 +232,8 @@ def _look_rotate(_world: World, given: RotateIn) -> PersonBefore:
     if not given.who or not given.task:
         raise InputError("a rotation needs somebody (who) and what to do (task)")
     text = f"{given.task}; hand the new value in with --secret"
-    return PersonBefore(who=given.who, text=text, link=_link(given.link), summary=f"Ask {given.who} to {text}")
+    summary = f"{_asked(given)}; hand the new value in with --secret"
+    return PersonBefore(who=given.who, text=text, link=_link(given.link), summary=summary)
 
 
 def _handed(world: World, given: RotateIn, _before: PersonBefore) -> Handed:

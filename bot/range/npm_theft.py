@@ -68,7 +68,13 @@ class NpmTheft:
         run = dispatch(self._range, "release.yml", f"v{GOOD}")
         if run["conclusion"] != "success" or not self._range.collector.loot:
             raise InputError(f"the release did not go as planned: {run['status']}, {run['conclusion']}")
-        return {"run_url": run["html_url"], "run_id": run["id"], "package": PACKAGE, "version": BAD}
+        said = (
+            f"A release of {PACKAGE}@{GOOD} has run. Its dependency harbor-tides needs wave-format, and that has a new "
+            "install script since yesterday: it read the environment of the job and posted what looked like a secret "
+            "to a host of the attacker's. The log shows nothing of it:"
+        )
+        story = [said, run["html_url"]]
+        return {"run_url": run["html_url"], "run_id": run["id"], "package": PACKAGE, "version": BAD, "story": story}
 
     def abuse(self, where: str) -> list[dict[str, Any]]:
         """Wait a day, publish a patch version with a backdoor, keep a session of the AWS key; downloads climb."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,54 +16,22 @@ from bot.range.clock import RangeClock
 from bot.range.npm import NpmRegistry
 from bot.range.npm_web import NpmWeb
 from bot.range.switchboard import Switchboard
+from tests.npm_client import NpmCommand, needs_npm
 
-NPM = shutil.which("npm")
-needs_npm = pytest.mark.skipif(NPM is None, reason="the npm command is not installed")
 NAME = "@harbor-lights/bell"
 
 
 class Shop:
-    """The registry on a port, and the npm command with a home of its own."""
+    """The registry on a port, and the npm command."""
 
     def __init__(self, registry: NpmRegistry, url: str, folder: Path) -> None:
-        self.registry, self.url, self.folder = registry, url, folder
-        self.token = ""
-
-    def npm(self, *words: str, at: Path | None = None, token: str | None = None) -> tuple[int, str]:
-        rc = self.folder / "npmrc"
-        value = self.token if token is None else token
-        auth = f"//{self.url.removeprefix('http://')}/:_authToken={value}\n" if value else ""
-        rc.write_text(f"registry={self.url}\n{auth}audit=false\nfund=false\nupdate-notifier=false\n")
-        env = {
-            "PATH": os.environ["PATH"], "HOME": str(self.folder), "npm_config_userconfig": str(rc),
-            "npm_config_cache": str(self.folder / "cache"), "npm_config_prefer_online": "true", "NO_PROXY": "127.0.0.1",
-            "npm_config_fetch_retries": "0",
-        }  # fmt: skip
-        assert NPM is not None
-        done = subprocess.run(
-            [NPM, *words], cwd=at or self.folder, env=env, capture_output=True, text=True, timeout=120, check=False
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    def write(self, name: str, version: str, **more: object) -> Path:
-        """The folder of a package to publish."""
-        place = self.folder / f"{name.replace('/', '+')}-{version}"
-        place.mkdir()
-        (place / "package.json").write_text(json.dumps({"name": name, "version": version, **more}))
-        (place / "index.js").write_text(f"exports.version = {version!r}\n")
-        return place
+        self.registry, self.folder, self.npm = registry, folder, NpmCommand(url, folder)
 
     def publish(self, name: str, version: str, **more: object) -> tuple[int, str]:
-        return self.npm("publish", "--access", "public", at=self.write(name, version, **more))
+        return self.npm.publish(name, version, **more)
 
-    def installed(self, *what: str) -> str:
-        """The version of ``NAME`` that an install in an empty folder gets."""
-        place = self.folder / f"app{len(list(self.folder.iterdir()))}"
-        place.mkdir()
-        (place / "package.json").write_text('{"name": "app", "version": "0.0.0"}')
-        status, said = self.npm("install", *what, at=place, token="")
-        assert status == 0, said
-        return str(json.loads((place / "node_modules" / NAME / "package.json").read_text())["version"])
+    def installed(self, spec: str = "") -> str:
+        return self.npm.installed(NAME, spec)
 
 
 @pytest.fixture
@@ -80,7 +45,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     registry.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     registry.add_user("mara")
     shop = Shop(registry, registry.base_url, tmp_path)
-    shop.token = registry.add_token("mara", "release")
+    shop.npm.token = registry.add_token("mara", "release")
     yield shop
     server.should_exit = True
     thread.join(5)
@@ -92,7 +57,7 @@ def test_npm_publishes_views_and_installs(shop: Shop) -> None:
     status, said = shop.publish(NAME, "1.0.0")
     assert (status, f"+ {NAME}@1.0.0" in said) == (0, True), said
     assert json.loads(shop.npm("view", NAME, "--json")[1])["dist-tags"] == {"latest": "1.0.0"}
-    assert shop.installed(NAME) == "1.0.0"
+    assert shop.installed() == "1.0.0"
     manifest = shop.registry.packages[NAME].versions["1.0.0"]
     assert manifest["_npmUser"]["name"] == "mara"
     status, said = shop.npm("publish", "--access", "public", at=shop.folder / f"{NAME.replace('/', '+')}-1.0.0")
@@ -117,10 +82,10 @@ def test_npm_ci_takes_what_the_lock_file_says(shop: Shop) -> None:
 def test_npm_moves_a_tag_and_the_default_install_follows(shop: Shop) -> None:
     shop.publish(NAME, "1.0.0")
     shop.publish(NAME, "1.0.1")
-    assert shop.installed(NAME) == "1.0.1"
+    assert shop.installed() == "1.0.1"
     status, said = shop.npm("dist-tag", "add", f"{NAME}@1.0.0", "latest")
     assert status == 0, said
-    assert shop.installed(NAME) == "1.0.0"
+    assert shop.installed() == "1.0.0"
     assert shop.npm("dist-tag", "add", f"{NAME}@1.0.1", "next")[0] == 0
     assert shop.npm("dist-tag", "ls", NAME)[1] == "latest: 1.0.0\nnext: 1.0.1\n"
     assert shop.npm("dist-tag", "rm", NAME, "next")[0] == 0
@@ -144,7 +109,7 @@ def test_npm_unpublishes_a_young_version_and_its_number_is_gone_for_good(shop: S
     package = shop.registry.packages[NAME]
     assert (list(package.versions), package.tags) == (["1.0.0"], {"latest": "1.0.0"})
     assert list(package.files) == ["bell-1.0.0.tgz"]
-    assert shop.installed(f"{NAME}@^1.0.0") == "1.0.0"
+    assert shop.installed("@^1.0.0") == "1.0.0"
     status, said = shop.npm("publish", "--access", "public", at=shop.folder / f"{NAME.replace('/', '+')}-1.0.1")
     assert (status, "cannot publish over" in said) == (1, True), said
 
