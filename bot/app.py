@@ -79,7 +79,9 @@ def range_site(endpoints: RangeEndpoints) -> Site:
         identities=(f"aws-access-key:{endpoints.aws_key_id}", "github-token:bulkhead-bot"),
         github_app=_as_app(endpoints.github_app_id, endpoints.github_app_key, endpoints.github),
         images=ImageClient(loopback=True) if endpoints.registry else None,
-        npm=NpmClient(token=endpoints.npm_token, base_url=endpoints.npm, downloads_url=endpoints.npm) if endpoints.npm else None,
+        npm=NpmClient(token=endpoints.npm_token, base_url=endpoints.npm, downloads_url=endpoints.npm)
+        if endpoints.npm
+        else None,
     )
 
 
@@ -101,7 +103,9 @@ def real_site(settings: Settings) -> Site:
     return Site(
         name="real",
         aws=aws,
-        github=GitHubClient(token=settings.github_token.get_secret_value() or "none", auth=auth, base_url=settings.github_api),
+        github=GitHubClient(
+            token=settings.github_token.get_secret_value() or "none", auth=auth, base_url=settings.github_api
+        ),
         clock=RealClock(),
         identities=(
             *(f"aws-access-key:{key}" for key in aws.own_key_ids()),

@@ -139,7 +139,9 @@ class GitHubClient:
     API version 2022-11-28 (docs.github.com/rest/about-the-rest-api/api-versions).
     """
 
-    def __init__(self, *, token: str = "", auth: github.Auth.Auth | None = None, base_url: str = "https://api.github.com") -> None:
+    def __init__(
+        self, *, token: str = "", auth: github.Auth.Auth | None = None, base_url: str = "https://api.github.com"
+    ) -> None:
         self._base = base_url.rstrip("/")
         self._auth = auth or github.Auth.Token(token)
         self._local = threading.local()
@@ -160,7 +162,7 @@ class GitHubClient:
         try:
             status, headers, text = self.api.requester.requestJson(verb, path, input=body)
             if status < 400:
-                decoded = None if 300 <= status or not text else json.loads(text)
+                decoded = None if status >= 300 or not text else json.loads(text)
                 return Reply(status, dict(headers), decoded)
             failure = _github_failure(what, status, dict(headers), text)
         except github.GithubException as exc:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -78,7 +77,7 @@ class Range:
 @contextlib.contextmanager
 def range_up() -> Iterator[Range]:
     """Start the range as a child; it ends with the block, and when this process dies."""
-    child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+    child = subprocess.Popen(
         [sys.executable, "-m", "bot", "range", "up", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert child.stdout is not None and child.stdin is not None
@@ -160,7 +159,10 @@ class Run:
         stolen = self.range.get("/drill/stolen")["values"] if stage.secret_holes else {}
         said = text
         for hole in stage.secret_holes:  # only the inbox gets to see the value
-            said, text = said.replace(f"{{{hole}}}", stolen[hole]), text.replace(f"{{{hole}}}", f"[the value of {hole}]")
+            said, text = (
+                said.replace(f"{{{hole}}}", stolen[hole]),
+                text.replace(f"{{{hole}}}", f"[the value of {hole}]"),
+            )
         self.bulkhead.inbox.land(
             source="drill", world="range", by=self.drill.report.by, text=said, at=when(told["at"]),
             delivery=told["delivery"], exposure=Exposure.UNKNOWN,
@@ -200,7 +202,14 @@ class Run:
         at = self.bulkhead.sites["range"].clock.now()
         try:
             self.bulkhead.desk.submit(
-                events=events, incident=ask.incident, step=ask.step, kind=kind, by=person, at=at, body=body, plan=ask.plan_hash
+                events=events,
+                incident=ask.incident,
+                step=ask.step,
+                kind=kind,
+                by=person,
+                at=at,
+                body=body,
+                plan=ask.plan_hash,
             )
         except DecisionRefused as exc:
             self.tell("refused", {"by": person, "why": str(exc)})
@@ -232,7 +241,9 @@ class Run:
             if rows and all(row.status in ("closed", "aborted") for row in rows):
                 return str(next(row.id for row in rows if not row.body["report"].get("beside")))
             await asyncio.sleep(0.1)
-        raise EngineError(f"the drill was not over after {PATIENCE_S:.0f} s; `bulkhead incident show` says what it waits for")
+        raise EngineError(
+            f"the drill was not over after {PATIENCE_S:.0f} s; `bulkhead incident show` says what it waits for"
+        )
 
     # after ------------------------------------------------------------------------------------------------------
 
@@ -252,7 +263,11 @@ class Run:
         )  # fmt: skip
 
     def _why_not(self, ledger: Ledger, after: list[dict[str, Any]], collateral: dict[str, Any]) -> list[str]:
-        why = [f"{r.key} is {r.state.value}, not closed on proof" for r in ledger.rows.values() if r.state != RowState.CLOSED]
+        why = [
+            f"{r.key} is {r.state.value}, not closed on proof"
+            for r in ledger.rows.values()
+            if r.state != RowState.CLOSED
+        ]
         refused = {t["name"] for t in after if t["refused"]}
         why += [f"the attacker's {name} still works" for name in self.drill.refused if name not in refused]
         for row in self.store.incidents():  # the one that was reported, and those beside it

@@ -21,27 +21,59 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BULKHEAD_", extra="ignore", hide_input_in_errors=True)
 
-    home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("bulkhead")), description="Folder of the database, the evidence and the vault key")
-    database_url: str = Field(default="", description="SQLAlchemy URL; empty = SQLite in the home folder; postgresql+psycopg://… for several processes")
-    evidence: str = Field(default="", description="Folder of the evidence; empty = in the home folder. On PostgreSQL name one that all processes share")
-    vault_key: SecretStr = Field(default=SecretStr(""), description="32 bytes as base64; empty = a file in the home folder, made on first use")
-    vault_max_age_days: float = Field(default=30, gt=0, description="A sealed secret is forgotten after so many days, whatever happens")
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("bulkhead")),
+        description="Folder of the database, the evidence and the vault key",
+    )
+    database_url: str = Field(
+        default="",
+        description="SQLAlchemy URL; empty = SQLite in the home folder; postgresql+psycopg://… for several processes",
+    )
+    evidence: str = Field(
+        default="",
+        description="Folder of the evidence; empty = in the home folder. On PostgreSQL name one that all processes share",
+    )
+    vault_key: SecretStr = Field(
+        default=SecretStr(""), description="32 bytes as base64; empty = a file in the home folder, made on first use"
+    )
+    vault_max_age_days: float = Field(
+        default=30, gt=0, description="A sealed secret is forgotten after so many days, whatever happens"
+    )
     responders: str = Field(default="", description="Who may decide: names, separated by commas")
-    signers: Path | None = Field(default=None, description="File of the SSH keys that sign decisions (OpenSSH's allowed_signers); when set, unsigned ones do not count")
-    policy: Path | None = Field(default=None, description="Your own policy instead of the shipped playbooks/policy.yaml")
-    mode: str = Field(default="observe", pattern="^(observe|ask|act)$", description="observe says what it would do; ask asks for every change; act follows policy")
-    playbooks: Path | None = Field(default=None, description="Folder of your own playbooks; they replace shipped ones of the same id")
+    signers: Path | None = Field(
+        default=None,
+        description="File of the SSH keys that sign decisions (OpenSSH's allowed_signers); when set, unsigned ones do not count",
+    )
+    policy: Path | None = Field(
+        default=None, description="Your own policy instead of the shipped playbooks/policy.yaml"
+    )
+    mode: str = Field(
+        default="observe",
+        pattern="^(observe|ask|act)$",
+        description="observe says what it would do; ask asks for every change; act follows policy",
+    )
+    playbooks: Path | None = Field(
+        default=None, description="Folder of your own playbooks; they replace shipped ones of the same id"
+    )
     github_token: SecretStr = Field(default=SecretStr(""), description="Token of the bot's GitHub account")
     github_app_id: str = Field(default="", description="GitHub App instead of a token: its id")
     github_app_installation: int = Field(default=0, description="GitHub App: the installation's id")
     github_app_key: SecretStr = Field(default=SecretStr(""), description="GitHub App: its private key, PEM")
     github_api: str = Field(default="https://api.github.com", description="GitHub Enterprise: https://HOST/api/v3")
-    npm_token: SecretStr = Field(default=SecretStr(""), description="npm granular token that may write to your packages")
+    npm_token: SecretStr = Field(
+        default=SecretStr(""), description="npm granular token that may write to your packages"
+    )
     aws_region: str = Field(default="us-east-1", description="Region of IAM's trail")
     web_host: str = Field(default="127.0.0.1", description="Address that the pages listen on")
     web_port: int = Field(default=8642, ge=0, le=65535, description="Port of the pages; 0 = any free one")
-    web_url: str = Field(default="", pattern="^(https?://[^/]+)?$", description="Where people reach the pages, when not at that address: https://HOST")
-    metrics_token: SecretStr = Field(default=SecretStr(""), description="Bearer token that /metrics asks for; empty = no metrics")
+    web_url: str = Field(
+        default="",
+        pattern="^(https?://[^/]+)?$",
+        description="Where people reach the pages, when not at that address: https://HOST",
+    )
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""), description="Bearer token that /metrics asks for; empty = no metrics"
+    )
 
     @field_validator("vault_key")
     @classmethod
@@ -84,7 +116,9 @@ class Settings(BaseSettings):
         if not self.vault_key.get_secret_value():
             wrong.append("BULKHEAD_VAULT_KEY: the same for every process; make it with `openssl rand -base64 32`")
         if not self.evidence:
-            wrong.append("BULKHEAD_EVIDENCE: a folder that all processes share; a local one holds only half of the evidence")
+            wrong.append(
+                "BULKHEAD_EVIDENCE: a folder that all processes share; a local one holds only half of the evidence"
+            )
         if wrong:
             raise SettingsError("on PostgreSQL these must be set:\n  " + "\n  ".join(wrong))
 
@@ -104,5 +138,8 @@ def read() -> Settings:
     try:
         return Settings()
     except ValidationError as exc:
-        lines = [f"BULKHEAD_{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in exc.errors(include_input=False)]
+        lines = [
+            f"BULKHEAD_{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in exc.errors(include_input=False)
+        ]
         raise SettingsError("the environment is not right:\n  " + "\n  ".join(lines)) from None

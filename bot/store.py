@@ -114,15 +114,17 @@ class Store:
                 return
             if version is None:
                 metadata.create_all(connection)
-                connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+                connection.execute(
+                    sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+                )
                 connection.execute(sa.text("INSERT INTO alembic_version VALUES (:v)"), {"v": NEWEST})
                 return
         self.upgrade()
 
     def upgrade(self, to: str = "head") -> None:
         """Replay the migrations that are missing."""
-        from alembic import command  # noqa: PLC0415 - a second of imports that only an upgrade needs
-        from alembic.config import Config  # noqa: PLC0415
+        from alembic import command
+        from alembic.config import Config
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -247,7 +249,9 @@ class Store:
 
     def events(self, incident_id: str, after_n: int = 0) -> list[dict[str, Any]]:
         """Timeline rows as dictionaries, in order; ``body`` decoded, None when tombstoned."""
-        query = sa.select(timeline).where(timeline.c.incident == incident_id, timeline.c.n > after_n).order_by(timeline.c.n)
+        query = (
+            sa.select(timeline).where(timeline.c.incident == incident_id, timeline.c.n > after_n).order_by(timeline.c.n)
+        )
         with self.connect() as c:
             return [
                 {**row, "body": None if row["body"] is None else json.loads(row["body"])}
@@ -312,7 +316,7 @@ class Store:
             return [{**row, "body": json.loads(row["body"])} for row in c.execute(query).mappings()]
 
     def set_inbox(self, connection: sa.Connection, inbox_id: str, state: str, note: str) -> None:
-        """worked or dead, and what became of it."""
+        """Worked or dead, and what became of it."""
         connection.execute(sa.update(inbox).where(inbox.c.id == inbox_id).values(state=state, note=note))
 
     # evidence --------------------------------------------------------------------------------------------------
@@ -411,9 +415,9 @@ def one_worker(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise EngineError(f"another bulkhead worker runs on {folder}; stop it, or use PostgreSQL for more than one") from None
+            raise EngineError(
+                f"another bulkhead worker runs on {folder}; stop it, or use PostgreSQL for more than one"
+            ) from None
         yield
     finally:
         os.close(handle)
-
-

@@ -69,7 +69,10 @@ def verify(rows: list[dict[str, Any]], head_n: int, head_hash: str) -> list[str]
             break
         if row["prev_hash"] != prev or link(prev, row) != row["hash"]:
             wrong.append(f"event {position} ({row['step']} {row['kind']}) does not follow from the one before")
-        if row["body"] is not None and hashlib.sha256(canonical(row["body"]).encode()).hexdigest() != row["body_sha256"]:
+        if (
+            row["body"] is not None
+            and hashlib.sha256(canonical(row["body"]).encode()).hexdigest() != row["body_sha256"]
+        ):
             wrong.append(f"the body of event {position} ({row['step']} {row['kind']}) was changed")
         prev = row["hash"]
     if head_n != len(rows) or (rows and head_hash != prev):
@@ -101,7 +104,15 @@ class Timeline:
         self._listeners.append(tell)
 
     def append(
-        self, incident_id: str, step: str, kind: str, body: Any, *, at: str, attempt: int = 1, fence: Fence | None = None
+        self,
+        incident_id: str,
+        step: str,
+        kind: str,
+        body: Any,
+        *,
+        at: str,
+        attempt: int = 1,
+        fence: Fence | None = None,
     ) -> Future[Event]:
         """Queue one event. The future gives the event that stands; raises FencedOut when the fence does not hold."""
         text = canonical(body)
@@ -205,7 +216,9 @@ class Timeline:
         """The heads of these incidents, locked until the transaction ends."""
         query = sa.select(incident.c.id, incident.c.head_n, incident.c.head_hash)
         query = query.where(incident.c.id.in_(incidents)).order_by(incident.c.id)
-        return {name: (n, last) for name, n, last in c.execute(query if self._store.sqlite else query.with_for_update())}
+        return {
+            name: (n, last) for name, n, last in c.execute(query if self._store.sqlite else query.with_for_update())
+        }
 
     @staticmethod
     def _standing(c: sa.Connection, rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], Event]:

@@ -67,7 +67,9 @@ class Vault:
         check = hmac.new(_derive(master, b"check"), b"bulkhead", hashlib.sha256).hexdigest()
         stands = store.setting("vault-check")
         if stands and not hmac.compare_digest(stands, check):
-            raise VaultError("the vault key is not the one this database was sealed with; restore it, nothing was changed")
+            raise VaultError(
+                "the vault key is not the one this database was sealed with; restore it, nothing was changed"
+            )
         if not stands:
             store.set_setting("vault-check", check)
 
@@ -105,21 +107,29 @@ class Vault:
     def held(self, owner: str) -> list[Secret]:
         """Every value that an owner still holds, to scrub by value."""
         with self._store.connect() as c:
-            refs = c.execute(sa.select(vault.c.ref).where(vault.c.owner == owner, vault.c.sealed.is_not(None))).scalars().all()
+            refs = (
+                c.execute(sa.select(vault.c.ref).where(vault.c.owner == owner, vault.c.sealed.is_not(None)))
+                .scalars()
+                .all()
+            )
         return [secret for ref in refs if (secret := self.open(ref)) is not None]
 
     def wipe(self, *, ref: str = "", owner: str = "", at: datetime) -> int:
         """Forget one value, or all of an owner; returns how many were held."""
         which = vault.c.ref == ref if ref else vault.c.owner == owner
         with self._store.begin() as c:
-            done = c.execute(sa.update(vault).where(which, vault.c.sealed.is_not(None)).values(sealed=None, wiped_at=iso(at)))
+            done = c.execute(
+                sa.update(vault).where(which, vault.c.sealed.is_not(None)).values(sealed=None, wiped_at=iso(at))
+            )
         return int(done.rowcount)
 
     def wipe_older(self, now: datetime, maximum: timedelta) -> int:
         """Forget what is older than its maximum age."""
         with self._store.begin() as c:
             old = vault.c.sealed_at < iso(now - maximum)
-            done = c.execute(sa.update(vault).where(old, vault.c.sealed.is_not(None)).values(sealed=None, wiped_at=iso(now)))
+            done = c.execute(
+                sa.update(vault).where(old, vault.c.sealed.is_not(None)).values(sealed=None, wiped_at=iso(now))
+            )
         return int(done.rowcount)
 
     def of(self, owner: str, clock: Clock) -> IncidentSecrets:

@@ -38,7 +38,16 @@ def test_an_incident_is_stuck_when_it_is_silent_and_waits_for_nobody(tmp_path: P
     now = datetime.now(UTC)
     house.land(ONE)
     house.land(CHAIN.replace("FAIL", "ask"), incident="inc-2")
-    asked = {"purpose": "step", "plan_hash": "x", "needs": 1, "group": "one", "what": "?", "why": "?", "on_silence": "hold", "expires_at": ""}
+    asked = {
+        "purpose": "step",
+        "plan_hash": "x",
+        "needs": 1,
+        "group": "one",
+        "what": "?",
+        "why": "?",
+        "on_silence": "hold",
+        "expires_at": "",
+    }
     house.timeline.append("inc-2", "first", "asked", asked, at=iso(now)).result(5)
     assert clock.stuck(house.store, now) == []
     assert clock.stuck(house.store, now + timedelta(minutes=16)) == ["inc-1"]

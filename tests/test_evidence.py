@@ -29,7 +29,7 @@ def test_saved_twice_it_is_one_file_and_one_line(room: EvidenceRoom) -> None:
     first, again = mine.save("log.txt", b"what was said"), mine.save("log.txt", b"what was said")
     assert first == again
     assert first.sha256 == hashlib.sha256(b"what was said").hexdigest()
-    assert len(room._store.evidence("inc-1")) == 1  # noqa: SLF001
+    assert len(room._store.evidence("inc-1")) == 1
     assert room.read(first.sha256) == b"what was said"
     assert room.path(first.sha256).stat().st_mode & 0o222 == 0, "nobody writes to it any more"
 

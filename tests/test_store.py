@@ -109,7 +109,9 @@ def test_what_many_do_at_once_is_done_once(store: Store) -> None:
 
 def test_who_reads_decisions_on_from_a_number_misses_none(store: Store) -> None:
     def decide(k: int) -> None:
-        store.add_decision({"incident": "i", "step": f"s{k}", "kind": "deny", "by": "ann", "at": "", "plan_hash": "", "body": {}})
+        store.add_decision(
+            {"incident": "i", "step": f"s{k}", "kind": "deny", "by": "ann", "at": "", "plan_hash": "", "body": {}}
+        )
 
     seen: list[int] = []
     with ThreadPoolExecutor(8) as pool:

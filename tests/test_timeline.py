@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bot.errors import EngineError, FencedOut
 from bot.store import Store
@@ -27,7 +27,18 @@ def store(database: str) -> Iterator[Store]:
     store.migrate()
     with store.begin() as c:
         for name in ("inc-1", "inc-2"):
-            store.add_incident(c, {"id": name, "opened_at": AT, "world": "range", "status": "open", "title": "t", "credential_key": "k", "body": "{}"})
+            store.add_incident(
+                c,
+                {
+                    "id": name,
+                    "opened_at": AT,
+                    "world": "range",
+                    "status": "open",
+                    "title": "t",
+                    "credential_key": "k",
+                    "body": "{}",
+                },
+            )
         c.execute(sa.text("CREATE TABLE owner (workflow TEXT, token TEXT)"))
         c.execute(sa.text("INSERT INTO owner VALUES ('w', 'first')"))
     yield store
@@ -101,7 +112,18 @@ def test_no_column_of_no_event_can_be_changed_unseen(tmp_path_factory: Any, n: i
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('t') / 'b.db'}")
     store.migrate()
     with store.begin() as c:
-        store.add_incident(c, {"id": "inc-1", "opened_at": AT, "world": "range", "status": "open", "title": "t", "credential_key": "k", "body": "{}"})
+        store.add_incident(
+            c,
+            {
+                "id": "inc-1",
+                "opened_at": AT,
+                "world": "range",
+                "status": "open",
+                "title": "t",
+                "credential_key": "k",
+                "body": "{}",
+            },
+        )
     timeline = Timeline(store)
     fill(timeline)
     timeline.close()
@@ -119,7 +141,9 @@ def test_no_event_can_be_removed_unseen(store: Store, timeline: Timeline, n: int
     assert broken(store) != []
 
 
-def test_what_the_database_does_not_take_fails_for_its_callers_and_the_writer_lives_on(store: Store, timeline: Timeline) -> None:
+def test_what_the_database_does_not_take_fails_for_its_callers_and_the_writer_lives_on(
+    store: Store, timeline: Timeline
+) -> None:
     with store.begin() as c:
         c.execute(sa.text("ALTER TABLE timeline RENAME TO gone"))
     with pytest.raises(EngineError, match="did not take"):
@@ -149,7 +173,9 @@ def test_when_the_database_hangs_up_the_writer_waits_for_it_and_writes_once(stor
     """A restart or a fail-over ends every connection; nobody who appends or reads is told of it."""
     fill(timeline)
     admin = sa.create_engine(store.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <>"
+    others = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <>"
+    )
     for k in range(20):
         future = timeline.append("inc-1", f"more{k}", "look", k, at=AT)
         with admin.connect() as c:

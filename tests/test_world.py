@@ -19,7 +19,12 @@ from bot.settings import Settings
 from bot.world import RangeEndpoints
 
 GOOD = RangeEndpoints(
-    aws="http://127.0.0.1:1", github="http://127.0.0.1:2", control="http://127.0.0.1:3", aws_key_id="a", aws_secret="b", github_token="c"
+    aws="http://127.0.0.1:1",
+    github="http://127.0.0.1:2",
+    control="http://127.0.0.1:3",
+    aws_key_id="a",
+    aws_secret="b",
+    github_token="c",
 )
 
 
@@ -90,4 +95,6 @@ def test_the_machines_own_cloud_settings_reach_no_drill(tmp_path: Path) -> None:
             [sys.executable, "-c", code], input=json.dumps(arena.info), capture_output=True, text=True, timeout=60,
             env={**os.environ, **hostile, "PYTHONPATH": str(app.SHIPPED.parent)}, check=False,
         )  # fmt: skip
-    assert done.stdout.split() == ["arn:aws:iam::123456789012:user/bulkhead-responder", "bulkhead-bot", "True"], done.stderr[-2000:]
+    assert done.stdout.split() == ["arn:aws:iam::123456789012:user/bulkhead-responder", "bulkhead-bot", "True"], (
+        done.stderr[-2000:]
+    )

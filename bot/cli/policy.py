@@ -14,9 +14,9 @@ from bot.app import Bulkhead, load_policy, opened
 from bot.cli import frame, page
 from bot.engine.policy import ANY, POSTURES, Area, Policy, Table
 from bot.engine.rules import case
-from bot.engine.steps import adapter
 from bot.errors import InputError
 from bot.model import Triage
+from bot.reference import adapter
 from bot.settings import read
 from bot.store import IncidentRow
 from bot.story import DIM, HEADING, Line, stamp

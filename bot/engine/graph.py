@@ -9,10 +9,11 @@ from typing import Any
 
 from bot.action import Action
 from bot.engine.ledger import Ledger
-from bot.engine.steps import Aborted, Deps, StepFailed, StepRun, adapter
+from bot.engine.steps import Aborted, Deps, StepFailed, StepRun
 from bot.errors import BulkheadError, EngineError, InputError
 from bot.model import Report, Triage
 from bot.playbook import Playbook
+from bot.reference import adapter
 from bot.steps import Step
 from bot.store import DecisionRow
 from bot.timeline import load
@@ -93,7 +94,9 @@ class IncidentRun:
              "needs": sorted(s.needs), "on_failure": s.on_failure, "person": self.catalogue[s.uses].person}
             for s in self.playbook.order()
         ]  # fmt: skip
-        await self.deps.journal.write("incident", "plan", {"playbook": self.playbook.id, "mode": self.mode, "steps": steps})
+        await self.deps.journal.write(
+            "incident", "plan", {"playbook": self.playbook.id, "mode": self.mode, "steps": steps}
+        )
         if self.mode == "observe":
             await asyncio.gather(*(self._plan_looks(step) for step in self.playbook.steps))
 
@@ -153,7 +156,9 @@ class IncidentRun:
         except (StepFailed, InputError) as exc:
             node.failure = str(exc)
             if journal.last(step.id, "failed") is None:
-                await journal.write(step.id, "failed", {"error": str(exc), "on_failure": step.on_failure, "denied": False})
+                await journal.write(
+                    step.id, "failed", {"error": str(exc), "on_failure": step.on_failure, "denied": False}
+                )
             if step.on_failure == "stop":
                 self.stopped = f"{step.id}: {exc}"
         finally:
@@ -221,7 +226,9 @@ async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
         await _waive(deps, rows)
         waits = await _children(deps)
         now = await asyncio.to_thread(world.now)
-        tails = [(row.key, tail.kind, tail.until) for row, tail in journal.ledger.open_tails() if tail.until is not None]
+        tails = [
+            (row.key, tail.kind, tail.until) for row, tail in journal.ledger.open_tails() if tail.until is not None
+        ]
         for key, kind, until in tails:
             if until <= now:
                 await journal.write(f"tail:{kind}:{key}", "tail-ended", {"kind": kind, "of": key}, attempt)

@@ -22,7 +22,9 @@ Boundary = Callable[[str], None]
 class Journal:
     """Events by (step, kind, attempt), the ledger that they make, and the one way to add to them."""
 
-    def __init__(self, incident: str, store: Store, timeline: Timeline, clock: Clock, fence: Fence, boundary: Boundary) -> None:
+    def __init__(
+        self, incident: str, store: Store, timeline: Timeline, clock: Clock, fence: Fence, boundary: Boundary
+    ) -> None:
         self.incident = incident
         self._store = store
         self._timeline, self._clock, self._fence, self._boundary = timeline, clock, fence, boundary

@@ -136,7 +136,11 @@ class Ledger:
         if row is not None and row.state != RowState.WAIVED:
             row.state = RowState.ACCEPTED
         for planted in body.get("plants", ()):
-            was = "could be read by what was planted" if "stolen" in planted["kind"] else "was made with the leaked credential"
+            was = (
+                "could be read by what was planted"
+                if "stolen" in planted["kind"]
+                else "was made with the leaked credential"
+            )
             self._row(Planted(**planted).key, f"{planted['kind']} {planted['name']} {was}")
 
     def _on_proof(self, event: Event, body: dict[str, Any]) -> None:

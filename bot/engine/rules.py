@@ -46,7 +46,9 @@ class Rulebook:
 
     def may(self, person: str, posture: str) -> bool:
         """Whether this person may answer where the posture asks for people."""
-        return person in self.people or self.policy.may(person, posture if posture in ("one", "two", "person") else "one")
+        return person in self.people or self.policy.may(
+            person, posture if posture in ("one", "two", "person") else "one"
+        )
 
     def severity(self, triage: Triage) -> Severity:
         """How bad the incident is."""
@@ -56,7 +58,9 @@ class Rulebook:
         }  # fmt: skip
         return self.policy.severity(axes)
 
-    def ruling(self, row: IncidentRow, triage: Triage, action: Action[Any, Any, Any], before: Before, clock: Clock) -> Ruling:
+    def ruling(
+        self, row: IncidentRow, triage: Triage, action: Action[Any, Any, Any], before: Before, clock: Clock
+    ) -> Ruling:
         """How many people must agree to this step, and why."""
         if action.effect == Effect.READ:
             return Ruling(posture="act", on_silence="hold", after_s=0, rule="reads", reason="it only reads")

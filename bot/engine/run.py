@@ -25,14 +25,14 @@ from bot.engine.decisions import Attest, Desk, May, Pulse, unsigned
 from bot.engine.graph import IncidentRun, close
 from bot.engine.journal import Boundary, Journal
 from bot.engine.pace import Pace
-from bot.engine.steps import Deps, Rule, Ruling, adapter
+from bot.engine.steps import Deps, Rule, Ruling
 from bot.engine.undo import UndoRun, undo_id
 from bot.errors import BulkheadError, FencedOut
 from bot.model import Before, Report, Triage
 from bot.playbook import Playbook, load
+from bot.reference import adapter
 from bot.store import DecisionRow, IncidentRow, Store, one_worker, set_pragmas
 from bot.timeline import Timeline
-from bot.timeline import load as load_events
 from bot.world import World
 
 VERSION = "engine-1"  # a constant: DBOS would else leave old incidents pending after every change of the source
@@ -91,7 +91,9 @@ class Engine:
         self._incident, self._undo = self._workflows()
         self.pulse.on_row = self._on_row
         loop = asyncio.get_running_loop()
-        self.parts.timeline.listen(lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident))
+        self.parts.timeline.listen(
+            lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident)
+        )
         DBOS.launch()
         self._tasks = [asyncio.create_task(t) for t in (self.pulse.run(), self._undoer(), self._opener())]
         await self.take_over()
@@ -184,7 +186,14 @@ class Engine:
         playbook = self._bound(row.body["playbook"]["text"], row.body["playbook"]["source"])
         report: Report = adapter(Report).validate_python(row.body["report"])
         run = IncidentRun(
-            deps, playbook, self.parts.catalogue, self.parts.triage, report, self.parts.mode(row), _opened(row), self.parts.severity,
+            deps,
+            playbook,
+            self.parts.catalogue,
+            self.parts.triage,
+            report,
+            self.parts.mode(row),
+            _opened(row),
+            self.parts.severity,
             partial(self._beside, row, deps.journal),
         )
         try:
@@ -283,7 +292,13 @@ class Engine:
 def _opened(row: IncidentRow) -> dict[str, Any]:
     """The body of the first event: what was reported, and which playbook is bound to it."""
     playbook = {name: row.body["playbook"][name] for name in ("id", "sha256", "source")}
-    return {"report": row.body["report"], "reported_at": row.opened_at, "world": row.world, "title": row.title, "playbook": playbook}
+    return {
+        "report": row.body["report"],
+        "reported_at": row.opened_at,
+        "world": row.world,
+        "title": row.title,
+        "playbook": playbook,
+    }
 
 
 def _unknown(row: IncidentRow) -> Any:

@@ -182,7 +182,9 @@ class StepRun:
     async def _agree(self, before: Before) -> None:
         looked = self.journal.find(self.id, "look")
         assert looked is not None
-        ruling: Ruling = adapter(Ruling).validate_python(looked.body["ruling"])  # as it stood then: a restart changes no rule
+        ruling: Ruling = adapter(Ruling).validate_python(
+            looked.body["ruling"]
+        )  # as it stood then: a restart changes no rule
         if self.action.person:
             await self.ask("answer", before, ruling, 1)
         elif ruling.needs and before.needed:
@@ -317,7 +319,9 @@ class StepRun:
         ruling = Ruling(posture="one", on_silence="hold", after_s=0, rule="on_failure: ask", reason=failed["error"])
         retry = StepRun(self.deps, f"{self.id}/retry", self.action, self.inputs, "stop")
         retry.attempt = self.attempt
-        decided = await retry.ask("failure", Before(summary="it failed; approve to try again, deny to give up"), ruling, 1)
+        decided = await retry.ask(
+            "failure", Before(summary="it failed; approve to try again, deny to give up"), ruling, 1
+        )
         return bool(decided["go"])
 
     # small things ----------------------------------------------------------------------------------------------

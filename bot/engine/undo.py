@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.action import Action
-from bot.engine.steps import Deps, Ruling, StepRun, adapter, to_json
+from bot.engine.steps import Deps, Ruling, StepRun, to_json
 from bot.errors import BulkheadError, EngineError
 from bot.model import Effect
+from bot.reference import adapter
 from bot.store import DecisionRow
 from bot.timeline import Event
 

@@ -56,7 +56,9 @@ class Inbox:
     playbooks: Mapping[str, Playbook]
     catalogue: Mapping[str, Action[Any, Any, Any]]
     worlds: Mapping[str, Callable[[str], World]]
-    boundary: Callable[[str], None] = lambda _name: None  # called around every durable write; tests kill the process there
+    boundary: Callable[[str], None] = lambda _name: (
+        None
+    )  # called around every durable write; tests kill the process there
 
     def land(
         self, *, source: str, world: str, by: str, text: str, at: datetime, delivery: str = "",
@@ -90,7 +92,9 @@ class Inbox:
         }  # fmt: skip
         self.boundary("before inbox/landed/1")
         with self.store.begin() as c:
-            new = self.store.land(c, {"id": inbox_id, "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw})
+            new = self.store.land(
+                c, {"id": inbox_id, "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw}
+            )
             if new:
                 for one, credential in zip(found, credentials, strict=True):
                     if one.value:
@@ -134,7 +138,9 @@ class Inbox:
         )  # fmt: skip
 
     def _open(self, row: dict[str, Any], credential: Credential, playbook: Playbook) -> str:
-        incident = f"inc-{row['landed_at'][:10]}-{hashlib.sha256((row['id'] + credential.key).encode()).hexdigest()[:8]}"
+        incident = (
+            f"inc-{row['landed_at'][:10]}-{hashlib.sha256((row['id'] + credential.key).encode()).hexdigest()[:8]}"
+        )
         standing = [i for i in self.store.incidents("open", credential.key) if i.world == row["body"]["world"]]
         if standing and standing[0].id != incident:
             return self._sight(row, standing[0])
@@ -192,7 +198,12 @@ class Inbox:
         return incident
 
     def _sight(self, row: dict[str, Any], standing: IncidentRow) -> str:
-        body = {"by": row["body"]["by"], "source": row["source"], "url": row["body"]["url"], "text": row["body"]["text"]}
+        body = {
+            "by": row["body"]["by"],
+            "source": row["source"],
+            "url": row["body"]["url"],
+            "text": row["body"]["text"],
+        }
         self.timeline.append(standing.id, f"sighting:{row['id']}", "sighting", body, at=row["landed_at"]).result()
         return standing.id
 
@@ -203,4 +214,3 @@ class Inbox:
         self.boundary("after inbox/worked/1")
         at = self.worlds[row["body"]["world"]](row["id"]).now()
         self.vault.wipe(owner=row["id"], at=at)
-

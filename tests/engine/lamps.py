@@ -15,17 +15,29 @@ from typing import Any
 
 from bot.action import Action
 from bot.clients import AwsClients, GitHubClient, RealClock
+from bot.engine.ownership import fence_sql
 from bot.engine.run import Engine, Parts
 from bot.engine.steps import Ruling
 from bot.errors import Conflict, RateLimited, Unavailable
 from bot.evidence import EvidenceRoom
 from bot.model import (
-    Before, Credential, Effect, EvidenceRef, Grade, Liveness, Outcome, Proof, Report, Tail, Triage, material,
+    Before,
+    Credential,
+    Effect,
+    EvidenceRef,
+    Grade,
+    Liveness,
+    Outcome,
+    Proof,
+    Report,
+    Tail,
+    Triage,
+    material,
 )  # fmt: skip
 from bot.playbook import load
 from bot.store import Store, canonical, iso
-from bot.timeline import Timeline, load as load_events
-from bot.engine.ownership import fence_sql
+from bot.timeline import Timeline
+from bot.timeline import load as load_events
 from bot.vault import Vault
 from bot.world import World
 
@@ -91,7 +103,12 @@ class Room:
     def catalogue(self) -> dict[str, Action[Any, Any, Any]]:
         def look(_: World, i: Lamp) -> Lit:
             burning = self.burns(i.lamp)
-            return Lit(needed=burning, cuts_own=i.lamp in self.own, burning=burning, summary=f"{i.lamp} {'burns' if burning else 'is out'}")
+            return Lit(
+                needed=burning,
+                cuts_own=i.lamp in self.own,
+                burning=burning,
+                summary=f"{i.lamp} {'burns' if burning else 'is out'}",
+            )
 
         def put_out(_: World, i: Lamp, before: Lit) -> Outcome:
             if self.trouble.get(i.lamp, 0) > 0:
@@ -110,7 +127,11 @@ class Room:
             return Outcome(changed=changed)
 
         def prove(_: World, i: Lamp, before: Lit, outcome: Outcome) -> Proof:
-            return Proof.refuted(f"{i.lamp} still burns") if self.burns(i.lamp) else Proof.proven(Grade.REFUSED, f"{i.lamp} is dark")
+            return (
+                Proof.refuted(f"{i.lamp} still burns")
+                if self.burns(i.lamp)
+                else Proof.proven(Grade.REFUSED, f"{i.lamp} is dark")
+            )
 
         def undo(_: World, i: Lamp, before: Lit, outcome: Outcome) -> Outcome:
             if self.burns(i.lamp):
@@ -182,13 +203,22 @@ class House:
     def triage(self, world: World, report: Report) -> Triage:
         assert report.credential is not None
         now = world.now()
-        tails = tuple(Tail(kind=k, of=f"lamp:{lamp}", until=now + timedelta(seconds=s), why="it glows on") for k, lamp, s in self.tails)
+        tails = tuple(
+            Tail(kind=k, of=f"lamp:{lamp}", until=now + timedelta(seconds=s), why="it glows on")
+            for k, lamp, s in self.tails
+        )
         return Triage(credential=report.credential, live=Liveness.LIVE, tails=tails)
 
     def engine(self, boundary: Callable[[str], None] = lambda _name: None) -> Engine:
         def rules(_row: Any, _triage: Any, action: Action[Any, Any, Any], _before: Before) -> Ruling:
             posture = self.postures.get(action.effect.value, "act")
-            return Ruling(posture=posture, on_silence=self.on_silence, after_s=self.after_s, rule="test", reason="the test says so")
+            return Ruling(
+                posture=posture,
+                on_silence=self.on_silence,
+                after_s=self.after_s,
+                rule="test",
+                reason="the test says so",
+            )
 
         return Engine(Parts(
             store=self.store, timeline=self.timeline, folder=self.folder, catalogue=self.room.catalogue(),

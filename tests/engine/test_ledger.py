@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.engine.ledger import Ledger
 from bot.model import RowState
@@ -41,24 +42,46 @@ def proof(verdict: str = "proven", grade: str = "state") -> dict[str, Any]:
 steps = st.sampled_from(["s-a", "s-b"])
 happenings = st.one_of(
     st.tuples(steps, st.just("outcome"), st.just({"plants": []})),
-    st.tuples(steps, st.just("proof"), st.builds(proof, st.sampled_from(["proven", "refuted", "not_yet"]), st.sampled_from(["refused", "state", "word"]))),
+    st.tuples(
+        steps,
+        st.just("proof"),
+        st.builds(
+            proof, st.sampled_from(["proven", "refuted", "not_yet"]), st.sampled_from(["refused", "state", "word"])
+        ),
+    ),
     st.tuples(steps, st.just("decided"), st.sampled_from([{"go": True}, {"go": False}])),
     st.tuples(steps, st.just("failed"), st.just({"error": "it broke"})),
     st.tuples(steps, st.just("undone"), st.sampled_from([{"kills": k, "by": ["ann", "ben"]} for k in KEYS])),
-    st.tuples(st.just("row"), st.just("waived"), st.sampled_from([{"row": k, "by": "ann", "reason": "r"} for k in (*KEYS, "secret:repository:OTHER")])),
+    st.tuples(
+        st.just("row"),
+        st.just("waived"),
+        st.sampled_from([{"row": k, "by": "ann", "reason": "r"} for k in (*KEYS, "secret:repository:OTHER")]),
+    ),
     st.tuples(st.just("row"), st.just("reopened"), st.sampled_from([{"row": k, "reason": "seen again"} for k in KEYS])),
 )
 
 
 @given(st.lists(happenings, max_size=25))
 def test_no_row_closes_without_proof_or_waiver(story: list[tuple[str, str, dict[str, Any]]]) -> None:
-    events = [event(1, "incident", "triage", triage(("sts",))), event(2, "s-a", "look", look("lamp:a")), event(3, "s-b", "look", look("lamp:b"))]
+    events = [
+        event(1, "incident", "triage", triage(("sts",))),
+        event(2, "s-a", "look", look("lamp:a")),
+        event(3, "s-b", "look", look("lamp:b")),
+    ]
     events += [event(n, *happened) for n, happened in enumerate(story, start=4)]
     ledger = Ledger.fold(events)
     for row in ledger.rows.values():
         mine = {"lamp:a": "s-a", "lamp:b": "s-b"}.get(row.key)
         since = max((e.n for e in events if e.kind == "undone" and e.body["kills"] == row.key), default=0)
-        proofs = [e for e in events if e.step == mine and e.kind == "proof" and e.n > since and e.body["verdict"] == "proven" and e.body["grade"] != "word"]
+        proofs = [
+            e
+            for e in events
+            if e.step == mine
+            and e.kind == "proof"
+            and e.n > since
+            and e.body["verdict"] == "proven"
+            and e.body["grade"] != "word"
+        ]
         waivers = [e for e in events if e.kind == "waived" and e.body["row"] == row.key]
         if row.state == RowState.CLOSED:
             assert proofs
@@ -83,7 +106,11 @@ def test_the_states_in_their_order() -> None:
 
 
 def test_a_tail_runs_from_the_moment_its_credential_is_proven_dead() -> None:
-    events = [event(1, "incident", "triage", triage(("sts",))), event(2, "cut", "look", look("lamp:a")), event(90, "cut", "proof", proof())]
+    events = [
+        event(1, "incident", "triage", triage(("sts",))),
+        event(2, "cut", "look", look("lamp:a")),
+        event(90, "cut", "proof", proof()),
+    ]
     (tail,) = Ledger.fold(events).rows["lamp:a"].tails
     assert tail.until == START + timedelta(minutes=90) + (timedelta(hours=36) - timedelta(minutes=1))
 
@@ -99,7 +126,11 @@ def test_what_ends_a_tail_before_the_credential_is_dead_ends_nothing() -> None:
 
 
 def test_a_persons_word_closes_no_row() -> None:
-    events = [event(1, "incident", "triage", triage()), event(2, "cut", "look", look("lamp:a")), event(3, "cut", "proof", proof(grade="word"))]
+    events = [
+        event(1, "incident", "triage", triage()),
+        event(2, "cut", "look", look("lamp:a")),
+        event(3, "cut", "proof", proof(grade="word")),
+    ]
     assert Ledger.fold(events).rows["lamp:a"].state != RowState.CLOSED
 
 

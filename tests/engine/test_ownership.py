@@ -25,7 +25,9 @@ def test_outside_of_a_workflow_there_is_no_fence() -> None:
 def test_a_run_that_was_taken_over_can_write_nothing_more(tmp_path: Path, database: str) -> None:
     """The first run is handed over while it is in the middle; the second owns the workflow from then on."""
     house = House.build(tmp_path, database=database)
-    house.land("id: x\ntitle: x\nmatch: {credential: lamp}\nsteps:\n  - {id: s, uses: lamp.put_out, with: {lamp: a}, on_failure: ask}\n")
+    house.land(
+        "id: x\ntitle: x\nmatch: {credential: lamp}\nsteps:\n  - {id: s, uses: lamp.put_out, with: {lamp: a}, on_failure: ask}\n"
+    )
     fences: list[Fence] = []
     ends: list[str] = []
 
@@ -42,7 +44,9 @@ def test_a_run_that_was_taken_over_can_write_nothing_more(tmp_path: Path, databa
                     await asyncio.sleep(0.02)
             at = iso(house.clock.now())
             try:
-                await asyncio.wrap_future(house.timeline.append("inc-1", f"run-{fence.owner}", "look", 1, at=at, fence=fence))
+                await asyncio.wrap_future(
+                    house.timeline.append("inc-1", f"run-{fence.owner}", "look", 1, at=at, fence=fence)
+                )
                 ends.append("written")
             except FencedOut:
                 ends.append("fenced")
@@ -66,7 +70,9 @@ def test_a_run_that_was_taken_over_can_write_nothing_more(tmp_path: Path, databa
 def test_dbos_keeps_its_records_in_our_file_synced_and_as_json(tmp_path: Path) -> None:
     house = House.build(tmp_path)
     house.room.light("a")
-    house.land("id: x\ntitle: x\nmatch: {credential: lamp}\nsteps:\n  - {id: s, uses: lamp.put_out, with: {lamp: a}, on_failure: ask}\n")
+    house.land(
+        "id: x\ntitle: x\nmatch: {credential: lamp}\nsteps:\n  - {id: s, uses: lamp.put_out, with: {lamp: a}, on_failure: ask}\n"
+    )
 
     async def main() -> None:
         engine = house.engine()
@@ -78,7 +84,10 @@ def test_dbos_keeps_its_records_in_our_file_synced_and_as_json(tmp_path: Path) -
 
     asyncio.run(main())
     with house.store.engine.connect() as c:
-        assert c.execute(sa.text("SELECT serialization FROM workflow_status WHERE workflow_uuid = 'inc-1'")).scalar() == "portable_json"
+        assert (
+            c.execute(sa.text("SELECT serialization FROM workflow_status WHERE workflow_uuid = 'inc-1'")).scalar()
+            == "portable_json"
+        )
         tables = c.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
         cells = [str(cell) for table in tables for row in c.execute(sa.text(f"SELECT * FROM {table}")) for cell in row]
     assert not [cell for cell in cells if cell.startswith("gA")], "base64 of a pickle begins so"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timedelta, UTC
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +150,29 @@ def test_an_approval_of_another_plan_is_worth_nothing(house: House) -> None:
         await engine.open("inc-1")
         await until(lambda: asks(house, "out"), "the ask")
         with pytest.raises(DecisionRefused) as other:
-            engine.desk.submit(events=house.events(), incident="inc-1", step="out", kind="approve", by="ann", at=house.clock.now(), plan="0" * 16)
+            engine.desk.submit(
+                events=house.events(),
+                incident="inc-1",
+                step="out",
+                kind="approve",
+                by="ann",
+                at=house.clock.now(),
+                plan="0" * 16,
+            )
         assert other.value.reason == "other-plan"
         # Written past the desk, as who holds the database could: it does not count either.
-        engine.desk.land(incident="inc-1", step="out", kind="approve", by="ann", at=house.clock.now(), plan="0" * 16, body={})
-        engine.desk.land(incident="inc-1", step="out", kind="approve", by="mallory", at=house.clock.now(), plan=asks(house, "out")[0].plan_hash, body={})
+        engine.desk.land(
+            incident="inc-1", step="out", kind="approve", by="ann", at=house.clock.now(), plan="0" * 16, body={}
+        )
+        engine.desk.land(
+            incident="inc-1",
+            step="out",
+            kind="approve",
+            by="mallory",
+            at=house.clock.now(),
+            plan=asks(house, "out")[0].plan_hash,
+            body={},
+        )
         await asyncio.sleep(0.2)
         assert house.room.burns("a")
         decide(house, engine, "out", "deny", "ann")
@@ -166,7 +184,9 @@ def test_an_approval_of_another_plan_is_worth_nothing(house: House) -> None:
 
 
 @pytest.mark.parametrize(("on_silence", "acts"), [("act", True), ("hold", False)])
-def test_silence_does_what_policy_says_and_a_late_word_counts_where_it_does_not_act(tmp_path: Path, database: str, on_silence: str, acts: bool) -> None:
+def test_silence_does_what_policy_says_and_a_late_word_counts_where_it_does_not_act(
+    tmp_path: Path, database: str, on_silence: str, acts: bool
+) -> None:
     house = House.build(tmp_path, clock=Clock(), database=database)
     house.room.light("a")
     house.postures["contain"], house.on_silence, house.after_s = "one", on_silence, 600
@@ -196,7 +216,9 @@ def test_silence_does_what_policy_says_and_a_late_word_counts_where_it_does_not_
 
 
 @pytest.mark.parametrize(("on_failure", "second"), [("stop", False), ("continue", False)])
-def test_what_needs_a_failed_step_does_not_run_and_what_does_not_need_it_does(house: House, on_failure: str, second: bool) -> None:
+def test_what_needs_a_failed_step_does_not_run_and_what_does_not_need_it_does(
+    house: House, on_failure: str, second: bool
+) -> None:
     house.room.stubborn.add("a")
     house.land(CHAIN.replace("FAIL", on_failure))
 
@@ -237,8 +259,12 @@ def test_a_row_that_cannot_be_proven_closes_only_by_a_named_persons_waiver(house
         await engine.open("inc-1")
         await until(lambda: "failed" in house.kinds("out"), "the failure")
         with pytest.raises(DecisionRefused):
-            engine.desk.order(incident="inc-1", step="lamp:a", kind="waive", by="mallory", at=house.clock.now(), reason="no")
-        engine.desk.order(incident="inc-1", step="lamp:a", kind="waive", by="ann", at=house.clock.now(), reason="the bulb is out")
+            engine.desk.order(
+                incident="inc-1", step="lamp:a", kind="waive", by="mallory", at=house.clock.now(), reason="no"
+            )
+        engine.desk.order(
+            incident="inc-1", step="lamp:a", kind="waive", by="ann", at=house.clock.now(), reason="the bulb is out"
+        )
         await closed(house)
 
     drive(house, story)
@@ -268,7 +294,9 @@ def test_abort_stops_what_has_not_begun(house: House) -> None:
     async def story(engine: Engine) -> None:
         await engine.open("inc-1")
         await until(lambda: asks(house, "first"), "the ask")
-        engine.desk.order(incident="inc-1", step="", kind="abort", by="ann", at=house.clock.now(), reason="a false alarm")
+        engine.desk.order(
+            incident="inc-1", step="", kind="abort", by="ann", at=house.clock.now(), reason="a false alarm"
+        )
         await closed(house, status="aborted")
 
     drive(house, story)
@@ -282,7 +310,9 @@ def test_undoing_a_cut_needs_two_people_reopens_the_row_and_the_incident(house: 
     async def story(engine: Engine) -> None:
         await engine.open("inc-1")
         await closed(house)
-        engine.desk.order(incident="inc-1", step="out", kind="undo", by="ann", at=house.clock.now(), reason="wrong lamp")
+        engine.desk.order(
+            incident="inc-1", step="out", kind="undo", by="ann", at=house.clock.now(), reason="wrong lamp"
+        )
         await until(lambda: asks(house, "out/undo"), "the ask")
         decide(house, engine, "out/undo", "approve", "ben")
         await asyncio.sleep(0.2)
@@ -290,7 +320,14 @@ def test_undoing_a_cut_needs_two_people_reopens_the_row_and_the_incident(house: 
         decide(house, engine, "out/undo", "approve", "cleo")
         await closed(house, status="open")
         assert Ledger.fold(house.events()).rows["lamp:a"].state == "suspected"
-        engine.desk.order(incident="inc-1", step="lamp:a", kind="waive", by="ann", at=house.clock.now(), reason="it was the wrong lamp")
+        engine.desk.order(
+            incident="inc-1",
+            step="lamp:a",
+            kind="waive",
+            by="ann",
+            at=house.clock.now(),
+            reason="it was the wrong lamp",
+        )
         await closed(house)
 
     drive(house, story)
@@ -304,7 +341,9 @@ def test_an_undo_is_refused_when_the_state_is_no_longer_ours(house: House) -> No
         await engine.open("inc-1")
         await closed(house)
         house.room.light("a")
-        engine.desk.order(incident="inc-1", step="out", kind="undo", by="ann", at=house.clock.now(), reason="wrong lamp")
+        engine.desk.order(
+            incident="inc-1", step="out", kind="undo", by="ann", at=house.clock.now(), reason="wrong lamp"
+        )
         await until(lambda: asks(house, "out/undo"), "the ask")
         for person in ("ben", "cleo"):
             decide(house, engine, "out/undo", "approve", person)
@@ -319,7 +358,9 @@ def test_a_row_stays_open_while_something_minted_from_it_may_live(tmp_path: Path
     house = House.build(tmp_path, clock=Clock(), database=database)
     house.room.light("a")
     house.tails = (("glow", "a", 3600),)
-    cool = "  - {id: cool, uses: lamp.cool, with: {lamp: a}, needs: [{out: proven}], on_failure: ask}\n" if cooled else ""
+    cool = (
+        "  - {id: cool, uses: lamp.cool, with: {lamp: a}, needs: [{out: proven}], on_failure: ask}\n" if cooled else ""
+    )
     house.land(ONE + cool)
 
     async def story(engine: Engine) -> None:
@@ -393,7 +434,17 @@ def test_steps_that_would_cut_our_own_credential_go_last_and_in_order(house: Hou
 
 def test_an_abort_that_was_landed_while_nobody_ran_is_obeyed(house: House) -> None:
     house.land(ONE)
-    house.store.add_decision({"incident": "inc-1", "step": "", "kind": "abort", "by": "ann", "at": "2026", "plan_hash": "", "body": {"reason": "x"}})
+    house.store.add_decision(
+        {
+            "incident": "inc-1",
+            "step": "",
+            "kind": "abort",
+            "by": "ann",
+            "at": "2026",
+            "plan_hash": "",
+            "body": {"reason": "x"},
+        }
+    )
     drive(house, lambda _engine: closed(house, status="aborted"))
     assert house.room.changes() == []
 
@@ -403,7 +454,9 @@ def test_a_fault_of_ours_is_told_and_taken_up_at_the_next_start(house: House) ->
     house.land(ONE)
     drive(house, lambda engine: until(lambda: engine.broken, "the fault to be told"))
     assert house.store.incident("inc-1").status == "open"
-    assert [e.body["error"] for e in house.events() if e.kind == "broken"] == ["a fault of Bulkhead itself: ZeroDivisionError"]
+    assert [e.body["error"] for e in house.events() if e.kind == "broken"] == [
+        "a fault of Bulkhead itself: ZeroDivisionError"
+    ]
     house.room.bugs.clear()
     drive(house, lambda _engine: closed(house))
     assert house.room.changes() == ["out a"]
