@@ -99,9 +99,10 @@ def test_a_new_installation_observes_and_the_more_careful_mode_counts() -> None:
 
 
 def test_responders_are_groups_of_names() -> None:
-    text = TEXT.replace("    responders: []", "    responders: [mara]\n    leads: [jonas]").replace(
-        "two: [responders]", "two: [leads]"
-    )
+    text = TEXT.replace("    responders: []", "    responders: [mara]\n    leads: [jonas]")
+    for posture in ("one", "person"):
+        text = text.replace(f"{posture}: [responders]", f"{posture}: [responders, leads]")
+    text = text.replace("two: [responders]", "two: [leads]").replace("escalate: [responders]", "escalate: [leads]")
     loaded = Policy.load(text)
     assert loaded.may("mara", "one")
     assert not loaded.may("mara", "two")
