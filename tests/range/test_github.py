@@ -45,6 +45,8 @@ def full(town: Town) -> dict[str, Any]:
     key = town.ferry("POST", "/keys", body={"title": "robot", "key": KEY, "read_only": True}).json()["id"]
     town.commit({"new.txt": "new\n"}, branch="topic")
     pull = town.ferry("POST", "/pulls", body={"title": "New", "head": "topic", "base": "main"}).json()["number"]
+    town.ferry("POST", "/hooks", body={"config": {"url": "https://hooks.example/"}, "events": ["push"]})
+    town.ferry("PUT", "/collaborators/quiet-otter", body={"permission": "push"})
     issue = town.ferry("POST", "/issues", body={"title": "Leak", "body": "?"}).json()["number"]
     tree = state.repos[FERRY].git.resolve("main").tree
     blob = state.repos[FERRY].git.trees[tree]["README.md"].sha
@@ -138,6 +140,9 @@ READS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "pull": lambda r, i: r.pulls.get(**O, pull_number=i["pull"]),
     "issues": lambda r, i: r.issues.list_for_repo(**O),
     "issue": lambda r, i: r.issues.get(**O, issue_number=i["issue"]),
+    "own repos": lambda r, i: r.repos.list_for_authenticated_user(),
+    "webhooks": lambda r, i: r.repos.list_webhooks(**O),
+    "invitations": lambda r, i: r.repos.list_invitations(**O),
 }
 
 
@@ -153,6 +158,49 @@ def test_githubkits_models_parse_every_read(town: Town) -> None:
             if not counted:
                 empty.append(name)
     assert empty == []  # an empty list proves nothing of its rows
+
+
+def test_githubkit_merges_a_pull_request_and_github_says_so(town: Town) -> None:
+    kit = town.kit()
+    town.commit({"docs/new.md": "1"}, branch="topic")
+    made = kit.rest.pulls.create(**O, title="New", head="topic", base="main").parsed_data
+    merged = kit.rest.pulls.merge(**O, pull_number=made.number).parsed_data
+    assert merged.merged
+    shown = kit.rest.pulls.get(**O, pull_number=made.number).parsed_data
+    assert (shown.merged, shown.state) == (True, "closed")
+    assert shown.merged_by
+    assert shown.merged_by.login == "mara"
+    assert kit.rest.repos.get_content(**O, path="docs/new.md").parsed_data
+    with pytest.raises(RequestFailed) as refused:
+        kit.rest.pulls.merge(**O, pull_number=made.number)
+    assert refused.value.response.status_code == 405
+
+
+def test_both_sides_of_one_file_are_a_conflict(town: Town) -> None:
+    kit = town.kit()
+    town.commit({"README.md": "one side"}, branch="topic")
+    made = kit.rest.pulls.create(**O, title="New", head="topic", base="main").parsed_data
+    town.commit({"README.md": "the other side"})
+    with pytest.raises(RequestFailed) as refused:
+        kit.rest.pulls.merge(**O, pull_number=made.number)
+    assert refused.value.response.status_code == 405
+
+
+def test_grants_of_fine_grained_tokens_are_for_apps_and_go(town: Town) -> None:
+    app, key = town.state.add_app("grants", ORG, {"organization_personal_access_tokens": "write"})
+    held = town.state.install(app, ORG)
+    as_app = Kit(AppAuthStrategy(app.id, key), base_url=town.url, http_cache=False, auto_retry=False)
+    kit = town.kit(as_app.rest.apps.create_installation_access_token(held.id).parsed_data.token)
+    value = town.state.add_token("mara", permissions={"contents": "read"}, repositories=(FERRY,))
+    [row] = kit.rest.orgs.list_pat_grants(ORG).parsed_data
+    assert row.owner.login == "mara"
+    person = town.kit()
+    with pytest.raises(RequestFailed) as refused:
+        person.rest.orgs.list_pat_grants(ORG)
+    assert refused.value.response.status_code == 403
+    kit.rest.orgs.update_pat_access(ORG, pat_id=row.id, action="revoke")
+    assert kit.rest.orgs.list_pat_grants(ORG).parsed_data == []
+    assert town.state.tokens[value].repositories == frozenset()
 
 
 def test_githubkit_drives_the_writes_of_the_playbook(town: Town) -> None:

@@ -308,3 +308,33 @@ def test_the_range_plays_the_scenarios_that_a_drill_may_name_and_no_other(contro
     for path in ("/drill/leak", "/drill/abuse", "/drill/tries"):
         said = control("POST", path, {"scenario": "heist"}, status=400)["message"]
         assert "no scenario 'heist'" in said
+
+
+@pytest.mark.parametrize("name", ["github-pat-in-image", "github-pat-in-image-revoked"])
+def test_a_token_in_an_image_is_found_and_abused_and_plants_what_outlives_it(control: Control, name: str) -> None:
+    leak = control("POST", "/drill/leak", {"scenario": name})
+    assert leak["image_ref"].endswith("harbor-lights/ferry:1.4")
+    acts = control("POST", "/drill/abuse", {"scenario": name})["acts"]
+    assert all(act["ok"] for act in acts), acts
+    assert [act["act"] for act in acts][:6] == [
+        "registry:PullLayer", "github:GetUser", "github:ListRepositories", "github:AddDeployKey", "github:PushWorkflow",
+        "github:PushWorkflow",
+    ]  # fmt: skip
+    refused = {t["name"]: t["refused"] for t in control("POST", "/drill/tries", {"scenario": name})}
+    assert refused == {
+        "token": name.endswith("-revoked"), "deploy-key": False, "workflow-on-main": False,
+        "workflow-on-release-1.3": False,
+    }  # fmt: skip
+    assert control("POST", "/drill/collateral")["ok"]
+    ferry = control("GET", "/state")["github"]["repositories"][FERRY]
+    assert ferry["keys"] == [["cache-sync", False], ["mirror", True]]
+    assert ferry["workflows"][".github/workflows/security-scan.yml"] == "active"
+    assert not [run for run in ferry["runs"] if "security-scan" in run["workflow"]], "it waits for the night"
+
+
+def test_an_attacker_who_looks_elsewhere_finds_nothing(control: Control) -> None:
+    body = {"scenario": "github-pat-in-image"}
+    assert "nothing has leaked" in control("POST", "/drill/abuse", body, status=400)["message"]
+    control("POST", "/drill/leak", body)
+    said = control("POST", "/drill/abuse", body | {"run_url": "127.0.0.1:1/a/b:c"}, status=400)["message"]
+    assert "not the range's registry" in said
