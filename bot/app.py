@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
@@ -152,17 +153,15 @@ class Bulkhead:
         self, settings: Settings, *, sites: Mapping[str, Site] | None = None, policy: Policy | None = None,
         release: bool = False, boundary: Callable[[str], None] = lambda _name: None,
     ) -> None:  # fmt: skip
-        """``release`` brings the database to this version's form; on SQLite, where one process is all, any start does."""
+        """``release`` brings the database to this version's form; on SQLite, with its one process, any start does."""
         settings.home.mkdir(parents=True, exist_ok=True)
         self.settings, self.boundary = settings, boundary
         self.store = Store(settings.url)
-        if not self.store.sqlite and not self.store.schema:
-            settings.split()
-        if self.store.sqlite or release:
-            migrate(self.store)
-        else:
-            self.store.check()
-        self.vault = Vault(self.store, load_key(settings.vault_key.get_secret_value(), settings.home / "vault.key"))
+        try:
+            self.vault = self._begin(release)
+        except BulkheadError:
+            self.store.close()
+            raise
         install(self.vault.scrubber, logging.getLogger().handlers)
         self.room = EvidenceRoom(self.store, settings.evidence_folder)
         self.timeline = Timeline(self.store, fence_sql(settings.url))
@@ -177,6 +176,17 @@ class Bulkhead:
             store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
             playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds, boundary=boundary,
         )  # fmt: skip
+
+    def _begin(self, release: bool) -> Vault:
+        """Bring the tables to this version's form, or check that they have it, and open the vault."""
+        settings = self.settings
+        if not self.store.sqlite and not self.store.schema:
+            settings.split()
+        if self.store.sqlite or release:
+            migrate(self.store)
+        else:
+            self.store.check()
+        return Vault(self.store, load_key(settings.vault_key.get_secret_value(), settings.home / "vault.key"))
 
     @property
     def desk(self) -> Desk:
@@ -214,7 +224,8 @@ class Bulkhead:
         """Seal a secret that answers a step; what stands in the decision is the reference that this returns."""
         at = self.sites[self.store.incident(incident).world].clock.now() if self.sites else datetime.now(UTC)
         with self.store.begin() as c:
-            return self.vault.seal(c, incident, f"answer:{step}", value, "", at)
+            # A label of its own: a word that is refused must not replace the value of one that counts.
+            return self.vault.seal(c, incident, f"answer:{step}:{secrets.token_hex(4)}", value, "", at)
 
     def _triage(self, world: World, report: Report) -> Triage:
         return triage(world, self.recognizer, report)

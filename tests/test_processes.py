@@ -16,14 +16,16 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner, Result
 
+from bot.__main__ import app
 from bot.app import PAGES_AT, opened
 from bot.settings import Settings
 from tests.databases import Make
 from tests.incidents import ASKING, ID, land
 
 Env = dict[str, str]
-Typed = Callable[..., subprocess.CompletedProcess[str]]
+Typed = Callable[..., Result]
 
 
 @pytest.fixture
@@ -43,11 +45,14 @@ def child(*args: str, home: Path, settings: Env) -> dict[str, Any]:
 
 
 @pytest.fixture
-def typed(tmp_path: Path) -> Typed:
-    """Type a command and wait for its end."""
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Type a command."""
+    for name in [n for n in os.environ if n.startswith(("AWS_", "BULKHEAD_", "GITHUB_"))]:
+        monkeypatch.delenv(name)
 
-    def run(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(**child(*args, home=tmp_path, settings=settings), capture_output=True, check=False)
+    def run(*args: str, **settings: str) -> Result:
+        here = {"BULKHEAD_HOME": str(tmp_path / "home"), "AWS_EC2_METADATA_DISABLED": "true"}
+        return CliRunner().invoke(app, list(args), env=here | settings)
 
     return run
 
@@ -55,14 +60,14 @@ def typed(tmp_path: Path) -> Typed:
 @pytest.mark.parametrize("process", ["worker", "clock", "web"])
 def test_split_processes_are_refused_on_sqlite(typed: Typed, process: str) -> None:
     done = typed(process)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "SQLite, which serves one process: run `bulkhead serve`" in done.stderr
 
 
 def test_what_postgresql_needs_is_said_at_once_and_nothing_is_done(typed: Typed, installation: Env) -> None:
     url = installation["BULKHEAD_DATABASE_URL"]
     done = typed("migrate", BULKHEAD_DATABASE_URL=url)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "BULKHEAD_VAULT_KEY" in done.stderr
     assert "BULKHEAD_EVIDENCE" in done.stderr
     engine = sa.create_engine(url, poolclass=sa.NullPool)
@@ -71,21 +76,21 @@ def test_what_postgresql_needs_is_said_at_once_and_nothing_is_done(typed: Typed,
 
 def test_only_a_release_migrates_postgresql_and_another_vault_key_is_refused(typed: Typed, installation: Env) -> None:
     early = typed("incident", "list", **installation)
-    assert early.returncode == 1
+    assert early.exit_code == 1
     assert "run `bulkhead migrate` first" in early.stderr
-    assert typed("migrate", **installation).returncode == 0
-    assert typed("migrate", **installation).returncode == 0
-    assert typed("incident", "list", **installation).returncode == 0
+    assert typed("migrate", **installation).exit_code == 0
+    assert typed("migrate", **installation).exit_code == 0
+    assert typed("incident", "list", **installation).exit_code == 0
     other = installation | {"BULKHEAD_VAULT_KEY": base64.b64encode(bytes(32)).decode()}
     wrong = typed("incident", "list", **other)
-    assert wrong.returncode == 1
+    assert wrong.exit_code == 1
     assert "not the one this database was sealed with" in wrong.stderr
 
 
 def test_a_database_that_does_not_answer_is_one_sentence(typed: Typed, installation: Env, tmp_path: Path) -> None:
     away = installation | {"BULKHEAD_DATABASE_URL": f"postgresql+psycopg://u:made-up-word@/b?host={tmp_path}"}
     done = typed("incident", "list", **away)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr.startswith("bulkhead: the database does not answer")
     assert "made-up-word" not in done.stderr + done.stdout
 
@@ -96,7 +101,7 @@ def test_a_link_that_is_typed_opens_the_page_that_another_process_serves(
     here = {name.removeprefix("BULKHEAD_").lower(): value for name, value in installation.items()}
     with opened(Settings(home=tmp_path / "home", **here), sites={}, release=True) as bulkhead:
         land(bulkhead, ASKING, "open", b"")
-        assert typed("incident", "open", ID, **installation).returncode == 2, "nobody serves the pages yet"
+        assert typed("incident", "open", ID, **installation).exit_code == 2, "nobody serves the pages yet"
         web = child("web", home=tmp_path, settings=installation)
         with subprocess.Popen(**web, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             give_up = time.monotonic() + 60
@@ -119,7 +124,7 @@ def test_a_link_that_is_typed_opens_the_page_that_another_process_serves(
 def test_the_drill_is_contained_on_postgresql_in_a_schema_of_its_own(typed: Typed, installation: Env) -> None:
     url = installation["BULKHEAD_DATABASE_URL"]
     done = typed("drill", "run", "aws-key-in-public-log", "--json", BULKHEAD_DATABASE_URL=url)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.exit_code == 0, done.stderr[-3000:]
     result = json.loads(done.stdout)
     assert (result["contained"], result["why_not"]) == (True, [])
     assert not (Path(result["folder"]) / "bulkhead.db").exists()

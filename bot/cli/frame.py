@@ -29,7 +29,6 @@ from typer.core import TyperGroup
 
 from bot.errors import BulkheadError, DecisionRefused, InputError
 from bot.settings import Settings, read
-from bot.store import in_schema
 
 T = TypeVar("T")
 WIDTH = 100  # what is written to a file or a pipe is wrapped here
@@ -173,6 +172,8 @@ def inside(settings: Settings, home: Path) -> Settings:
 
     Where PostgreSQL is set, the database is a schema of its own there, which only this folder leads to.
     """
+    from bot.store import in_schema  # the range starts without any SQL
+
     url = ""
     if not settings.one_process and not (home / "bulkhead.db").is_file():
         url = in_schema(settings.database_url, f"drill_{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]}")
