@@ -143,6 +143,11 @@ class Timeline:
                 batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
                 if not batch:
                     return
+            # Who waited may have been cancelled (an abort, the end of a background look). What has not begun is left
+            # out; from here on a cancel is refused, or the answer below would be one too many and end this thread.
+            batch = [queued for queued in batch if queued.done.set_running_or_notify_cancel()]
+            if not batch:
+                continue
             try:
                 results = self._commit(batch)
             except EngineError as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -182,4 +183,24 @@ def test_when_the_database_hangs_up_the_writer_waits_for_it_and_writes_once(stor
             c.execute(sa.text(f"{others} pg_backend_pid()"))
         assert future.result(30).step == f"more{k}"
     assert len(load(store, "inc-1")) == 25
+    assert broken(store) == []
+
+
+def test_who_is_cancelled_while_it_waits_does_not_end_the_writer(timeline: Timeline, store: Store) -> None:
+    writing, go_on = threading.Event(), threading.Event()
+
+    def hold(_event: Event) -> None:
+        writing.set()
+        go_on.wait(20)
+
+    timeline.listen(hold)
+    first = timeline.append("inc-1", "a", "look", {}, at=AT)
+    assert writing.wait(20)
+    second = timeline.append("inc-1", "b", "look", {}, at=AT)
+    assert second.cancel(), "it had not begun"
+    assert not first.cancel(), "it has begun, so its answer comes"
+    go_on.set()
+    assert first.result(20).step == "a"
+    assert timeline.append("inc-1", "c", "look", {}, at=AT).result(20).step == "c"
+    assert [event.step for event in load(store, "inc-1")] == ["a", "c"]
     assert broken(store) == []

@@ -269,7 +269,7 @@ class Pulse:
 
         Can return early: look again before you believe anything.
         """
-        if self._latest.get(incident, 0) > since:
+        if self.told(incident) > since:
             return
         woken = asyncio.Event()
         entry = (woken, clock, until)
@@ -280,6 +280,10 @@ class Pulse:
             self._waiting[incident].remove(entry)
             if not self._waiting[incident]:
                 del self._waiting[incident]
+
+    def told(self, incident: str) -> int:
+        """The number of the latest decision of which an incident has been told."""
+        return self._latest.get(incident, 0)
 
     def poke(self, incident: str) -> None:
         """Wake an incident: something that is not a decision has changed."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from bot.engine.decisions import GLASS, Sign, reviews_due
 from bot.engine.run import Engine
 from bot.errors import DecisionRefused, InputError
 from bot.model import Exposure
 from bot.signing import Signers, sign, statement
-from bot.store import iso
+from bot.store import Store, iso
 from tests.engine.ruled import ONE, Clock, Ruled, drive, until
 from tests.keys import Ring, needs_keygen
 
@@ -22,8 +25,8 @@ SMASH = ONE.replace("put_out", "smash")  # what cannot be brought back asks two,
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Ruled]:
-    house = Ruled.build(tmp_path, clock=Clock())
+def house(tmp_path: Path, database: str) -> Iterator[Ruled]:
+    house = Ruled.build(tmp_path, clock=Clock(), database=database)
     assert isinstance(house, Ruled)
     house.exposure = Exposure.INTERNAL
     house.room.light("a", "b", "c")
@@ -141,6 +144,37 @@ def test_undoing_a_cut_waits_for_two_people_whatever_is_broken(house: Ruled) -> 
 
     drive(house, story)
     assert not house.room.burns("a")
+
+
+# an abort -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_abort_that_lands_while_peoples_words_are_read_is_not_slept_through(house: Ruled) -> None:
+    house.report(SMASH)
+    other, landed = Store(house.store.url), threading.Event()
+
+    async def story(engine: Engine) -> None:
+        await until(lambda: house.asks("out"), "the ask")
+
+        def land_first(_c: object, _cursor: object, text: str, *_: object) -> None:
+            """Just before the step reads what people said, an abort lands, and the poller has already told of it."""
+            reads = "decision.incident =" in text and "ORDER BY decision.seq" in text
+            if reads and not landed.is_set():
+                landed.set()
+                row = {"incident": "inc-1", "step": "", "kind": "abort", "by": "ann", "at": iso(house.clock.now())}
+                seq = other.add_decision(row | {"plan_hash": "", "body": {"reason": "x"}})[0]
+                give_up = time.monotonic() + 20
+                while engine.pulse.told("inc-1") < seq and time.monotonic() < give_up:
+                    time.sleep(0.01)
+
+        sqlalchemy.event.listen(house.store.engine, "before_cursor_execute", land_first)
+        submit(house, engine, "approve", "ann")  # one of two: the step reads, and goes on waiting
+        await house.closed(status="aborted")
+
+    drive(house, story)
+    other.close()
+    assert landed.is_set()
+    assert house.room.burns("a")
 
 
 # signatures -----------------------------------------------------------------------------------------------------------

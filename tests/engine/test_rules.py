@@ -31,8 +31,8 @@ steps:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Ruled]:
-    house = Ruled.build(tmp_path, clock=Clock())
+def house(tmp_path: Path, database: str) -> Iterator[Ruled]:
+    house = Ruled.build(tmp_path, clock=Clock(), database=database)
     assert isinstance(house, Ruled)
     house.room.light("a", "b", "c")
     yield house
