@@ -19,8 +19,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bot.__main__ import app
-from bot.app import SHIPPED
+from bot.app import SHIPPED, opened
 from bot.drill import Range, range_up
+from bot.settings import Settings
 from tests.incidents import ASKED, ASKING, CLOSED, CUT, DECIDED, ID, KEY, PLAN, ROW, house
 
 DRILL = "aws-key-in-public-log"
@@ -277,6 +278,23 @@ def test_an_answer_is_scrubbed(typed: Type, home: Path) -> None:
     database = sqlite3.connect(home / "bulkhead.db")
     assert token not in str(database.execute("select body from decision").fetchall())
     database.close()
+
+
+def test_a_secret_answer_is_sealed_and_only_its_reference_is_on_record(typed: Type, home: Path) -> None:
+    question = ASKED | {"purpose": "answer", "what": "make a new token"}
+    house(home, [*ASKING[:3], ("rotate", "asked", question)])
+    value = "made-up-" + "q7" * 12
+    typed("incident", "answer", ID, "rotate", value, "--secret", "--by", "ann", status=2)
+    typed("incident", "answer", ID, "store", "--secret", "--by", "ann", stdin=value, status=2)
+    typed("incident", "answer", ID, "rotate", "--secret", "--by", "eve", stdin=value, status=3)
+    typed("incident", "answer", ID, "rotate", "--secret", "--by", "ann", stdin=f"{value}\n")
+    with opened(Settings(home=home), sites={}) as bulkhead:
+        (row,) = bulkhead.store.decisions(ID)
+        held = bulkhead.vault.open(row.body["text"])
+    assert row.body["text"].startswith(f"vault:{ID}:answer:rotate:")
+    assert held is not None
+    assert held.reveal() == value
+    assert value.encode() not in (home / "bulkhead.db").read_bytes()
 
 
 def test_abort_undo_and_waive_want_a_reason_and_something_to_work_on(typed: Type, home: Path) -> None:

@@ -35,6 +35,7 @@ from bot.model import (
 from bot.world import World
 
 YOUNG, QUIET = timedelta(hours=72), 300  # npm's unpublish policy
+JOB_LIMIT = timedelta(hours=6)  # of a hosted runner: what was queued before is over
 MOST_PACKAGES = 250
 _WHOLE_SECONDS = timedelta(seconds=1)  # GitHub's times have no fractions
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")  # a release; one with a suffix is never what people should get
@@ -122,13 +123,13 @@ def _explained(world: World, given: FindIn, found: dict[str, Any], version: str,
         return True
     if names & {version, f"v{version}", f"{found['name']}@{version}", f"{short}@{version}", f"{short}-v{version}"}:
         return True
-    window = quote(f"{(at - timedelta(hours=6)).isoformat()}..{at.isoformat()}")
-    path = f"{repository_path(given.repository)}/actions/runs?created={window}"
+    window = "..".join(f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (at - JOB_LIMIT, at + _WHOLE_SECONDS))
+    path = f"{repository_path(given.repository)}/actions/runs"
     publishing = {ref.workflow for ref in given.workflows}
     return any(
         datetime.fromisoformat(run["created_at"]) <= at <= datetime.fromisoformat(run["updated_at"]) + _WHOLE_SECONDS
         and (not publishing or str(run["path"]).split("@")[0] in publishing)
-        for run in world.github.pages(path, "workflow_runs")
+        for run in world.github.pages(path, "workflow_runs", created=window)
     )
 
 

@@ -155,13 +155,14 @@ class NpmRegistry:
     def packument(self, package: Package) -> dict[str, Any]:
         """The whole document of a package, as the registry gives it."""
         people = [{"name": name, "email": self.users.get(name, "")} for name in package.maintainers]
+        said = package.versions.get(package.tags.get("latest", ""), {}).get("repository")
         newest = max(package.times.values(), default=package.created_at)
         times = {"created": _iso(package.created_at), "modified": _iso(newest)}
         return {
             "_id": package.name, "_rev": package.rev, "name": package.name, "dist-tags": dict(package.tags),
             "versions": {version: self._manifest(package, version) for version in package.versions},
             "time": times | {version: _iso(at) for version, at in package.times.items()}, "maintainers": people,
-            "readme": "",
+            "readme": "", **({"repository": said} if said else {}),
         }  # fmt: skip
 
     def _manifest(self, package: Package, version: str) -> dict[str, Any]:

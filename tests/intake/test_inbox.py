@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.errors import InputError
 from bot.evidence import EvidenceRoom
 from bot.intake.inbox import Inbox
-from bot.model import Exposure
+from bot.model import Credential, Exposure, Reached, Triage
 from bot.playbook import load_folder
 from bot.store import Store
 from bot.timeline import Timeline, load
@@ -142,3 +142,45 @@ def test_a_kind_that_no_playbook_knows_is_kept_and_said(office: Office) -> None:
     assert office.work() == []
     (row,) = office.store.inbox("dead")
     assert "playbook" in row["note"]
+
+
+# beside one another
+
+TOKEN = "npm" + "_" + "M4de" * 9
+ITS_KEY = Credential(provider="aws", kind="aws-access-key", id=KEY_ID)
+
+
+def found(*credentials: Credential) -> Triage:
+    reach = tuple(Reached(kind=c.kind, name="X", scope="repository", how="read", credential=c) for c in credentials)
+    unknown = Reached(kind="secret", name="OTHER", scope="repository", how="read")
+    return Triage(credential=Credential(provider="npm", kind="npm-token"), reach=(*reach, unknown))
+
+
+def test_a_known_credential_that_has_a_playbook_gets_one_and_only_one(office: Office) -> None:
+    office.land(TOKEN)
+    (first,) = office.work()
+    row = office.store.incident(first)
+    opened = office.inbox.beside(row, found(ITS_KEY, ITS_KEY))
+    assert list(opened) == [ITS_KEY.key]
+    assert office.inbox.beside(row, found(ITS_KEY)) == opened, "again, after a crash: the same"
+    child = office.store.incident(opened[ITS_KEY.key])
+    assert (child.credential_key, child.opened_at, child.status) == (ITS_KEY.key, row.opened_at, "open")
+    assert child.body["report"]["beside"] == first
+    assert child.body["playbook"]["id"] == "aws-access-key"
+    assert len(office.store.incidents()) == 2
+    assert office.inbox.beside(child, found(ITS_KEY, replace(ITS_KEY, id="AK" + "IA" + "MADEUPKEY8EXAMPL"))) == {}
+
+
+def test_its_own_credential_and_kinds_without_a_playbook_get_none(office: Office) -> None:
+    office.land(PAIR)
+    (first,) = office.work()
+    slack = Credential(provider="slack", kind="slack-token", id="T1")
+    assert office.inbox.beside(office.store.incident(first), found(ITS_KEY, slack)) == {}
+
+
+def test_one_that_was_reported_by_itself_is_waited_for(office: Office) -> None:
+    office.land(PAIR)
+    (standing,) = office.work()
+    office.land(TOKEN)
+    (first,) = office.work()
+    assert office.inbox.beside(office.store.incident(first), found(ITS_KEY)) == {ITS_KEY.key: standing}

@@ -11,6 +11,7 @@ import pytest
 
 from bot.clients import AwsClients, GitHubClient
 from bot.evidence import EvidenceRoom
+from bot.npm import NpmClient
 from bot.store import Store
 from bot.triage.identify import Recognizer
 from bot.vault import Vault
@@ -112,6 +113,9 @@ def company(the_range: Range, rules: Recognizer, tmp_path: Path) -> Iterator[Com
         github=GitHubClient(token=cast["github"]["bulkhead-bot"], base_url=the_range.github_url),
         secrets=vault.of("incident-1", the_range.clock), evidence=room.of("incident-1", the_range.clock),
         identities=(f"aws-access-key:{mine['key_id']}", "github-token:bulkhead-bot"),
+        npm=NpmClient(
+            token=cast["npm"]["bulkhead-bot"], base_url=the_range.npm.base_url, downloads_url=the_range.npm.base_url
+        ),
     )  # fmt: skip
     key_id, secret = the_range.company.deploy_key
     rules.fingerprinter = vault.fingerprinter
