@@ -11,13 +11,16 @@ import random
 import re
 import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from re import _parser as sre_parse  # type: ignore[attr-defined]
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from bot import redact
 from bot.redact import SHAPES, Fingerprinter, Scrubber, ScrubFilter, ScrubProcessor, install
 
 PRINTS = Fingerprinter(b"a key of the tests, thirty-two b")
@@ -351,3 +354,23 @@ def test_the_check_itself_sees_what_is_there() -> None:
     for name in ("base64", "base64 twice", "hex", "base64 wrapped, in a log"):
         assert leaves(ENCODINGS[name](f"xy{value}z".encode()), value), name
     assert binascii.unhexlify(value.encode().hex()).decode() == value
+
+
+def operations(parsed: Any) -> Iterator[str]:
+    """The operations of a parsed pattern, however deep."""
+    for operation, argument in parsed:
+        yield str(operation)
+        for part in argument if isinstance(argument, tuple | list) else (argument,):
+            for inner in part if isinstance(part, list) else (part,):
+                if isinstance(inner, sre_parse.SubPattern):
+                    yield from operations(inner)
+
+
+def test_no_pattern_holds_what_loops_for_ever_in_an_older_python() -> None:
+    """Atomic groups and possessive quantifiers are broken in CPython 3.11.0 to 3.11.4; Debian 12 ships 3.11.2."""
+    patterns = [p for p in vars(redact).values() if isinstance(p, re.Pattern)] + [s.pattern for s in redact.SHAPES.values()]
+    assert len(patterns) > 20
+    assert list(operations(sre_parse.parse("(?>a)b++")))[:1] == ["ATOMIC_GROUP"], "the search would find them"
+    for pattern in patterns:
+        found = set(operations(sre_parse.parse(pattern.pattern, pattern.flags & ~re.DEBUG)))
+        assert not found & {"ATOMIC_GROUP", "POSSESSIVE_REPEAT"}, pattern.pattern
