@@ -29,7 +29,9 @@ CHILD = Path(__file__).parent / "drill_child.py"
 SEED = 20261123
 KINDS = ["landed", "incident", "worked", "opened", "triage", "severity", "plan", "look", "planned", "asked", "decided", "evidence", "outcome", "proof", "closed"]
 FEW = ["look", "decided", "outcome", "proof"]
-FIRST, *OTHERS = DRILLS = ["aws-key-in-public-log", "github-pat-in-image"]
+FIRST, *OTHERS = DRILLS = ["aws-key-in-public-log", "github-pat-in-image", "npm-token-stolen-by-dependency"]
+# Of two incidents beside one another both may disable the workflow, or the first alone: the second changes nothing.
+AGAIN = {"npm-token-stolen-by-dependency": "/disable"}
 SHARDS = 8
 
 
@@ -77,7 +79,9 @@ class Arena:
     def writes(self) -> dict[str, int]:
         """Every request that can change something, counted; numbers in paths say nothing."""
         seen = [r for r in self.range.get("/requests") if r["mutating"]]
-        return dict(Counter(re.sub(r"\d+", "N", f"{r['server']} {r['method']} {r['route']}") for r in seen))
+        counted = Counter(re.sub(r"\d+", "N", f"{r['server']} {r['method']} {r['route']}") for r in seen)
+        again = AGAIN.get(self.name)
+        return {route: 1 if again and route.endswith(again) else count for route, count in counted.items()}
 
 
 @pytest.fixture(scope="session")

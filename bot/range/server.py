@@ -60,6 +60,7 @@ class Range:
         self.company = company.Company()
         self.attacker: Attacker | None = None
         self.scenarios: dict[str, Scenario] = {}
+        self._did: dict[str, dict[str, Any]] = {}
 
     def start(self) -> dict[str, Any]:
         """Open the ports and seed the company. Returns what ``main`` prints."""
@@ -105,6 +106,7 @@ class Range:
             self.images.reset()
             self.npm.reset()
             self.collector.reset()
+            self._did = {}
             self.company = company.seed(self.aws, self.github, self.npm, self.collector.url)
             self.switchboard.reset()
             token = self.company.cast["github"]["quiet-otter"]
@@ -146,7 +148,9 @@ class Range:
         if act not in PERSON_ACTS:
             raise InputError(f"nobody in the range does {act[:60]!r}; they do {', '.join(PERSON_ACTS)}")
         with self._drill:
-            return PERSON_ACTS[act](self)
+            if act not in self._did:  # who is asked again says what came of it; nobody does it twice
+                self._did[act] = PERSON_ACTS[act](self)
+            return self._did[act]
 
     def collateral(self) -> dict[str, Any]:
         """Whether somebody who has nothing to do with the leak can still work: by key and by an older session."""
