@@ -62,7 +62,7 @@ class Ask:
         return cls(incident=event.incident, step=event.step, attempt=event.attempt, **body)
 
     def over(self, at: str) -> bool:
-        """Whether policy has decided by then. Where silence does not act, people's word counts however late it comes."""
+        """Whether policy has decided by then. Where silence does not act, people's late word counts."""
         return self.on_silence == "act" and bool(self.expires_at) and at > self.expires_at
 
 
@@ -135,7 +135,8 @@ class Desk:
             wanted = "answer" if ask.purpose == "answer" else "approve or deny"
             raise DecisionRefused(f"{step} waits for: {wanted}", reason="wrong-kind")
         if plan and plan != ask.plan_hash:
-            raise DecisionRefused(f"the plan of {step} has changed since; look at it again, then decide", reason="other-plan")
+            said = f"the plan of {step} has changed since; look at it again, then decide"
+            raise DecisionRefused(said, reason="other-plan")
         if ask.over(iso(at)):
             raise DecisionRefused(f"the time to decide on {step} ended at {ask.expires_at}", reason="late")
         if kind == "answer" and not (body or {}).get("text", "").strip():
@@ -168,7 +169,8 @@ class Desk:
         if not self._may(by, "two"):
             raise _wrong_person(by)
         if by == due.by:
-            raise DecisionRefused(f"{by} broke the glass on {due.step}, so somebody else reviews it", reason="requester")
+            said = f"{by} broke the glass on {due.step}, so somebody else reviews it"
+            raise DecisionRefused(said, reason="requester")
         return self.land(
             incident=due.incident, step=due.step, kind="review", by=by, at=at, plan=due.plan_hash, body={"text": text},
             sign=sign,
@@ -179,10 +181,11 @@ class Desk:
         sign: Sign | None = None,
     ) -> bool:  # fmt: skip
         """Write the row, signed where somebody signs. Raises DecisionRefused for a signature that does not hold."""
-        row = {"incident": incident, "step": step, "kind": kind, "by": by, "at": iso(at), "plan_hash": plan, "body": body}
+        named = {"incident": incident, "step": step, "kind": kind, "by": by, "at": iso(at), "plan_hash": plan}
+        row: dict[str, Any] = named | {"body": body}
         if sign is not None:
             row["body"] = body | {SIGNATURE: sign(statement(self._store.database_id(), row))}
-        if why := self._attest(DecisionRow(seq=0, **row)):  # type: ignore[arg-type]
+        if why := self._attest(DecisionRow(seq=0, **row)):
             raise DecisionRefused(why, reason="signature")
         seq, new = self._store.add_decision(row)
         if not new:
@@ -207,7 +210,8 @@ class Desk:
     def _glass_refusal(self, ask: Ask, by: str, at: str, seq: int | None = None) -> DecisionRefused | None:
         """Why the glass stays whole: only where two must agree, never to undo a cut, once an hour a person."""
         if ask.needs != 2:
-            return DecisionRefused(f"{ask.step} asks one person, so there is no glass to break; approve it", reason="glass")
+            said = f"{ask.step} asks one person, so there is no glass to break; approve it"
+            return DecisionRefused(said, reason="glass")
         if ask.purpose == "undo":
             return DecisionRefused("an undo makes what leaked live again; it waits for two people", reason="glass")
         for row in self._store.decisions(kind=GLASS):
@@ -246,13 +250,15 @@ class Desk:
         decided = [e for e in events if e.step == step and e.kind == "decided"]
         if decided:
             said = decided[-1].body
-            return DecisionRefused(f"{step} is decided already: {said['said']} by {', '.join(said['by']) or 'nobody in time'}", reason="late")
+            by = ", ".join(said["by"]) or "nobody in time"
+            return DecisionRefused(f"{step} is decided already: {said['said']} by {by}", reason="late")
         waiting = ", ".join(a.step for a in open_asks(events)) or "nothing"
         return DecisionRefused(f"{step!r} does not wait for a decision; what waits: {waiting}", reason="unknown-step")
 
 
 def _wrong_person(by: str) -> DecisionRefused:
-    return DecisionRefused(f"{by} is not one of the responders who may decide this; ask one of them", reason="wrong-person")
+    said = f"{by} is not one of the responders who may decide this; ask one of them"
+    return DecisionRefused(said, reason="wrong-person")
 
 
 class Pulse:
