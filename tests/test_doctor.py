@@ -91,7 +91,7 @@ def test_another_vault_key_is_broken(tmp_path: Path) -> None:
 def test_a_playbook_with_a_mistake_is_broken_and_one_without_a_drill_is_told(tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
-    text = "id: mine\ntitle: Mine\nmatch: {credential: npm-token}\nsteps:\n  - id: ask\n    uses: people.ask\n"
+    text = "id: mine\ntitle: Mine\nmatch: {credential: pypi-token}\nsteps:\n  - id: ask\n    uses: people.ask\n"
     (own / "mine.yaml").write_text(text + "    with: {who: ann, question: what now}\n")
     found = doctor.examine(Settings(home=tmp_path / "home", playbooks=own))
     assert finding(found, "Playbook mine").detail == "no drill proves it"
