@@ -28,7 +28,7 @@ from tests.databases import Make
 
 CHILD = Path(__file__).parent / "drill_child.py"
 SEED = 20261123
-KINDS = ["landed", "incident", "worked", "opened", "triage", "severity", "plan", "look", "planned", "asked", "decided", "evidence", "outcome", "proof", "closed"]
+KINDS = ["landed", "incident", "worked", "opened", "triage", "severity", "plan", "look", "planned", "skipped", "asked", "decided", "evidence", "outcome", "proof", "closed"]
 FEW = ["look", "decided", "outcome", "proof"]
 FIRST, *OTHERS = DRILLS = ["aws-key-in-public-log", "github-pat-in-image", "npm-token-stolen-by-dependency"]
 # Of two incidents beside one another both may disable the workflow, or the first alone: the second changes nothing.
