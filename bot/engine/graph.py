@@ -247,8 +247,7 @@ async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
 async def _children(deps: Deps) -> bool:
     """Take over what the incidents beside this one have proven; True while one is still under way."""
     journal, waits = deps.journal, False
-    for child in [event.body for event in journal.events if event.kind == "child"]:
-        step = f"row:{child['row']}"
+    for step, child in [(event.step, event.body) for event in journal.events if event.kind == "child"]:
         row = await asyncio.to_thread(deps.store.incident, child["incident"])
         last = journal.last(step, "child-ended")
         if row.status == "open":

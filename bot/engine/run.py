@@ -216,8 +216,9 @@ class Engine:
     async def _beside(self, row: IncidentRow, journal: Journal, found: Triage) -> None:
         """An incident for each other credential in reach that a playbook knows; its row here waits for that one."""
         if journal.find("incident", "plan") is None:
-            for key, child in (await asyncio.to_thread(self.parts.beside, row, found)).items():
-                await journal.write(f"row:{key}", "child", {"row": key, "incident": child})
+            opened = await asyncio.to_thread(self.parts.beside, row, found)
+            for k, (key, child) in enumerate(opened.items()):
+                await journal.write(f"beside#{k}", "child", {"row": key, "incident": child})
         for event in [event for event in journal.events if event.kind == "child"]:
             self._children.put_nowait(event.body["incident"])
 
