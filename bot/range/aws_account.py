@@ -52,7 +52,7 @@ class Account:
 
     def _own(self) -> None:
         """Take moto's state of this process: what it makes is stamped by this name, so dated by our clock."""
-        iam_models.utcnow = s3_models.utcnow = self._utcnow
+        iam_models.utcnow = s3_models.utcnow = self._utcnow  # type: ignore[attr-defined]
 
     @property
     def _iam(self) -> Any:
@@ -79,7 +79,7 @@ class Account:
     def app(self, service: str) -> Any:
         """The WSGI application of moto for a service."""
         if service not in self._apps:
-            self._apps[service] = create_backend_app(service)
+            self._apps[service] = create_backend_app(service)  # type: ignore[arg-type]  # a name of moto's own table
         return self._apps[service]
 
     def s3_operation(self, environ: dict[str, Any]) -> tuple[str, dict[str, Any]]:
