@@ -90,7 +90,8 @@ class AwsRange:
                 reply = self._answer(call)
         status = reply.status if reply else fault.status
         detail = json.dumps(aws_trail.camel(call.params), sort_keys=True) if call.params else ""
-        mutating = not reads_only(call.operation)
+        # A request whose sender was killed has no body, and so no operation: it asks for nothing.
+        mutating = bool(call.operation) and not reads_only(call.operation)
         self._switchboard.count("aws", call.method, call.route, status, mutating, detail, fault.name)
         if fault.reset:
             aws_wire.cut(environ)
