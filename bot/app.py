@@ -213,8 +213,10 @@ class Bulkhead:
     def engine(self) -> Engine:
         """The engine over all of this. Only a worker starts it."""
         parts = Parts(
-            attest=self.attest, store=self.store, timeline=self.timeline, folder=self.settings.home, catalogue=CATALOGUE, worlds=self.worlds,
-            triage=self._triage, severity=self._severity, rules=self._ruling, mode=self.rules.mode, may=self.rules.may, settled=self._settled,
+            attest=self.attest, store=self.store, timeline=self.timeline, folder=self.settings.home,
+            catalogue=CATALOGUE, worlds=self.worlds,
+            triage=self._triage, severity=self._severity, rules=self._ruling, mode=self.rules.mode,
+            may=self.rules.may, settled=self._settled,
             beside=self.inbox.beside,
             boundary=self.boundary,
         )  # fmt: skip

@@ -6,6 +6,7 @@ again by the engine, a write only after a new look.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -273,9 +274,8 @@ class RangeClock:
     def now(self) -> datetime:
         with self._lock:
             if time.monotonic() - self._asked > self._fresh_s:
-                try:
+                # A clock that stands still for a moment harms nothing.
+                with contextlib.suppress(requests.RequestException):
                     self._offset = float(self._session.get(self._url, timeout=CONNECT_S).json()["offset_s"])
-                except requests.RequestException:
-                    pass  # a clock that stands still for a moment harms nothing; every server of the range is gone with it
                 self._asked = time.monotonic()
             return datetime.fromtimestamp(time.time() + self._offset, UTC)

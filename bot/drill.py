@@ -78,7 +78,8 @@ class Range:
 def range_up() -> Iterator[Range]:
     """Start the range as a child; it ends with the block, and when this process dies."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "bot", "range", "up", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "bot", "range", "up", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
     )  # fmt: skip
     assert child.stdout is not None and child.stdin is not None
     try:

@@ -37,8 +37,8 @@ class EvidenceRoom:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o400)
-        os.replace(name, target)
+        Path(name).chmod(0o400)
+        Path(name).replace(target)
         return sha256
 
     def read(self, sha256: str) -> bytes:

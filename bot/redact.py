@@ -31,7 +31,8 @@ DEPTH = 3  # encodings within one another that are looked through
 _STAMP = r"(?:[^\t\n]{0,200}\t){0,2}\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z[ \t]?"
 _COLOUR = r"(?:\x1b\[[0-9;]*m)*"
 # Once a stamp is there it is taken whole: a lookahead with a reference does that. Atomic groups and possessive
-# quantifiers would say it shorter, and loop for ever in CPython 3.11.0 to 3.11.4 (github.com/python/cpython/issues/106052).
+# quantifiers would say it shorter, and loop for ever in CPython 3.11.0 to 3.11.4
+# (github.com/python/cpython/issues/106052).
 _WRAP = rf"(?=(?P<wrap>[ \t]*{_COLOUR}(?:\r?\n|(?:\\r)?\\n)(?:{_STAMP})?{_COLOUR}[ \t]*))(?P=wrap)"
 _B64 = r"[A-Za-z0-9+/_-]"
 _BASE64_WRAP = re.compile(rf"{_WRAP}|(?<={_B64}{{60}}) ")  # an unquoted $(base64 ...) turns line ends into spaces

@@ -41,7 +41,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "npm-token-stolen-by-dependency": Scenario(
         tries=("npm-token", "npm-publish", "default-install", "key", "saved-session"),
-        holes=("run_url", "package", "version"), secret_holes=("NPM_PUBLISH_TOKEN",),
+        holes=("run_url", "package", "version"),
+        secret_holes=("NPM_PUBLISH_TOKEN",),
     ),
     **dict.fromkeys(
         ("github-pat-in-image", "github-pat-in-image-revoked"),

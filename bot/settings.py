@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     )
     evidence: str = Field(
         default="",
-        description="Folder of the evidence; empty = in the home folder. On PostgreSQL name one that all processes share",
+        description="Folder of the evidence; empty = in the home folder. On PostgreSQL one that all processes share",
     )
     vault_key: SecretStr = Field(
         default=SecretStr(""), description="32 bytes as base64; empty = a file in the home folder, made on first use"
@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     responders: str = Field(default="", description="Who may decide: names, separated by commas")
     signers: Path | None = Field(
         default=None,
-        description="File of the SSH keys that sign decisions (OpenSSH's allowed_signers); when set, unsigned ones do not count",
+        description="File of the SSH keys that sign decisions (OpenSSH's allowed_signers); when set, only these count",
     )
     policy: Path | None = Field(
         default=None, description="Your own policy instead of the shipped playbooks/policy.yaml"

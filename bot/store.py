@@ -259,7 +259,7 @@ class Store:
             ]
 
     def grant(self, name: str, key: str, *, at: str, since: str, most: int) -> bool:
-        """Whether ``key`` has one of the grants given since then, or gets one: ``most`` of them, however many ask at once."""
+        """Whether ``key`` has one of the grants given since then, or gets one: ``most`` of them."""
         with self.begin() as c:
             self._in_turn(c, name)
             given = json.loads(c.scalar(sa.select(setting.c.value).where(setting.c.name == name)) or "{}")

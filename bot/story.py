@@ -139,7 +139,9 @@ class Story:
         self._incident = self._incident or event.incident
         if event.incident != self._incident:
             story = self.others.setdefault(event.incident, Story())
-            return [replace(line, text=f"[{event.incident[-4:]}] {line.text}") for line in story.event(event) if line.text]
+            return [
+                replace(line, text=f"[{event.incident[-4:]}] {line.text}") for line in story.event(event) if line.text
+            ]
         body = event.body
         if body is None:
             return self._say(event, "erased", f"the text of {event.kind} was taken out; the chain still holds", DIM)

@@ -117,7 +117,8 @@ class Timeline:
         """Queue one event. The future gives the event that stands; raises FencedOut when the fence does not hold."""
         text = canonical(body)
         row = {
-            "incident": incident_id, "step": step, "kind": kind, "attempt": attempt, "at": at, "schema": SCHEMA, "body": text,
+            "incident": incident_id, "step": step, "kind": kind, "attempt": attempt, "at": at, "schema": SCHEMA,
+            "body": text,
             "body_sha256": hashlib.sha256(text.encode()).hexdigest(),
         }  # fmt: skip
         queued = _Queued(row, fence, Future())

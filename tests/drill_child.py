@@ -39,12 +39,14 @@ def run(home: str, info: dict[str, Any], kill_at: str, database: str, name: str)
     settings = Settings(home=Path(home), responders=",".join(scenario.responders), **split)
 
     def boundary(name: str) -> None:
-        with open(f"{home}/names", "a") as file:
+        with Path(home, "names").open("a") as file:
             file.write(name + "\n")
         if name == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with app.opened(settings, sites={"range": app.range_site(range_.endpoints)}, boundary=boundary, release=True) as bulkhead:
+    with app.opened(
+        settings, sites={"range": app.range_site(range_.endpoints)}, boundary=boundary, release=True
+    ) as bulkhead:
         result = asyncio.run(drill.Run(scenario, bulkhead, range_, lambda _kind, _data: None).run())
     (Path(home) / "result.json").write_text(json.dumps(result.as_json()))
 
@@ -58,7 +60,7 @@ def forked(order: dict[str, Any]) -> int:
         os.dup2(out, 2)
         try:
             run(order["home"], order["range"], order["kill_at"], order["database"], order["drill"])
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - whatever it was, this is a child that must not go on as its parent
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)

@@ -28,7 +28,24 @@ from tests.databases import Make
 
 CHILD = Path(__file__).parent / "drill_child.py"
 SEED = 20261123
-KINDS = ["landed", "incident", "worked", "opened", "triage", "severity", "plan", "look", "planned", "skipped", "asked", "decided", "evidence", "outcome", "proof", "closed"]
+KINDS = [
+    "landed",
+    "incident",
+    "worked",
+    "opened",
+    "triage",
+    "severity",
+    "plan",
+    "look",
+    "planned",
+    "skipped",
+    "asked",
+    "decided",
+    "evidence",
+    "outcome",
+    "proof",
+    "closed",
+]
 FEW = ["look", "decided", "outcome", "proof"]
 FIRST, *OTHERS = DRILLS = ["aws-key-in-public-log", "github-pat-in-image", "npm-token-stolen-by-dependency"]
 # Of two incidents beside one another both may disable the workflow, or the first alone: the second changes nothing.
@@ -41,7 +58,9 @@ UNTIL = float(os.environ.get("BULKHEAD_TESTS_UNTIL", "inf"))  # seconds since 19
 def nursery() -> Iterator[subprocess.Popen[str]]:
     """The process that the drills of this worker are forked from."""
     env = {**os.environ, "PYTHONPATH": str(CHILD.parent.parent)}
-    with subprocess.Popen([sys.executable, str(CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+    with subprocess.Popen(
+        [sys.executable, str(CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+    ) as process:
         yield process
         assert process.stdin is not None
         process.stdin.close()
@@ -69,7 +88,13 @@ class Arena:
         """Run a drill in a process of its own; returns how it ended."""
         assert self.nursery.stdin is not None
         assert self.nursery.stdout is not None
-        order = {"home": str(home), "range": self.range.info, "kill_at": kill_at, "database": self.database, "drill": self.name}
+        order = {
+            "home": str(home),
+            "range": self.range.info,
+            "kill_at": kill_at,
+            "database": self.database,
+            "drill": self.name,
+        }
         self.nursery.stdin.write(json.dumps(order) + "\n")
         self.nursery.stdin.flush()
         return int(self.nursery.stdout.readline())
@@ -102,7 +127,7 @@ def clean(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> Clean:
 def clean_of(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> Clean:
     """Run once a drill for all workers; the first one there runs it."""
     shared = tmp_path_factory.getbasetemp().parent / f"clean-{arena.name}.json"
-    with open(shared.with_suffix(".lock"), "w") as lock:
+    with shared.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not shared.exists():
             home, there = tmp_path_factory.mktemp("clean"), arena.fresh()

@@ -31,7 +31,8 @@ GOOD = RangeEndpoints(
 @pytest.mark.parametrize("field", ["aws", "github", "control", "registry", "npm"])
 @pytest.mark.parametrize("url", [
     "https://api.github.com", "http://api.github.com", "https://127.0.0.1:1", "http://10.0.0.1", "http://169.254.169.254",
-    "http://localhost:1", "http://127.0.0.1.example.org", "http://user@example.org", "ftp://127.0.0.1", "127.0.0.1:1", "",
+    "http://localhost:1", "http://127.0.0.1.example.org", "http://user@example.org", "ftp://127.0.0.1", "127.0.0.1:1",
+    "",
     "http://2130706433", "http://0.0.0.0:1", "http://[::]:1",
 ])  # fmt: skip
 def test_an_address_outside_loopback_is_refused(field: str, url: str) -> None:
@@ -50,7 +51,8 @@ def test_endpoints_print_without_their_credentials() -> None:
 
 def test_a_range_that_says_it_lives_elsewhere_is_refused() -> None:
     info = {"aws": "https://sts.amazonaws.com", "github": GOOD.github, "control": GOOD.control,
-            "cast": {"aws": {"bulkhead-responder": {"key_id": "a", "secret": "b"}}, "github": {"bulkhead-bot": "c"}}}  # fmt: skip
+            "cast": {"aws": {"bulkhead-responder": {"key_id": "a", "secret": "b"}},
+                "github": {"bulkhead-bot": "c"}}}  # fmt: skip
     with pytest.raises(InputError, match="not a loopback address"):
         _ = Range(info=info).endpoints
 
@@ -65,7 +67,8 @@ def test_a_drills_bulkhead_has_no_real_site(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [
-    "github: https://api.github.com", "world: real", "endpoints: {aws: https://sts.amazonaws.com}", "acts: [leak, abuse, rm]",
+    "github: https://api.github.com", "world: real", "endpoints: {aws: https://sts.amazonaws.com}",
+    "acts: [leak, abuse, rm]",
     "playbook: ../../etc/passwd", "responders: [mallory]", "report: {by: x, text: !!python/object:os.system ls}",
 ])  # fmt: skip
 def test_a_hostile_drill_file_is_refused_with_its_line(line: str) -> None:
@@ -77,7 +80,7 @@ def test_a_hostile_drill_file_is_refused_with_its_line(line: str) -> None:
 
 
 def test_the_machines_own_cloud_settings_reach_no_drill(tmp_path: Path) -> None:
-    """A profile that does not exist, a proxy that leads nowhere, an endpoint override: the range answers all the same."""
+    """A missing profile, a proxy that leads nowhere, an endpoint override: the range answers all the same."""
     hostile = {
         "AWS_PROFILE": "does-not-exist", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9",
         "http_proxy": "http://127.0.0.1:9", "AWS_CONFIG_FILE": str(tmp_path / "config"), "NO_PROXY": "", "no_proxy": "",
@@ -88,7 +91,8 @@ def test_the_machines_own_cloud_settings_reach_no_drill(tmp_path: Path) -> None:
     code = (
         "import json, sys\nfrom bot import app\nfrom bot.drill import Range\n"
         "range_ = Range(info=json.loads(sys.stdin.read()))\nsite = app.range_site(range_.endpoints)\n"
-        "print(site.aws.client('sts').get_caller_identity()['Arn'], site.github.get('/user')['login'], bool(site.clock.now()))"
+        "arn = site.aws.client('sts').get_caller_identity()['Arn']\n"
+        "print(arn, site.github.get('/user')['login'], bool(site.clock.now()))"
     )
     with range_up() as arena:
         done = subprocess.run(

@@ -101,7 +101,8 @@ def _find(world: World, given: FindIn, before: FindBefore) -> FindOutcome:
         good = max((v for v in found["versions"] if v not in bad and _VERSION.fullmatch(v)), key=_order, default="")
         moves += [
             NpmTag(package=package, tag=tag, bad=v, good=good)
-            for tag, v in found["dist-tags"].items() if v in bad and good
+            for tag, v in found["dist-tags"].items()
+            if v in bad and good
         ]
         downloads += sum(n for v, n in registry(world).downloads(package).items() if v in bad) if bad else 0
     said = ", ".join(f"{v.package}@{v.version}" for v in versions)

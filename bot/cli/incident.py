@@ -34,7 +34,9 @@ Step = Annotated[str, typer.Argument(help="The step, as `bulkhead incident show`
 Why = Annotated[str, typer.Option("--reason", help="Why; it stands on the timeline.")]
 Signing = Annotated[
     Path | None,
-    typer.Option("--sign", show_default=False, help="Sign with this SSH key, or with the agent's half of a public one."),
+    typer.Option(
+        "--sign", show_default=False, help="Sign with this SSH key, or with the agent's half of a public one."
+    ),
 ]
 Glass = Annotated[
     bool,
@@ -225,7 +227,8 @@ def deny(
 @app.command()
 def answer(
     incident: Needed, step: Step, text: Annotated[str, typer.Argument(help="The answer. Never a secret.")] = "",
-    secret: Annotated[bool, typer.Option("--secret", help="The answer is a secret: asked for, or standard input.")] = False,
+    secret: Annotated[bool,
+        typer.Option("--secret", help="The answer is a secret: asked for, or standard input.")] = False,
     by: frame.By = "", key: Signing = None, home: frame.Home = None,
 ) -> None:  # fmt: skip
     """Answer a question that only a person can answer. A new secret is sealed at once; its reference is the answer."""
@@ -235,7 +238,8 @@ def answer(
         with _books(home) as bulkhead:
             card = _card(bulkhead, incident, home)
             if step not in [ask.step for ask in card.asks]:
-                raise InputError(f"{step!r} asks nothing now; what waits: {', '.join(a.step for a in card.asks) or 'nothing'}")
+                waits = ", ".join(a.step for a in card.asks) or "nothing"
+                raise InputError(f"{step!r} asks nothing now; what waits: {waits}")
             text = bulkhead.seal_answer(card.row.id, step, frame.ask_secret("The new value").strip())
     _decide(incident, [step], "answer", by, home, key=key, text=text)
 

@@ -58,8 +58,14 @@ def report(
         state = Machine.NONE if gone else Machine.EXISTS if machine.strip() else Machine.UNKNOWN
         exposure = Exposure.UNKNOWN if public is None else Exposure.PUBLIC if public else Exposure.INTERNAL
         landed = bulkhead.inbox.land(
-            source="cli", world="real", by=frame.person(by), text=said, at=datetime.now(UTC), exposure=exposure,
-            machine=state, machine_name="" if gone else machine.strip(),
+            source="cli",
+            world="real",
+            by=frame.person(by),
+            text=said,
+            at=datetime.now(UTC),
+            exposure=exposure,
+            machine=state,
+            machine_name="" if gone else machine.strip(),
         )
     if json_:
         frame.document({"report": landed.id, "new": landed.new})

@@ -90,7 +90,8 @@ class IncidentRun:
 
     async def _plan(self) -> None:
         steps = [
-            {"id": s.id, "uses": s.uses, "title": self.catalogue[s.uses].title, "effect": self.catalogue[s.uses].effect.value,
+            {"id": s.id, "uses": s.uses, "title": self.catalogue[s.uses].title,
+                "effect": self.catalogue[s.uses].effect.value,
              "needs": sorted(s.needs), "on_failure": s.on_failure, "person": self.catalogue[s.uses].person}
             for s in self.playbook.order()
         ]  # fmt: skip
@@ -187,11 +188,16 @@ class IncidentRun:
         await run.do(before, written)
 
     async def _be_last(self, node: Node) -> None:
-        """Wait for every step that does not wait for this one; among steps that cut our own, the playbook's order holds."""
+        """Wait for every step that does not wait for this one.
+
+        Among steps that cut our own, the playbook's order holds.
+        """
         node.last = True
         order = list(self.nodes.values())
         while any(
-            not other.ended.is_set() and not self._needs(other, node) and not (other.last and order.index(other) > order.index(node))
+            not other.ended.is_set()
+            and not self._needs(other, node)
+            and not (other.last and order.index(other) > order.index(node))
             for other in order if other is not node
         ):  # fmt: skip
             await asyncio.sleep(0.05)
@@ -204,7 +210,10 @@ class IncidentRun:
         self.facts[step] = {**self.facts.get(step, {}), part: value}
 
     def _instances(self, step: Step) -> list[StepRun]:
-        """One run for the step, or one an item, where its `when` holds. Raises InputError while a reference is not known."""
+        """One run for the step, or one an item, where its `when` holds.
+
+        Raises InputError while a reference is not known.
+        """
         action = self.catalogue[step.uses]
         runs = []
         for k, item in enumerate(step.items(self.facts)):

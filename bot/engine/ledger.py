@@ -59,11 +59,13 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         """What a program reads."""
         return {
-            "key": self.key, "how": self.how, "state": self.state.value, "proof": self.grade.value if self.grade else None,
+            "key": self.key, "how": self.how, "state": self.state.value,
+            "proof": self.grade.value if self.grade else None,
             "detail": self.detail, "step": self.step, "dead_at": self.dead_at.isoformat() if self.dead_at else None,
             "waived_by": self.waived_by or None,
             "tails": [
-                {"kind": t.kind, "until": t.until.isoformat() if t.until else None, "ended": t.ended or None, "why": t.why}
+                {"kind": t.kind, "until": t.until.isoformat() if t.until else None, "ended": t.ended or None,
+                    "why": t.why}
                 for t in self.tails
             ],
         }  # fmt: skip

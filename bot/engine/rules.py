@@ -81,7 +81,7 @@ class Rulebook:
         return Ruling(posture=posture, on_silence=silence, after_s=said.after_s, rule=rule, reason=reason, tells=tells)
 
     def _braked(self, row: IncidentRow, clock: Clock) -> bool:
-        """Whether this incident must ask. One that may cut unattended takes a grant, so that many at once get no more."""
+        """Whether this incident must ask. Who may cut unattended takes a grant, so that many at once get no more."""
         if row.world == DRILL or self.mode(row) == "observe":
             return False
         now = clock.now()

@@ -223,7 +223,7 @@ class Engine:
             self._children.put_nowait(event.body["incident"])
 
     def _bound(self, text: str, source: str) -> Playbook:
-        """The playbook that an incident is bound to. Reading one takes milliseconds of the loop, so each text is kept."""
+        """The playbook that an incident is bound to. Reading takes milliseconds of the loop, so each text is kept."""
         if text not in self._books:
             self._books[text] = load(text, source, self.parts.catalogue)
         return self._books[text]
@@ -250,7 +250,8 @@ class Engine:
             Journal, row.id, parts.store, parts.timeline, world.clock, fence, parts.boundary
         )
         return Deps(
-            world=world, journal=journal, store=parts.store, desk=self.desk, pulse=self.pulse, pace=self._pace, pool=self._pool,
+            world=world, journal=journal, store=parts.store, desk=self.desk, pulse=self.pulse, pace=self._pace,
+            pool=self._pool,
             rule=self._rule(row, journal), playbook_sha256=row.body["playbook"]["sha256"],
             aborted=lambda: self._aborted.get(row.id, ""),
         )  # fmt: skip

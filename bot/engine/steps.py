@@ -251,14 +251,16 @@ class StepRun:
         """Put a question to people and wait for enough of them; returns the ``decided`` body."""
         bound = plan_hash(
             world=self.deps.world.name, playbook=self.deps.playbook_sha256, action=self.action.name, purpose=purpose,
-            attempt=0 if purpose in ("step", "answer") else self.attempt, step=self.id, inputs=to_json(self.inputs), effect=self.action.effect.value,
+            attempt=0 if purpose in ("step", "answer") else self.attempt, step=self.id, inputs=to_json(self.inputs),
+            effect=self.action.effect.value,
             material={k: _plain(v) for k, v in material_fields(before).items()},
         )  # fmt: skip
 
         async def make() -> dict[str, Any]:
             expires = iso(await self._now() + timedelta(seconds=ruling.after_s)) if ruling.after_s else ""
             return {
-                "purpose": purpose, "plan_hash": bound, "needs": needs, "group": ruling.posture, "what": self._what(before),
+                "purpose": purpose, "plan_hash": bound, "needs": needs, "group": ruling.posture,
+                "what": self._what(before),
                 "why": f"{ruling.reason} (rule {ruling.rule})", "on_silence": ruling.on_silence, "expires_at": expires,
                 "tells": list(ruling.tells),
                 "undo": bool(self.action.undo),

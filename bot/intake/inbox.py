@@ -64,7 +64,7 @@ class Inbox:
         self, *, source: str, world: str, by: str, text: str, at: datetime, delivery: str = "",
         exposure: Exposure = Exposure.UNKNOWN, machine: Machine = Machine.UNKNOWN, machine_name: str = "",
     ) -> Landed:  # fmt: skip
-        """Land one report: an address of a run, an identifier, or a text that holds a secret. Nothing is asked of it here.
+        """Land one report: an address of a run, an identifier, or a text that holds a secret.
 
         Raises InputError when it holds nothing that could be worked on.
         """
@@ -72,9 +72,9 @@ class Inbox:
         where = RUN_URL.search(text) or IMAGE_REF.search(text)
         if not (found or where):
             raise InputError(
-                "no secret, key id or run address was recognised in the report, and no image; give one of: the secret itself "
-                "(bulkhead report --secret), an access key id (AKIA…), https://github.com/OWNER/REPO/actions/runs/ID, "
-                "or REGISTRY/OWNER/NAME:TAG"
+                "no secret, key id or run address was recognised in the report, and no image; give one of: the secret "
+                "itself (bulkhead report --secret), an access key id (AKIA…), "
+                "https://github.com/OWNER/REPO/actions/runs/ID, or REGISTRY/OWNER/NAME:TAG"
             )
         raw = hashlib.sha256(text.encode()).hexdigest()
         key = delivery or hashlib.sha256(canonical([source, by, raw, iso(at)[:16]]).encode()).hexdigest()[:16]
@@ -103,7 +103,10 @@ class Inbox:
         return Landed(id=inbox_id, new=new)
 
     def work(self, row: dict[str, Any]) -> list[str]:
-        """Turn a landed report into incidents; returns their ids. What cannot be worked is dead, visible, with the reason."""
+        """Turn a landed report into incidents; returns their ids.
+
+        What cannot be worked is dead, visible, with the reason.
+        """
         body = row["body"]
         world = self.worlds[body["world"]]
         credentials = [Credential(**c) for c in body["credentials"]]

@@ -323,7 +323,8 @@ class _Case:
                 self.unknown.append(f"Run {leak.ref.run_id} is still going on; it is taken to leak the same")
         return Triage(
             credential=self.credential, live=self.live, exposure=self._exposure(), exposed_from=self.since,
-            repository=self.repository, sightings=self._sightings(), owners=named, reach=self._rows(_unique(self.reach)),
+            repository=self.repository, sightings=self._sightings(), owners=named,
+            reach=self._rows(_unique(self.reach)),
             leaking_runs=copies, leaking_workflows=_workflows(refs), stores=self.stores, alerts=tuple(self.alerts),
             tails=self._rows(_longest(self.tails)), unknown=tuple(dict.fromkeys([*self.unknown, *unknown])),
             machine=self.report.machine, machine_name=self.report.machine_name,

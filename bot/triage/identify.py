@@ -212,9 +212,7 @@ class Recognizer:
                     complete=False, line=half.line, encoding=half.encoding, value=half.value,
                 )  # fmt: skip
 
-    def _aws_found(
-        self, half: _Half, pair: tuple[_Half, _Half] | None, session: tuple[_Half, _Half] | None
-    ) -> Found:
+    def _aws_found(self, half: _Half, pair: tuple[_Half, _Half] | None, session: tuple[_Half, _Half] | None) -> Found:
         temporary = half.value.startswith("ASIA")
         here = pair is not None and (half.view == pair[1].view or half == pair[0])
         value = pair[1].value if here and pair else ""

@@ -119,9 +119,7 @@ def _through(passed: dict[str, frozenset[str]], outer: Handed) -> dict[str, froz
     return {name: frozenset().union(*(outer.get(n, frozenset()) for n in names)) for name, names in passed.items()}
 
 
-def _reader(
-    job: Job, label: str, permissions: dict[str, str] | None, handed: Handed, *, calls: bool = False
-) -> Reader:
+def _reader(job: Job, label: str, permissions: dict[str, str] | None, handed: Handed, *, calls: bool = False) -> Reader:
     names, own = dict(job.secrets), {}
     halves, everything = job.halves, job.everything
     if handed is not None:

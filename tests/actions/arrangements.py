@@ -336,7 +336,7 @@ def _say(message: str) -> Callable[[Drill, Any, Any], None]:
 
 
 def _bad_again(drill: Drill, _inputs: Any, _out: Any) -> None:
-    """npm takes no version twice, so the range is made to: the proof must not believe the run."""
+    """The registry takes no version twice, so the range is made to: the proof must not believe the run."""
     drill.range.npm.packages[PACKAGE].versions[BAD] = drill.facts["bad"]
 
 

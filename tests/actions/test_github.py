@@ -203,9 +203,7 @@ def test_a_400_is_fine_only_when_the_state_is_right(ferry: Ferry) -> None:
     ferry.switchboard.add([{"server": "github", "method": "PATCH", "status": 400, "times": 1}])
     with pytest.raises(ProviderError):
         resolve_alert.run(ferry.world, given, before)
-    ferry.switchboard.add(
-        [{"server": "github", "method": "PATCH", "status": 400, "after_commit": True, "times": 1}]
-    )
+    ferry.switchboard.add([{"server": "github", "method": "PATCH", "status": 400, "after_commit": True, "times": 1}])
     assert not resolve_alert.run(ferry.world, given, before).changed
     assert ferry.state.repos[FERRY].alerts[given.number]["resolution"] == "revoked"
 

@@ -155,11 +155,14 @@ class Room:
         actions: list[Action[Any, Any, Any]] = [
             Action(name="lamp.put_out", title="Put a lamp out", effect=Effect.CONTAIN, run=put_out, undo=undo,
                    kills=lambda i: f"lamp:{i.lamp}", proof_deadline=2, **common),
-            Action(name="lamp.smash", title="Smash a lamp", effect=Effect.DESTROY, run=smash, undo_none="it is in pieces",
+            Action(name="lamp.smash", title="Smash a lamp", effect=Effect.DESTROY, run=smash,
+                undo_none="it is in pieces",
                    evidence=photograph, kills=lambda i: f"lamp:{i.lamp}", proof_deadline=2, **common),
-            Action(name="lamp.cool", title="Cool a lamp", effect=Effect.CONTAIN, run=lambda _w, _i, _b: Outcome(changed=True),
+            Action(name="lamp.cool", title="Cool a lamp", effect=Effect.CONTAIN, run=lambda _w, _i,
+                _b: Outcome(changed=True),
                    ends=lambda i: ("glow", f"lamp:{i.lamp}"), **common),
-            Action(name="people.ask", title="Ask somebody", effect=Effect.READ, inputs=Question, before=Before, outcome=Told,
+            Action(name="people.ask", title="Ask somebody", effect=Effect.READ, inputs=Question, before=Before,
+                outcome=Told,
                    look=lambda _w, i: Before(summary=i.question), run=told,
                    prove=lambda _w, _i, _b, o: Proof.proven(Grade.WORD, o.answer), person=True),
         ]  # fmt: skip
@@ -197,7 +200,8 @@ class House:
         return World(
             name="range", aws=AwsClients(key_id="none", secret="none", endpoint="http://127.0.0.1:9"),
             github=GitHubClient(token="none", base_url="http://127.0.0.1:9"), clock=self.clock,
-            secrets=self.vault.of(incident, self.clock), evidence=room.of(incident, self.clock), scrub=self.vault.scrubber,
+            secrets=self.vault.of(incident, self.clock), evidence=room.of(incident, self.clock),
+            scrub=self.vault.scrubber,
         )  # fmt: skip
 
     def triage(self, world: World, report: Report) -> Triage:
@@ -222,7 +226,8 @@ class House:
 
         return Engine(Parts(
             store=self.store, timeline=self.timeline, folder=self.folder, catalogue=self.room.catalogue(),
-            worlds={"range": self.world}, triage=self.triage, severity=lambda _t: {"level": "high", "rule": "test", "reason": "it is a test"}, rules=rules, mode=lambda _row: self.mode,
+            worlds={"range": self.world}, triage=self.triage, severity=lambda _t: {"level": "high", "rule": "test",
+                "reason": "it is a test"}, rules=rules, mode=lambda _row: self.mode,
             may=lambda person, _group: person in self.people, boundary=boundary, tick_s=0.02,
         ))  # fmt: skip
 
@@ -233,12 +238,15 @@ class House:
         report = Report(source="cli", by=by, text="it burns", credential=credential)
         body = {
             "report": {**{f: getattr(report, f) for f in ("source", "by", "text", "url")}, "credential": {
-                "provider": "lamp", "kind": "lamp", "id": lamp, "fingerprint": "", "account": ""}, "exposure": "unknown"},
-            "inbox": "x", "playbook": {"id": playbook.id, "sha256": playbook.sha256, "text": text, "source": "test.yaml", "drill": ""},
+                "provider": "lamp", "kind": "lamp", "id": lamp, "fingerprint": "", "account": ""},
+                "exposure": "unknown"},
+            "inbox": "x", "playbook": {"id": playbook.id, "sha256": playbook.sha256, "text": text,
+                "source": "test.yaml", "drill": ""},
         }  # fmt: skip
         with self.store.begin() as c:
             self.store.add_incident(c, {
-                "id": incident, "opened_at": iso(self.clock.now()), "world": "range", "status": "open", "title": "a lamp burns",
+                "id": incident, "opened_at": iso(self.clock.now()), "world": "range", "status": "open",
+                "title": "a lamp burns",
                 "credential_key": credential.key, "body": canonical(body),
             })  # fmt: skip
         return incident

@@ -26,7 +26,8 @@ def triage(tails: tuple[str, ...] = ()) -> dict[str, Any]:
     until = (START + timedelta(hours=36)).isoformat()
     return {
         "credential": {"kind": "lamp", "id": "a", "fingerprint": ""},
-        "reach": [{"kind": "secret", "name": "OTHER", "scope": "repository", "how": "the job reads it", "credential": None}],
+        "reach": [{"kind": "secret", "name": "OTHER", "scope": "repository", "how": "the job reads it",
+            "credential": None}],
         "tails": [{"kind": kind, "of": "lamp:a", "until": until, "why": "it outlives the key"} for kind in tails],
     }  # fmt: skip
 
@@ -96,7 +97,8 @@ def test_the_states_in_their_order() -> None:
     events = [event(1, "incident", "triage", triage(("sts",)))]
     seen = []
     for n, (step, kind, body) in enumerate([
-        ("cut", "look", look("lamp:a", asks=True)), ("cut", "decided", {"go": True}), ("cut", "outcome", {"plants": []}), ("cut", "proof", proof()),
+        ("cut", "look", look("lamp:a", asks=True)), ("cut", "decided", {"go": True}),
+        ("cut", "outcome", {"plants": []}), ("cut", "proof", proof()),
         ("tail", "tail-ended", {"kind": "sts", "of": "lamp:a"}),
     ], start=2):  # fmt: skip
         seen.append(Ledger.fold(events).rows["lamp:a"].state.value)
@@ -118,7 +120,8 @@ def test_a_tail_runs_from_the_moment_its_credential_is_proven_dead() -> None:
 def test_what_ends_a_tail_before_the_credential_is_dead_ends_nothing() -> None:
     end = {"kills": None, "asks": False, "ends": ["sts", ""]}
     events = [
-        event(1, "incident", "triage", triage(("sts",))), event(2, "cut", "look", look("lamp:a")), event(3, "end", "look", end),
+        event(1, "incident", "triage", triage(("sts",))), event(2, "cut", "look", look("lamp:a")),
+        event(3, "end", "look", end),
         event(4, "end", "proof", proof()), event(5, "cut", "proof", proof()),
     ]  # fmt: skip
     assert Ledger.fold(events).rows["lamp:a"].state == RowState.TAIL_OPEN

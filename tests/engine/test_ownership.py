@@ -26,7 +26,8 @@ def test_a_run_that_was_taken_over_can_write_nothing_more(tmp_path: Path, databa
     """The first run is handed over while it is in the middle; the second owns the workflow from then on."""
     house = House.build(tmp_path, database=database)
     house.land(
-        "id: x\ntitle: x\nmatch: {credential: lamp}\nsteps:\n  - {id: s, uses: lamp.put_out, with: {lamp: a}, on_failure: ask}\n"
+        "id: x\ntitle: x\nmatch: {credential: lamp}\n"
+        "steps:\n  - {id: s, uses: lamp.put_out, with: {lamp: a}, on_failure: ask}\n"
     )
     fences: list[Fence] = []
     ends: list[str] = []
@@ -71,7 +72,8 @@ def test_dbos_keeps_its_records_in_our_file_synced_and_as_json(tmp_path: Path) -
     house = House.build(tmp_path)
     house.room.light("a")
     house.land(
-        "id: x\ntitle: x\nmatch: {credential: lamp}\nsteps:\n  - {id: s, uses: lamp.put_out, with: {lamp: a}, on_failure: ask}\n"
+        "id: x\ntitle: x\nmatch: {credential: lamp}\n"
+        "steps:\n  - {id: s, uses: lamp.put_out, with: {lamp: a}, on_failure: ask}\n"
     )
 
     async def main() -> None:
@@ -89,6 +91,7 @@ def test_dbos_keeps_its_records_in_our_file_synced_and_as_json(tmp_path: Path) -
             == "portable_json"
         )
         tables = c.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
-        cells = [str(cell) for table in tables for row in c.execute(sa.text(f"SELECT * FROM {table}")) for cell in row]
+        everything = (c.execute(sa.select(sa.text("*")).select_from(sa.table(table))) for table in tables)
+        cells = [str(cell) for rows in everything for row in rows for cell in row]
     assert not [cell for cell in cells if cell.startswith("gA")], "base64 of a pickle begins so"
     house.close()

@@ -350,7 +350,7 @@ def test_an_undo_is_refused_when_the_state_is_no_longer_ours(house: House) -> No
         await until(lambda: "undo-refused" in house.kinds("out/undo"), "the refusal")
 
     drive(house, story)
-    assert "expected False, found True" in [e.body["why"] for e in house.events() if e.kind == "undo-refused"][0]
+    assert "expected False, found True" in next(e.body["why"] for e in house.events() if e.kind == "undo-refused")
 
 
 @pytest.mark.parametrize("cooled", [True, False])

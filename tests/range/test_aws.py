@@ -620,4 +620,3 @@ def send(url: str, headers: dict[str, str], body: str) -> str:
     with requests.Session() as session:
         session.trust_env = False
         return session.post(url + "/", data=body, headers=headers, timeout=10).text
-

@@ -190,7 +190,13 @@ def test_both_sides_of_one_file_are_a_conflict(town: Town) -> None:
 def test_grants_of_fine_grained_tokens_are_for_apps_and_go(town: Town) -> None:
     app, key = town.state.add_app("grants", ORG, {"organization_personal_access_tokens": "write"})
     held = town.state.install(app, ORG)
-    as_app = Kit(AppAuthStrategy(app.id, key), base_url=town.url, http_cache=False, auto_retry=False, cache_strategy=MemCacheStrategy())
+    as_app = Kit(
+        AppAuthStrategy(app.id, key),
+        base_url=town.url,
+        http_cache=False,
+        auto_retry=False,
+        cache_strategy=MemCacheStrategy(),
+    )
     kit = town.kit(as_app.rest.apps.create_installation_access_token(held.id).parsed_data.token)
     value = town.state.add_token("mara", permissions={"contents": "read"}, repositories=(FERRY,))
     [row] = kit.rest.orgs.list_pat_grants(ORG).parsed_data
@@ -345,7 +351,13 @@ def _assertion(town: Town, app_id: int, key: str, **claims: float) -> str:
 
 def test_an_apps_token_has_what_was_installed(town: Town) -> None:
     app_id, key, number = _app(town, {"metadata": "read", "actions": "write"}, (FERRY,))
-    kit = Kit(AppAuthStrategy(app_id, key), base_url=town.url, http_cache=False, auto_retry=False, cache_strategy=MemCacheStrategy())
+    kit = Kit(
+        AppAuthStrategy(app_id, key),
+        base_url=town.url,
+        http_cache=False,
+        auto_retry=False,
+        cache_strategy=MemCacheStrategy(),
+    )
     assert kit.rest.apps.get_authenticated().parsed_data.slug == "harbor-bot"
     assert kit.rest.apps.list_installations().parsed_data[0].id == number
     assert kit.rest.apps.get_repo_installation(**O).parsed_data.id == number

@@ -305,9 +305,7 @@ def test_what_is_found_is_what_the_scrubber_takes_out(recognizer: Recognizer) ->
 def test_many_threads_share_one_recognizer() -> None:
     shared, answers = Recognizer(PRINTS), []
     key, secret = pair()
-    threads = [
-        threading.Thread(target=lambda: answers.append(shared.find(environment(key, secret)))) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: answers.append(shared.find(environment(key, secret)))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

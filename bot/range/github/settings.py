@@ -181,7 +181,8 @@ def _hook_json(call: Call, row: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "Repository", "id": row["id"], "name": "web", "active": True, "events": row["events"],
         "config": {"url": row["url"], "content_type": "json", "insecure_ssl": "0"},
-        "created_at": shapes.when(row["at"]), "updated_at": shapes.when(row["at"]), "url": url, "test_url": f"{url}/test", "ping_url": f"{url}/pings",
+        "created_at": shapes.when(row["at"]), "updated_at": shapes.when(row["at"]), "url": url,
+        "test_url": f"{url}/test", "ping_url": f"{url}/pings",
         "deliveries_url": f"{url}/deliveries", "last_response": {"code": None, "status": "unused", "message": None},
     }  # fmt: skip
 
