@@ -171,6 +171,12 @@ def run(world: World, planted: Planted, before: PlantedBefore) -> Disabled:
         return Disabled(changed=False, summary=before.summary)
     if before.cuts_own:
         raise aws_iam.refuse_own(f"{planted.kind} {planted.name}")
+    # A planted user and its planted key are two steps at once: both would see the key Active, and both would cut it.
+    with aws_iam.alone_with(_HOLDERS[planted.kind], planted.name):
+        return _take_away(world, planted, before)
+
+
+def _take_away(world: World, planted: Planted, before: PlantedBefore) -> Disabled:
     holder, name = _HOLDERS[planted.kind], planted.name
     done, cutoff = [], ""
     if before.guard == DENY_ALL:

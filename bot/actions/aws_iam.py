@@ -7,6 +7,8 @@ what was just written may not be read back at once. ``settling`` says how long a
 from __future__ import annotations
 
 import json
+import threading
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -42,6 +44,14 @@ class LastUse:
 
     def __str__(self) -> str:
         return f"last used {self.at} by {self.service} in {self.region}" if self.at else "never used"
+
+
+_alone: defaultdict[tuple[Holder, str], threading.Lock] = defaultdict(threading.Lock)
+
+
+def alone_with(holder: Holder, name: str) -> threading.Lock:
+    """Held while one step looks at a user or role and changes it: between the two, no other of this process does."""
+    return _alone[holder, name]
 
 
 def named(holder: Holder, name: str) -> dict[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from bot.actions import aws, aws_iam, aws_planted, aws_sessions, aws_trust
+from bot.actions import CATALOGUE, aws, aws_iam, aws_planted, aws_sessions, aws_trust
 from bot.errors import Conflict, InputError
 from bot.model import Planted, Verdict
 from tests.actions.arrangements import plant_trust
@@ -341,3 +342,20 @@ def test_a_session_that_has_run_out_is_no_reason_to_worry(drill: Drill) -> None:
     assert drill.do("aws.confirm_clean", window)[1].alive
     drill.range.clock.advance(36 * 3600 + 1)
     assert drill.do("aws.confirm_clean", window)[1].alive == ()
+
+
+def test_a_planted_user_and_its_planted_key_taken_at_once_are_each_cut_once(drill: Drill) -> None:
+    window, iam = _window(drill), drill.as_leaked("iam")
+    iam.create_user(UserName=PLANTED_USER)
+    iam.create_access_key(UserName=PLANTED_USER)
+    _, found = drill.do("aws.find_planted", window)
+    action = CATALOGUE["aws.disable_planted"]
+    looked = [(p, action.look(drill.world, p)) for p in found.planted if p.kind in ("user", "access-key")]
+    assert {p.kind for p, _ in looked} == {"user", "access-key"}
+    # Slow enough that the other one reads the key before this change is made.
+    drill.range.switchboard.add([{"server": "aws", "route": "iam:UpdateAccessKey", "delay_s": 0.5}])
+    with ThreadPoolExecutor() as pool:
+        outcomes = list(pool.map(lambda pair: action.run(drill.world, *pair), looked))
+    cuts = [r for r in drill.range.switchboard.requests() if r["route"] == "iam:UpdateAccessKey"]
+    assert len(cuts) == 1
+    assert any(out.changed for out in outcomes)
