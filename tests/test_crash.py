@@ -209,12 +209,15 @@ def test_killed_at_every_boundary(
     names = sorted(set(clean.names))
     random.Random(SEED).shuffle(names)  # where time is short, what is tried is spread over all kinds
     mine = names[shard::SHARDS]
+    wrong = []
     for k, name in enumerate(mine):
         if time.time() > UNTIL:
+            assert not wrong, "\n".join(wrong)
             pytest.skip(f"time was up after {k} of {len(mine)} boundaries; `make test-all` by itself takes all")
         home = tmp_path / str(k)
         home.mkdir()
         try:
             kill_and_resume(arena, clean, home, name)
         except AssertionError as exc:
-            raise AssertionError(f"killed at {name!r}: {exc}") from exc
+            wrong.append(f"killed at {name!r}: {exc}")
+    assert not wrong, "\n".join(wrong)
