@@ -41,7 +41,7 @@ from bot.npm import NpmClient
 from bot.playbook import Playbook, load_folder
 from bot.redact import install
 from bot.settings import Settings
-from bot.signing import Signers
+from bot.signing import Attestor, Signers, by_name
 from bot.store import IncidentRow, Store
 from bot.timeline import Timeline
 from bot.triage import triage
@@ -170,7 +170,11 @@ class Bulkhead:
         self.recognizer = Recognizer(self.vault.fingerprinter, rules_cache())
         self.sites = dict(sites) if sites is not None else {"real": real_site(settings)}
         self.worlds: dict[str, Callable[[str], World]] = {name: self._worlds(site) for name, site in self.sites.items()}
-        self.rules = Rulebook(policy=self.policy, default_mode=settings.mode, people=settings.people, store=self.store)
+        self.rules = Rulebook(
+            policy=self.policy, default_mode=settings.mode, people=settings.people, store=self.store,
+            groups=settings.groups, aliases=settings.aliases,
+        )  # fmt: skip
+        self.attestor = Attestor(self.vault.decisions_key, self.store.database_id())
         self.attest = self._attest()
         self.inbox = Inbox(
             store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
@@ -191,13 +195,16 @@ class Bulkhead:
     @property
     def desk(self) -> Desk:
         """Where decisions are handed in."""
-        return Desk(self.store, self.rules.may, self.attest)
+        return Desk(self.store, self.rules.may, self.attest, self.rules.human)
 
     def _attest(self) -> Attest:
-        """Who may sign. Without a list nobody has to; a drill's people are simulated, so its settings name none."""
-        if self.settings.signers is None:
-            return unsigned
-        return Signers(self.settings.signers, self.store.database_id())
+        """Who may sign. Without a list nobody has to; a drill's people are simulated, so its settings name none.
+
+        Slack's people are vouched for by Slack, and by nobody else.
+        """
+        signers = self.settings.signers
+        others = unsigned if signers is None else Signers(signers, self.store.database_id())
+        return by_name(self.attestor, others)
 
     def _worlds(self, site: Site) -> Callable[[str], World]:
         def world(incident: str) -> World:
@@ -213,12 +220,10 @@ class Bulkhead:
     def engine(self) -> Engine:
         """The engine over all of this. Only a worker starts it."""
         parts = Parts(
-            attest=self.attest, store=self.store, timeline=self.timeline, folder=self.settings.home,
-            catalogue=CATALOGUE, worlds=self.worlds,
-            triage=self._triage, severity=self._severity, rules=self._ruling, mode=self.rules.mode,
-            may=self.rules.may, settled=self._settled,
-            beside=self.inbox.beside,
-            boundary=self.boundary,
+            attest=self.attest, human=self.rules.human, store=self.store, timeline=self.timeline,
+            folder=self.settings.home, catalogue=CATALOGUE, worlds=self.worlds, triage=self._triage,
+            severity=self._severity, rules=self._ruling, mode=self.rules.mode, may=self.rules.may,
+            settled=self._settled, beside=self.inbox.beside, boundary=self.boundary,
         )  # fmt: skip
         return Engine(parts)
 

@@ -6,6 +6,7 @@ Variables start with ``BULKHEAD_``. Nothing has to be set to run a drill.
 from __future__ import annotations
 
 import base64
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.errors import SettingsError
+
+POSTURES = ("one", "two", "person", "lead")  # where people answer; a lead runs an incident
 
 
 class Settings(BaseSettings):
@@ -31,7 +34,8 @@ class Settings(BaseSettings):
     )
     evidence: str = Field(
         default="",
-        description="Folder of the evidence; empty = in the home folder. On PostgreSQL one that all processes share",
+        description="Folder of the evidence; empty = in the home folder. "
+        "On PostgreSQL name one that all processes share",
     )
     vault_key: SecretStr = Field(
         default=SecretStr(""), description="32 bytes as base64; empty = a file in the home folder, made on first use"
@@ -42,7 +46,8 @@ class Settings(BaseSettings):
     responders: str = Field(default="", description="Who may decide: names, separated by commas")
     signers: Path | None = Field(
         default=None,
-        description="File of the SSH keys that sign decisions (OpenSSH's allowed_signers); when set, only these count",
+        description="File of the SSH keys that sign decisions (OpenSSH's allowed_signers); "
+        "when set, unsigned ones do not count",
     )
     policy: Path | None = Field(
         default=None, description="Your own policy instead of the shipped playbooks/policy.yaml"
@@ -74,6 +79,58 @@ class Settings(BaseSettings):
     metrics_token: SecretStr = Field(
         default=SecretStr(""), description="Bearer token that /metrics asks for; empty = no metrics"
     )
+
+    slack_bot_token: SecretStr = Field(
+        default=SecretStr(""), description="Slack: the app's bot token (xoxb-…); without it there is no Slack"
+    )
+    slack_signing_secret: SecretStr = Field(
+        default=SecretStr(""), description="Slack over HTTP: the app's signing secret, which every request must prove"
+    )
+    slack_app_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Slack by Socket Mode: the app-level token (xapp-…), for those without a public address",
+    )
+    slack_groups: str = Field(
+        default="",
+        description="Slack: user groups that may decide, one for all (S0123) or by posture (one=S01,two=S02,"
+        "person=S01,lead=S01)",
+    )
+    slack_people: str = Field(
+        default="",
+        description="Slack: people who decide elsewhere too, so that nobody is two people (alice=U0123,bob=U0456)",
+    )
+    slack_team: str = Field(
+        default="", description="Slack: ids of workspaces or enterprises that are let in; empty = the bot's own only"
+    )
+    slack_app_id: str = Field(
+        default="", description="Slack: the app's id (A…); when set, requests of another are refused"
+    )
+    slack_command: str = Field(
+        default="/bulkhead",
+        pattern=r"^/[a-z0-9_-]{1,31}$",
+        description="Slack: the slash command; of two apps with one name the later one gets it, so keep it unique",
+    )
+    slack_api: str = Field(
+        default="https://slack.com/api/",
+        pattern=r"^https?://[^/\s]+/(.*/)?$",
+        description="Slack: address of its Web API, ending in a slash",
+    )
+
+    @field_validator("slack_groups")
+    @classmethod
+    def _groups(cls, value: str) -> str:
+        for name, _, group in (part.rpartition("=") for part in _parts(value)):
+            if name not in ("", *POSTURES) or not re.fullmatch(r"S[A-Z0-9]{1,20}", group):
+                raise ValueError(f"must be ids of user groups, each for all or for one of {', '.join(POSTURES)}")
+        return value
+
+    @field_validator("slack_people")
+    @classmethod
+    def _people(cls, value: str) -> str:
+        for part in _parts(value):
+            if not re.fullmatch(r"[^=]+=[UW][A-Z0-9]{1,20}", part):
+                raise ValueError("must be pairs of a name and the id of a Slack user: alice=U0123")
+        return value
 
     @field_validator("vault_key")
     @classmethod
@@ -128,9 +185,33 @@ class Settings(BaseSettings):
         return timedelta(days=self.vault_max_age_days)
 
     @property
+    def groups(self) -> dict[str, frozenset[str]]:
+        """The Slack user groups that may answer, by posture."""
+        found: dict[str, set[str]] = {posture: set() for posture in POSTURES}
+        for name, _, group in (part.rpartition("=") for part in _parts(self.slack_groups)):
+            for posture in [name] if name else POSTURES:
+                found[posture].add(group)
+        return {posture: frozenset(groups) for posture, groups in found.items() if groups}
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Who is known in Slack and elsewhere: slack:U… -> the other name."""
+        pairs = (part.rpartition("=") for part in _parts(self.slack_people))
+        return {f"slack:{user}": name.strip() for name, _, user in pairs}
+
+    @property
+    def teams(self) -> frozenset[str]:
+        """The Slack workspaces and enterprises that are let in; empty = the bot's own only."""
+        return frozenset(_parts(self.slack_team))
+
+    @property
     def people(self) -> frozenset[str]:
         """Who may decide."""
-        return frozenset(name.strip() for name in self.responders.split(",") if name.strip())
+        return frozenset(_parts(self.responders))
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def read() -> Settings:

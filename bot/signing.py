@@ -4,13 +4,19 @@ The statement names the incident, step, kind, plan, person, time and database, s
 for another plan, another person or another installation. ``ssh-keygen -Y`` (OpenSSH 8.2 and newer) signs and
 verifies: man.openbsd.org/ssh-keygen, and PROTOCOL.sshsig of OpenSSH for the format. Who may sign as whom is said by
 a file in its ``allowed_signers`` format, which also knows expiry and revocation.
+
+Who decides in Slack has no key. Slack itself says who clicked and which groups they are in, and the process that heard
+it puts that under the same statement with a key drawn from the vault's (``Attestor``). So the worker can tell, later
+and without asking Slack, that nobody has written the row who can only write to the database.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +25,9 @@ from bot.store import DecisionRow, canonical
 
 NAMESPACE = "bulkhead"
 SIGNATURE = "signature"  # its place in a decision's body
+GROUPS = "groups"  # in the same place: the Slack groups that its person was in, asked when they clicked
+SLACK = "slack:"  # so begin the names of people whom Slack vouches for
+_KEYED = "hmac-sha256:"
 KEYGEN = "ssh-keygen"
 _BEGIN = "-----BEGIN SSH SIGNATURE-----"
 _MOST = 20_000  # characters; an RSA signature has less than a tenth
@@ -68,6 +77,43 @@ class Signers:
         if done.returncode:
             return f"the signature is not one of {row.by} under exactly this decision, by the list {self.file.name}"
         return ""
+
+
+def is_slack(person: str) -> bool:
+    """Whether Slack vouches for this name."""
+    return person.startswith(SLACK)
+
+
+class Attestor:
+    """Puts what Slack has said under a key of this installation, and tells whether it stands there unchanged."""
+
+    def __init__(self, key: bytes, database: str) -> None:
+        self._key, self.database = key, database
+
+    def sign(self, said: bytes) -> str:
+        """The signature of a statement."""
+        return _KEYED + hmac.new(self._key, said, hashlib.sha256).hexdigest()
+
+    def __call__(self, row: DecisionRow) -> str:
+        """Why this decision is not what Slack has said here, as a sentence; empty when it is."""
+        signature = row.body.get(SIGNATURE, "")
+        columns = {name: getattr(row, name) for name in ("incident", "step", "kind", "plan_hash", "by", "at", "body")}
+        good = self.sign(statement(self.database, columns))
+        if not isinstance(signature, str) or not hmac.compare_digest(signature.encode(), good.encode()):
+            return f"nobody here has heard {row.by} say this in Slack"
+        return ""
+
+
+def by_name(slack: Attestor, others: Callable[[DecisionRow], str]) -> Callable[[DecisionRow], str]:
+    """Slack's people are held to what Slack has said, or to an SSH key of theirs; all others to ``others``."""
+
+    def attest(row: DecisionRow) -> str:
+        if not is_slack(row.by):
+            return others(row)
+        armoured = str(row.body.get(SIGNATURE, "")).startswith(_BEGIN)
+        return others(row) if armoured and isinstance(others, Signers) else slack(row)
+
+    return attest
 
 
 def _keygen(verb: str, *args: str, said: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-NEWEST = "0001"  # the last migration
+NEWEST = "0002"  # the last migration
 
 metadata = sa.MetaData()
 Text, Int = sa.Text, sa.BigInteger
@@ -87,6 +87,19 @@ evidence = sa.Table(
     sa.Column("size", Int, nullable=False),
     sa.Column("original_sha256", Text, nullable=False),
     sa.Column("at", Text, nullable=False),
+)  # fmt: skip
+
+slack_delivery = sa.Table(
+    "slack_delivery", metadata,
+    sa.Column("id", Text, primary_key=True),  # made from the event itself: delivered again, it is the same row
+    sa.Column("signature", Text, unique=True),  # of the request; seen again, it is a replay. NULL in Socket Mode
+    sa.Column("kind", Text, nullable=False),  # block_actions, view_submission, command, event, ...
+    sa.Column("landed_at", Text, nullable=False),
+    sa.Column("body", Text, nullable=False),  # scrubbed; without tokens and answering addresses
+    sa.Column("state", Text, nullable=False),  # landed, done, dead
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("note", Text, nullable=False),
+    sa.Index("ix_slack_delivery_state", "state", "landed_at"),
 )  # fmt: skip
 
 setting = sa.Table(

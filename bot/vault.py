@@ -2,7 +2,8 @@
 
 A value stays until its ledger row closes or its maximum age passes, then the row keeps its fingerprint only.
 The master key comes from the settings or from a file beside the database (mode 0600); HKDF (RFC 5869) draws the
-sealing key and the fingerprint key from it. A check value in the database tells a wrong key at start.
+sealing key, the fingerprint key and the one that attests decisions from it. A check value in the database tells a
+wrong key at start.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Vault:
     def __init__(self, store: Store, master: bytes) -> None:
         self._store = store
         self._cipher = AESGCM(_derive(master, b"seal"))
+        self.decisions_key = _derive(master, b"decisions")  # attests what was decided in Slack (bot.signing)
         self.fingerprinter = Fingerprinter(_derive(master, b"fingerprint"))
         self.scrubber = Scrubber(self.fingerprinter)  # knows every value that has passed through here
         check = hmac.new(_derive(master, b"check"), b"bulkhead", hashlib.sha256).hexdigest()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.errors import InputError
-from bot.signing import SIGNATURE, Signers, sign, statement
+from bot.signing import GROUPS, SIGNATURE, Attestor, Signers, by_name, sign, statement
 from bot.store import DecisionRow
 from tests.keys import Ring, needs_keygen
 
@@ -88,3 +88,55 @@ def test_a_signature_made_for_something_else_than_bulkhead_does_not_hold(ring: R
 def test_a_key_that_is_not_there_signs_nothing(ring: Ring) -> None:
     with pytest.raises(InputError, match="signed nothing"):
         sign(b"x", ring.folder / "none")
+
+
+# what Slack vouches for ----------------------------------------------------------------------------------------------
+
+
+def heard(attestor: Attestor, **changed: Any) -> DecisionRow:
+    """A decision that was heard in Slack."""
+    columns = DECISION | {"by": "slack:U1", "body": {GROUPS: ["S1"]}} | changed
+    signature = attestor.sign(statement(DATABASE, columns))
+    return DecisionRow(seq=1, **columns | {"body": columns["body"] | {SIGNATURE: signature}})
+
+
+def test_what_was_heard_in_slack_holds_under_the_key_of_this_installation_and_no_other() -> None:
+    attestor = Attestor(b"k" * 32, DATABASE)
+    row = heard(attestor)
+    assert attestor(row) == ""
+    assert "nobody here has heard slack:U1" in Attestor(b"x" * 32, DATABASE)(row)
+    assert "nobody here has heard" in Attestor(b"k" * 32, "cd" * 16)(row)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"incident": "inc-2"}, {"step": "other"}, {"kind": "deny"}, {"plan_hash": "f" * 16}, {"by": "slack:U2"},
+        {"at": "2026-01-02T03:04:06.000000Z"},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_what_was_heard_is_worth_nothing_for_anything_else(change: dict[str, str]) -> None:
+    attestor = Attestor(b"k" * 32, DATABASE)
+    assert attestor(replace(heard(attestor), **change))
+
+
+def test_nobody_joins_a_group_by_writing_it_into_a_row() -> None:
+    attestor = Attestor(b"k" * 32, DATABASE)
+    row = heard(attestor)
+    for groups in (["S2"], ["S1", "S2"], []):
+        assert attestor(replace(row, body=row.body | {GROUPS: groups}))
+    for none in ({}, {GROUPS: ["S1"]}, {GROUPS: ["S1"], SIGNATURE: 7}, {GROUPS: ["S1"], SIGNATURE: "hmac-sha256:\xff"}):
+        assert attestor(replace(row, body=none))
+
+
+def test_slack_vouches_for_its_own_people_only_and_a_list_of_keys_for_the_others(ring: Ring) -> None:
+    attestor = Attestor(b"k" * 32, DATABASE)
+    attest = by_name(attestor, Signers(ring.signers, DATABASE))
+    assert attest(heard(attestor)) == ""
+    assert "must be signed" in attest(DecisionRow(seq=1, **DECISION))
+    assert attest(signed(ring.key("ann"))) == ""
+    assert attest(heard(attestor, by="ann")) == "what stands there as a signature is none"
+    key = ring.key("slack:U1")  # the same person with a key, when Slack is down
+    assert attest(signed(key, by="slack:U1")) == ""
+    assert by_name(attestor, lambda _row: "")(DecisionRow(seq=1, **DECISION | {"by": "slack:U1"}))

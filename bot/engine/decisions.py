@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,9 @@ from bot.store import DecisionRow, Store, canonical, iso, when
 from bot.timeline import Event
 from bot.world import Clock
 
-May = Callable[[str, str], bool]  # (person, posture) -> whether they may answer there now
+# (person, posture, what the decision says besides) -> whether they may answer there. Where the groups of a chat say who
+# is who, a decision names those that its person was in; its attestation holds that to be true.
+May = Callable[[str, str, Mapping[str, Any]], bool]
 Attest = Callable[[DecisionRow], str]  # why a decision's signature does not hold, "" when it does
 Sign = Callable[[bytes], str]  # statement -> signature
 GLASS = "break-glass"  # one person's word for two
@@ -116,8 +118,11 @@ def requester_of(events: Iterable[Event]) -> str:
 class Desk:
     """Where decisions are handed in."""
 
-    def __init__(self, store: Store, may: May, attest: Attest = unsigned) -> None:
-        self._store, self._may, self._attest = store, may, attest
+    def __init__(
+        self, store: Store, may: May, attest: Attest = unsigned, human: Callable[[str], str] = str
+    ) -> None:  # fmt: skip
+        """``human``: one name for everybody who is known under several, so that nobody is two people."""
+        self._store, self._may, self._attest, self._human = store, may, attest, human
 
     def submit(
         self, *, events: list[Event], incident: str, step: str, kind: str, by: str, at: datetime,
@@ -143,7 +148,7 @@ class Desk:
             raise InputError(f"{step} asks: {ask.what}; give the answer as text")
         if kind == GLASS and not (body or {}).get("reason", "").strip():
             raise InputError("say why one person's word must do for two: --break-glass needs --reason")
-        refusal = self.refusal(ask, by, kind, requester_of(events))
+        refusal = self.refusal(ask, by, kind, requester_of(events), body or {})
         if refusal is None and kind == GLASS:
             refusal = self._glass_refusal(ask, by, iso(at))
         if refusal:
@@ -153,27 +158,32 @@ class Desk:
         )
 
     def order(
-        self, *, incident: str, step: str, kind: str, by: str, at: datetime, reason: str, sign: Sign | None = None
-    ) -> bool:
-        """Land abort, undo or waive: what nobody had asked for. A waiver needs its reason."""
-        if not self._may(by, "one"):
+        self, *, incident: str, step: str, kind: str, by: str, at: datetime, reason: str, sign: Sign | None = None,
+        said: Mapping[str, Any] | None = None,
+    ) -> bool:  # fmt: skip
+        """Land abort, undo or waive: what nobody had asked for. A waiver needs its reason. ``said``: more of a body."""
+        if not self._may(by, "one", said or {}):
             raise _wrong_person(by)
         if not reason.strip():
             raise InputError(f"say why: {kind} needs --reason")
         return self.land(
-            incident=incident, step=step, kind=kind, by=by, at=at, plan="", body={"reason": reason}, sign=sign
+            incident=incident, step=step, kind=kind, by=by, at=at, plan="", body={**(said or {}), "reason": reason},
+            sign=sign,
         )
 
-    def review(self, due: Review, *, by: str, at: datetime, text: str, sign: Sign | None = None) -> bool:
+    def review(
+        self, due: Review, *, by: str, at: datetime, text: str, sign: Sign | None = None,
+        said: Mapping[str, Any] | None = None,
+    ) -> bool:  # fmt: skip
         """Land a second person's word that they have looked at a broken glass. Raises DecisionRefused."""
-        if not self._may(by, "two"):
+        if not self._may(by, "two", said or {}):
             raise _wrong_person(by)
-        if by == due.by:
-            said = f"{by} broke the glass on {due.step}, so somebody else reviews it"
-            raise DecisionRefused(said, reason="requester")
+        if self._human(by) == self._human(due.by):
+            why = f"{by} broke the glass on {due.step}, so somebody else reviews it"
+            raise DecisionRefused(why, reason="requester")
         return self.land(
-            incident=due.incident, step=due.step, kind="review", by=by, at=at, plan=due.plan_hash, body={"text": text},
-            sign=sign,
+            incident=due.incident, step=due.step, kind="review", by=by, at=at, plan=due.plan_hash,
+            body={**(said or {}), "text": text}, sign=sign,
         )  # fmt: skip
 
     def land(
@@ -196,15 +206,17 @@ class Desk:
 
     def stands(self, row: DecisionRow) -> bool:
         """Whether an order that nobody had asked for counts: by somebody who may, and signed where that is asked."""
-        return self._may(row.by, "one") and not self._attest(row)
+        return self._may(row.by, "one", row.body) and not self._attest(row)
 
-    def refusal(self, ask: Ask, by: str, kind: str, requester: str) -> DecisionRefused | None:
-        """Why this person's word does not count on this ask, or None when it does."""
-        if not self._may(by, ask.group):
+    def refusal(
+        self, ask: Ask, by: str, kind: str, requester: str, said: Mapping[str, Any]
+    ) -> DecisionRefused | None:  # fmt: skip
+        """Why this person's word does not count on this ask, or None when it does. ``said``: the decision's body."""
+        if not self._may(by, ask.group, said):
             return _wrong_person(by)
-        if kind in ("approve", GLASS) and ask.needs > 1 and by == requester:
-            said = f"{by} reported this incident, so two others must agree on {ask.step}"
-            return DecisionRefused(said, reason="requester")
+        if kind in ("approve", GLASS) and ask.needs > 1 and self._human(by) == self._human(requester):
+            why = f"{by} reported this incident, so two others must agree on {ask.step}"
+            return DecisionRefused(why, reason="requester")
         return None
 
     def _glass_refusal(self, ask: Ask, by: str, at: str, seq: int | None = None) -> DecisionRefused | None:
@@ -215,7 +227,8 @@ class Desk:
         if ask.purpose == "undo":
             return DecisionRefused("an undo makes what leaked live again; it waits for two people", reason="glass")
         for row in self._store.decisions(kind=GLASS):
-            before = row.by == by and (seq is None or row.seq < seq) and row.plan_hash != ask.plan_hash
+            mine = self._human(row.by) == self._human(by) and row.plan_hash != ask.plan_hash
+            before = mine and (seq is None or row.seq < seq)
             if before and abs(when(at) - when(row.at)) < GLASS_APART:
                 said = f"{by} broke the glass on {row.step} at {row.at[11:16]} UTC"
                 again = f"and may again at {when(row.at) + GLASS_APART:%H:%M} UTC"
@@ -228,11 +241,13 @@ class Desk:
         glass: DecisionRow | None = None
         for row in decisions:
             mine = row.step == ask.step and row.plan_hash == ask.plan_hash
-            if not mine or ask.over(row.at) or self.refusal(ask, row.by, row.kind, requester) or self._attest(row):
+            if not mine or ask.over(row.at) or self.refusal(ask, row.by, row.kind, requester, row.body):
+                continue
+            if self._attest(row):
                 continue
             if row.kind == "deny":
                 return Counted(go=False, by=(row.by,))
-            if row.kind in ("approve", "answer") and row.by not in approvals:
+            if row.kind in ("approve", "answer") and self._human(row.by) not in map(self._human, approvals):
                 approvals.append(row.by)
             if row.kind == GLASS and self._glass_refusal(ask, row.by, row.at, row.seq) is None:
                 glass = row
@@ -240,7 +255,7 @@ class Desk:
             return Counted(go=True, by=tuple(approvals))
         if glass is None:
             return None
-        others = tuple(name for name in approvals if name != glass.by)
+        others = tuple(name for name in approvals if self._human(name) != self._human(glass.by))
         return Counted(go=True, by=(*others, glass.by), glass=glass.body["reason"])
 
     @staticmethod

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from bot.action import Action
 from bot.engine.policy import Policy, Severity, reach_size
 from bot.engine.steps import Ruling
 from bot.model import Before, Effect, Liveness, Machine, Triage
+from bot.signing import GROUPS, is_slack
 from bot.store import IncidentRow, Store, iso
 from bot.world import Clock
 
@@ -30,6 +32,8 @@ class Rulebook:
     default_mode: str
     people: frozenset[str]
     store: Store
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)  # posture -> Slack user groups that may answer
+    aliases: Mapping[str, str] = field(default_factory=dict)  # slack:U… -> the name that the same person has elsewhere
 
     def mode(self, row: IncidentRow) -> str:
         """observe, ask or act for this incident. A playbook that no drill proves never acts."""
@@ -44,11 +48,22 @@ class Rulebook:
         passed = self.store.setting(drilled_name(book["id"]))
         return bool(passed) and json.loads(passed)["sha256"] == book["sha256"]
 
-    def may(self, person: str, posture: str) -> bool:
-        """Whether this person may answer where the posture asks for people."""
-        return person in self.people or self.policy.may(
-            person, posture if posture in ("one", "two", "person") else "one"
-        )
+    def may(self, person: str, posture: str, said: Mapping[str, Any] | None = None) -> bool:
+        """Whether this person may answer where the posture asks for people.
+
+        ``said``: the decision's body. It names the Slack groups that its person was in; it is believed because nobody
+        counts a decision of such a person whose attestation does not hold.
+        """
+        asked = posture if posture in ("one", "two", "person") else "one"
+        if any(name in self.people or self.policy.may(name, asked) for name in (person, self.human(person))):
+            return True
+        named = (said or {}).get(GROUPS, ())
+        groups = self.groups.get(posture) or self.groups.get(asked, frozenset())
+        return is_slack(person) and isinstance(named, list) and bool(groups & set(named))
+
+    def human(self, person: str) -> str:
+        """One name for everybody who is known under several: nobody is two people."""
+        return self.aliases.get(person, person)
 
     def severity(self, triage: Triage) -> Severity:
         """How bad the incident is."""

@@ -58,6 +58,7 @@ class Parts:
     mode: Callable[[IncidentRow], str]  # observe, ask, act
     may: May
     attest: Attest = unsigned
+    human: Callable[[str], str] = str  # one name for everybody who is known under several
     beside: Callable[[IncidentRow, Triage], dict[str, str]] = lambda _row, _found: {}  # credential key -> its incident
     settled: Callable[[str], None] = lambda _incident: None  # an incident is over: wipe what it held
     boundary: Boundary = lambda _name: None
@@ -69,7 +70,7 @@ class Engine:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.desk = Desk(parts.store, parts.may, parts.attest)
+        self.desk = Desk(parts.store, parts.may, parts.attest, parts.human)
         self.pulse = Pulse(parts.store, parts.tick_s)
         # DBOS recovers by this name. On SQLite one worker at a time has it; elsewhere each process has its own.
         self.executor = "worker" if parts.store.sqlite else f"worker-{uuid.uuid4().hex[:12]}"
@@ -223,7 +224,7 @@ class Engine:
             self._children.put_nowait(event.body["incident"])
 
     def _bound(self, text: str, source: str) -> Playbook:
-        """The playbook that an incident is bound to. Reading takes milliseconds of the loop, so each text is kept."""
+        """The playbook that an incident is bound to. Reading one takes milliseconds of the loop, so texts are kept."""
         if text not in self._books:
             self._books[text] = load(text, source, self.parts.catalogue)
         return self._books[text]
@@ -251,8 +252,7 @@ class Engine:
         )
         return Deps(
             world=world, journal=journal, store=parts.store, desk=self.desk, pulse=self.pulse, pace=self._pace,
-            pool=self._pool,
-            rule=self._rule(row, journal), playbook_sha256=row.body["playbook"]["sha256"],
+            pool=self._pool, rule=self._rule(row, journal), playbook_sha256=row.body["playbook"]["sha256"],
             aborted=lambda: self._aborted.get(row.id, ""),
         )  # fmt: skip
 

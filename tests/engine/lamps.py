@@ -156,13 +156,13 @@ class Room:
             Action(name="lamp.put_out", title="Put a lamp out", effect=Effect.CONTAIN, run=put_out, undo=undo,
                    kills=lambda i: f"lamp:{i.lamp}", proof_deadline=2, **common),
             Action(name="lamp.smash", title="Smash a lamp", effect=Effect.DESTROY, run=smash,
-                undo_none="it is in pieces",
+                   undo_none="it is in pieces",
                    evidence=photograph, kills=lambda i: f"lamp:{i.lamp}", proof_deadline=2, **common),
-            Action(name="lamp.cool", title="Cool a lamp", effect=Effect.CONTAIN, run=lambda _w, _i,
-                _b: Outcome(changed=True),
+            Action(name="lamp.cool", title="Cool a lamp", effect=Effect.CONTAIN,
+                   run=lambda _w, _i, _b: Outcome(changed=True),
                    ends=lambda i: ("glow", f"lamp:{i.lamp}"), **common),
             Action(name="people.ask", title="Ask somebody", effect=Effect.READ, inputs=Question, before=Before,
-                outcome=Told,
+                   outcome=Told,
                    look=lambda _w, i: Before(summary=i.question), run=told,
                    prove=lambda _w, _i, _b, o: Proof.proven(Grade.WORD, o.answer), person=True),
         ]  # fmt: skip
@@ -226,9 +226,9 @@ class House:
 
         return Engine(Parts(
             store=self.store, timeline=self.timeline, folder=self.folder, catalogue=self.room.catalogue(),
-            worlds={"range": self.world}, triage=self.triage, severity=lambda _t: {"level": "high", "rule": "test",
-                "reason": "it is a test"}, rules=rules, mode=lambda _row: self.mode,
-            may=lambda person, _group: person in self.people, boundary=boundary, tick_s=0.02,
+            worlds={"range": self.world}, triage=self.triage, rules=rules, mode=lambda _row: self.mode,
+            severity=lambda _t: {"level": "high", "rule": "test", "reason": "it is a test"},
+            may=lambda person, _group, _said: person in self.people, boundary=boundary, tick_s=0.02,
         ))  # fmt: skip
 
     def land(self, text: str, incident: str = "inc-1", lamp: str = "a", by: str = "zoe") -> str:
@@ -240,8 +240,10 @@ class House:
             "report": {**{f: getattr(report, f) for f in ("source", "by", "text", "url")}, "credential": {
                 "provider": "lamp", "kind": "lamp", "id": lamp, "fingerprint": "", "account": ""},
                 "exposure": "unknown"},
-            "inbox": "x", "playbook": {"id": playbook.id, "sha256": playbook.sha256, "text": text,
-                "source": "test.yaml", "drill": ""},
+            "inbox": "x",
+            "playbook": {
+                "id": playbook.id, "sha256": playbook.sha256, "text": text, "source": "test.yaml", "drill": "",
+            },
         }  # fmt: skip
         with self.store.begin() as c:
             self.store.add_incident(c, {

@@ -62,6 +62,8 @@ class Ruled(House):
     fingerprint: str = "hmac:made-up"  # without it only an id is known
     machine: Machine = Machine.UNKNOWN
     attest: Attest = unsigned
+    groups: dict[str, frozenset[str]] = field(default_factory=dict)  # posture -> Slack user groups
+    aliases: dict[str, str] = field(default_factory=dict)
     playbooks: dict[str, Any] = field(default_factory=dict)
 
     def catalogue(self) -> dict[str, Action[Any, Any, Any]]:
@@ -69,7 +71,10 @@ class Ruled(House):
 
     def rulebook(self) -> Rulebook:
         policy = Policy.load(self.policy)
-        return Rulebook(policy=policy, default_mode=self.installation, people=frozenset(), store=self.store)
+        return Rulebook(
+            policy=policy, default_mode=self.installation, people=frozenset(), store=self.store, groups=self.groups,
+            aliases=self.aliases,
+        )  # fmt: skip
 
     def found(self, _world: World, report: Report) -> Triage:
         assert report.credential is not None
@@ -92,7 +97,7 @@ class Ruled(House):
         return Engine(Parts(
             store=self.store, timeline=self.timeline, folder=self.folder, catalogue=self.catalogue(),
             worlds={"real": self.world}, triage=self.found, severity=severity, rules=ruling, mode=rulebook.mode,
-            may=rulebook.may, attest=self.attest, boundary=boundary, tick_s=0.02,
+            may=rulebook.may, attest=self.attest, human=rulebook.human, boundary=boundary, tick_s=0.02,
         ))  # fmt: skip
 
     def report(

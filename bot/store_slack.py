@@ -1,0 +1,80 @@
+"""What Slack has delivered, in the store: landed in one insert, then worked, at last forgotten.
+
+A row is the replay cache too: its id is made from the event and its signature is unique, so a request that is sent
+again, by whomever, finds its row there. Rows are kept longer than Slack's signatures hold (five minutes).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from bot.store import Store, canonical, insert_once
+from bot.tables import slack_delivery as table
+
+LANDED, DONE, DEAD = "landed", "done", "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One thing that Slack told us: a command, a click, a submitted form, an event. ``body``: scrubbed."""
+
+    id: str
+    kind: str
+    landed_at: str
+    body: dict[str, Any]
+    tries: int = 0
+
+
+class Deliveries:
+    """The rows. ``land`` takes the caller's transaction, so that what is sealed lands with them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def land(self, connection: sa.Connection, delivery: Delivery, signature: str | None) -> bool:
+        """Insert one; False when its id or its signature is known already."""
+        row = {
+            "id": delivery.id, "signature": signature, "kind": delivery.kind, "landed_at": delivery.landed_at,
+            "body": canonical(delivery.body), "state": LANDED, "tries": 0, "note": "",
+        }  # fmt: skip
+        return insert_once(connection, table, row)
+
+    def waiting(self, before: str = "~") -> list[Delivery]:
+        """What has landed until then and was not worked, oldest first. ``before``: ISO 8601 UTC."""
+        query = sa.select(table).where(table.c.state == LANDED, table.c.landed_at < before)
+        with self._store.connect() as c:
+            rows = c.execute(query.order_by(table.c.landed_at)).mappings().all()
+        return [_delivery(row) for row in rows]
+
+    def get(self, delivery_id: str) -> tuple[Delivery, str] | None:
+        """One delivery and its state."""
+        with self._store.connect() as c:
+            row = c.execute(sa.select(table).where(table.c.id == delivery_id)).mappings().first()
+        return (_delivery(row), str(row["state"])) if row else None
+
+    def settle(self, delivery_id: str, state: str, note: str = "") -> None:
+        """Worked, or given up, and why. What was said is forgotten with it: only the id stays, against replays."""
+        with self._store.begin() as c:
+            values = {"state": state, "note": note, "body": "{}"}
+            c.execute(sa.update(table).where(table.c.id == delivery_id).values(**values))
+
+    def again(self, delivery_id: str, note: str) -> int:
+        """It could not be worked now; returns how often that was so."""
+        with self._store.begin() as c:
+            more = sa.update(table).where(table.c.id == delivery_id).values(tries=table.c.tries + 1, note=note)
+            return int(c.execute(more.returning(table.c.tries)).scalar_one())
+
+    def purge(self, before: str) -> int:
+        """Forget what was settled and landed before then (ISO 8601 UTC); returns how many rows that were."""
+        with self._store.begin() as c:
+            old = sa.delete(table).where(table.c.state != LANDED, table.c.landed_at < before)
+            return int(c.execute(old).rowcount)
+
+
+def _delivery(row: Any) -> Delivery:
+    named = {name: row[name] for name in ("id", "kind", "landed_at", "tries")}
+    return Delivery(**named, body=json.loads(row["body"]))
