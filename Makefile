@@ -17,10 +17,10 @@ drill: setup  ## leak, abuse and contain an AWS key on the range, and prove it
 	@.venv/bin/bulkhead drill run aws-key-in-public-log
 
 test: setup  ## the tests, without the slow ones
-	@.venv/bin/python -m pytest -n 2 -m "not slow" $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
 test-all: setup  ## every test
-	@.venv/bin/python -m pytest -n 2 $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: setup  ## lint and types
 	@.venv/bin/ruff check .
