@@ -1,0 +1,22 @@
+"""How people are called: ``slack:U123`` in decisions and on the timeline, ``<@U123>`` where Slack shows it."""
+
+from __future__ import annotations
+
+import re
+
+from bot.slack.kit import clip, escape
+
+PREFIX = "slack:"
+_USER = re.compile(r"[UW][A-Z0-9]{1,40}")
+
+
+def user_of(name: str) -> str:
+    """The Slack user of a name, or "" when it is a name of another kind."""
+    user = name.removeprefix(PREFIX)
+    return user if name.startswith(PREFIX) and _USER.fullmatch(user) else ""
+
+
+def display(name: str) -> str:
+    """A person in mrkdwn: a mention for Slack's, plain text for others."""
+    user = user_of(name)
+    return f"<@{user}>" if user else clip(escape(name), 100) or "nobody"
