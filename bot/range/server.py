@@ -1,7 +1,8 @@
-"""The range in one process: AWS, GitHub, npm, the OIDC issuer and the control address, each on a port of 127.0.0.1.
+"""The range in one process: AWS, GitHub, npm, Slack, the OIDC issuer and the control address, each on a port.
 
-``main`` prints one JSON line with every address and the credentials of the cast, and ends when its standard input
-closes or on SIGTERM. The control address has no authentication: whoever can reach loopback owns the range anyway.
+All ports are of 127.0.0.1. ``main`` prints one JSON line with every address and the credentials of the cast, and ends
+when its standard input closes or on SIGTERM. The control address has no authentication: whoever can reach loopback
+owns the range anyway.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from bot.range.npm_theft import PERSON_ACTS, Collector
 from bot.range.npm_web import NpmWeb
 from bot.range.runner import Runner
 from bot.range.scenarios import FIRST, SCENARIOS, Scenario
+from bot.range.slack import SlackRange
 from bot.range.switchboard import AsgiApp, Switchboard
 
 HOST = "127.0.0.1"
@@ -54,6 +56,7 @@ class Range:
         self.github = GitHubRange(self.clock, self.switchboard, self.issuer, self.runner)
         self.images = ImageRange(self.switchboard)
         self.npm, self.collector = NpmRegistry(self.clock), Collector()
+        self.slack = SlackRange(self.clock, self.switchboard)
         self._uvicorns: list[tuple[uvicorn.Server, threading.Thread]] = []
         self._drill = threading.Lock()  # one move at a time
         self.github_url = self.control_url = self.registry_url = ""
@@ -68,11 +71,13 @@ class Range:
         self.npm.base_url = self.runner.npm_url = self._serve(NpmWeb(self.npm, self.switchboard).asgi)
         self.collector.url = self._serve(self.collector.asgi)
         self.registry_url = self._serve(self.images.asgi)
+        self.slack.base_url = self._serve(self.slack.asgi)
+        self.slack.start()
         self.control_url = self._serve(control(self))
         cast = self.reset()
         return {
             "aws": self.aws_url, "github": self.github_url, "npm": self.npm.base_url, "control": self.control_url,
-            "registry": self.registry_url,
+            "registry": self.registry_url, "slack": self.slack.base_url,
             "oidc_issuer": f"{self.control_url}/oidc", "pid": os.getpid(), "cast": cast,
         }  # fmt: skip
 
@@ -90,6 +95,7 @@ class Range:
 
     def stop(self) -> None:
         """Close every port."""
+        self.slack.stop()
         for server, _ in self._uvicorns:
             server.should_exit = True
         for _, thread in self._uvicorns:
@@ -108,6 +114,7 @@ class Range:
             self.collector.reset()
             self._did = {}
             self.company = company.seed(self.aws, self.github, self.npm, self.collector.url)
+            self.company.cast["slack"] = self.slack.reset()
             self.switchboard.reset()
             token = self.company.cast["github"]["quiet-otter"]
             self.attacker = Attacker(self.aws_url, self.github_url, token)
@@ -118,7 +125,14 @@ class Range:
         """What matters for comparing end states; ids and times are under ``volatile``."""
         aws, github = self.aws.snapshot(), self.github.snapshot()
         volatile = {"aws": aws.pop("volatile", {}), "github": github.pop("volatile", {})}
-        return {"aws": aws, "github": github, "npm": self.npm.snapshot(), "volatile": volatile}
+        return {
+            "aws": aws, "github": github, "npm": self.npm.snapshot(), "slack": self.slack.snapshot(),
+            "volatile": volatile,
+        }  # fmt: skip
+
+    def values(self) -> list[str]:
+        """Every secret that its servers know."""
+        return [*self.aws.values(), *self.github.values(), *self.npm.values(), *self.slack.values()]
 
     # The drill's moves
 
@@ -187,7 +201,10 @@ class _Control:
             ("GET", "/requests", lambda _: range_.switchboard.requests()),
             ("DELETE", "/requests", self.clear_requests),
             ("GET", "/state", lambda _: range_.state()),
-            ("GET", "/values", lambda _: range_.aws.values() + range_.github.values() + range_.npm.values()),
+            ("GET", "/values", lambda _: range_.values()),
+            ("GET", "/slack/app", lambda _: range_.slack.installed()),
+            ("POST", "/slack/app", range_.slack.install),
+            ("POST", "/slack/disconnect", self.disconnect),
             ("POST", "/drill/leak", lambda body: range_.leak(_scenario(body))),
             ("POST", "/drill/abuse", self.abuse),
             ("POST", "/drill/tries", lambda body: range_.tries(_scenario(body))),
@@ -227,6 +244,11 @@ class _Control:
         trail.lookups_per_second = _number(body, "lookups_per_second", 0.0)
         trail.lag_s = _number(body, "lag_s", 0.0)
         return {}
+
+    def disconnect(self, body: Any) -> Any:
+        """Slack ends its Socket Mode connections, or warns that it will."""
+        reason = _word(body, "reason")
+        return self.range.slack.disconnect(reason, close=reason != "warning")
 
     def abuse(self, body: Any) -> Any:
         where = body.get("run_url", "") if isinstance(body, dict) else ""
