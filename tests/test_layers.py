@@ -53,8 +53,6 @@ LIBRARIES = {
     "prometheus_client": {"web"},
     "flask": {"range"},
     "apscheduler": {"clock"},
-    "slack_bolt": {"slack"},
-    "slack_sdk": {"slack"},
     "nacl": {"actions", "range"},
     "cryptography": {"vault", "triage", "range"},
     "jwt": {"range"},
