@@ -103,6 +103,11 @@ class Store:
         """SQLite: one worker only."""
         return self.url.startswith("sqlite")
 
+    @property
+    def path(self) -> str:
+        """The file of an SQLite database."""
+        return sa.make_url(self.url).database or ""
+
     def migrate(self) -> None:
         """Bring the tables to the newest form. A new database gets it at once; a test holds that both ways agree."""
         if self.schema:
@@ -229,6 +234,11 @@ class Store:
             known = ", ".join(i.id for i in self.incidents()[-5:]) or "none yet"
             raise InputError(f"there is no incident {incident_id!r}; the latest are: {known}")
         return _incident(row)
+
+    def has_incident(self, incident_id: str) -> bool:
+        """Whether there is one of this id."""
+        with self.connect() as c:
+            return c.scalar(sa.select(sa.literal(1)).where(incident.c.id == incident_id)) is not None
 
     def incidents(self, status: str = "", credential_key: str = "") -> list[IncidentRow]:
         """Incidents by time of opening."""
