@@ -226,6 +226,18 @@ class Store:
         """Insert one; False when this id already is there."""
         return insert_once(connection, incident, {**row, "head_n": 0, "head_hash": ""})
 
+    def open_incident(self, connection: sa.Connection, row: dict[str, Any]) -> tuple[str, bool]:
+        """Insert one unless its credential has an open one in that world, however many open one at this moment.
+
+        Returns the id of the one that stands, and whether it is new.
+        """
+        self._in_turn(connection, "open incident")
+        query = sa.select(incident.c.id).where(
+            incident.c.status == "open", *(incident.c[name] == row[name] for name in ("credential_key", "world"))
+        ).order_by(incident.c.opened_at, incident.c.id)  # fmt: skip
+        standing = connection.scalar(query)
+        return (str(standing), False) if standing else (str(row["id"]), self.add_incident(connection, row))
+
     def incident(self, incident_id: str) -> IncidentRow:
         """One incident. Raises InputError for an unknown id, listing what there is."""
         with self.connect() as c:
@@ -269,7 +281,7 @@ class Store:
             ]
 
     def grant(self, name: str, key: str, *, at: str, since: str, most: int) -> bool:
-        """Whether ``key`` has one of the grants given since then, or gets one: ``most`` of them."""
+        """Whether ``key`` has one of the grants given since then, or gets one: ``most`` of them in all."""
         with self.begin() as c:
             self._in_turn(c, name)
             given = json.loads(c.scalar(sa.select(setting.c.value).where(setting.c.name == name)) or "{}")
