@@ -6,6 +6,7 @@ Real actions in the engine's own contract; only the world that they change is a 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,6 +85,8 @@ class Room:
         self.entered: set[str] = set()
         self.own: set[str] = set()  # lamps that Bulkhead itself works by
         self.bugs: set[str] = set()  # lamps at which the action itself breaks
+        self.unproven: set[str] = set()  # lamps that nobody can see yet
+        self.one_hand = threading.Lock()  # on a switch there is room for one
 
     def light(self, *lamps: str) -> None:
         for lamp in lamps:
@@ -120,13 +123,16 @@ class Room:
                 raise RateLimited("too fast", provider="lamp", retry_after=self.slow_down.pop(i.lamp))
             self.entered.add(i.lamp)
             time.sleep(self.slow.get(i.lamp, 0))
-            changed = self.burns(i.lamp)
-            if changed and i.lamp not in self.stubborn:
-                (self.folder / i.lamp).unlink()
-                self.log(f"out {i.lamp}")
+            with self.one_hand:
+                changed = self.burns(i.lamp)
+                if changed and i.lamp not in self.stubborn:
+                    (self.folder / i.lamp).unlink()
+                    self.log(f"out {i.lamp}")
             return Outcome(changed=changed)
 
         def prove(_: World, i: Lamp, before: Lit, outcome: Outcome) -> Proof:
+            if i.lamp in self.unproven:
+                return Proof.not_yet(f"{i.lamp} cannot be seen", retry_after=0.05)
             return (
                 Proof.refuted(f"{i.lamp} still burns")
                 if self.burns(i.lamp)
@@ -156,14 +162,12 @@ class Room:
             Action(name="lamp.put_out", title="Put a lamp out", effect=Effect.CONTAIN, run=put_out, undo=undo,
                    kills=lambda i: f"lamp:{i.lamp}", proof_deadline=2, **common),
             Action(name="lamp.smash", title="Smash a lamp", effect=Effect.DESTROY, run=smash,
-                   undo_none="it is in pieces",
-                   evidence=photograph, kills=lambda i: f"lamp:{i.lamp}", proof_deadline=2, **common),
+                   undo_none="it is in pieces", evidence=photograph, kills=lambda i: f"lamp:{i.lamp}",
+                   proof_deadline=2, **common),
             Action(name="lamp.cool", title="Cool a lamp", effect=Effect.CONTAIN,
-                   run=lambda _w, _i, _b: Outcome(changed=True),
-                   ends=lambda i: ("glow", f"lamp:{i.lamp}"), **common),
+                   run=lambda _w, _i, _b: Outcome(changed=True), ends=lambda i: ("glow", f"lamp:{i.lamp}"), **common),
             Action(name="people.ask", title="Ask somebody", effect=Effect.READ, inputs=Question, before=Before,
-                   outcome=Told,
-                   look=lambda _w, i: Before(summary=i.question), run=told,
+                   outcome=Told, look=lambda _w, i: Before(summary=i.question), run=told,
                    prove=lambda _w, _i, _b, o: Proof.proven(Grade.WORD, o.answer), person=True),
         ]  # fmt: skip
         return {action.name: action for action in actions}
@@ -224,11 +228,12 @@ class House:
                 reason="the test says so",
             )
 
+        severity = {"level": "high", "rule": "test", "reason": "it is a test"}
         return Engine(Parts(
             store=self.store, timeline=self.timeline, folder=self.folder, catalogue=self.room.catalogue(),
-            worlds={"range": self.world}, triage=self.triage, rules=rules, mode=lambda _row: self.mode,
-            severity=lambda _t: {"level": "high", "rule": "test", "reason": "it is a test"},
-            may=lambda person, _group, _said: person in self.people, boundary=boundary, tick_s=0.02,
+            worlds={"range": self.world}, triage=self.triage, severity=lambda _triage: severity, rules=rules,
+            mode=lambda _row: self.mode,
+            may=lambda person, _group: person in self.people, boundary=boundary, tick_s=0.02,
         ))  # fmt: skip
 
     def land(self, text: str, incident: str = "inc-1", lamp: str = "a", by: str = "zoe") -> str:
@@ -236,20 +241,14 @@ class House:
         playbook = load(text, "test.yaml", self.room.catalogue())
         credential = Credential(provider="lamp", kind="lamp", id=lamp)
         report = Report(source="cli", by=by, text="it burns", credential=credential)
-        body = {
-            "report": {**{f: getattr(report, f) for f in ("source", "by", "text", "url")}, "credential": {
-                "provider": "lamp", "kind": "lamp", "id": lamp, "fingerprint": "", "account": ""},
-                "exposure": "unknown"},
-            "inbox": "x",
-            "playbook": {
-                "id": playbook.id, "sha256": playbook.sha256, "text": text, "source": "test.yaml", "drill": "",
-            },
-        }  # fmt: skip
+        told = {name: getattr(report, name) for name in ("source", "by", "text", "url")}
+        kind = {"provider": "lamp", "kind": "lamp", "id": lamp, "fingerprint": "", "account": ""}
+        book = {"id": playbook.id, "sha256": playbook.sha256, "text": text, "source": "test.yaml", "drill": ""}
+        body = {"report": {**told, "credential": kind, "exposure": "unknown"}, "inbox": "x", "playbook": book}
         with self.store.begin() as c:
             self.store.add_incident(c, {
                 "id": incident, "opened_at": iso(self.clock.now()), "world": "range", "status": "open",
-                "title": "a lamp burns",
-                "credential_key": credential.key, "body": canonical(body),
+                "title": "a lamp burns", "credential_key": credential.key, "body": canonical(body),
             })  # fmt: skip
         return incident
 
