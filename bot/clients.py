@@ -6,7 +6,6 @@ again by the engine, a write only after a new look.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading

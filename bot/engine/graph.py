@@ -142,7 +142,7 @@ class IncidentRun:
             for name, wanted in step.needs.items():
                 await self.nodes[name].reached(wanted)
             if self.stopped:
-                raise StepFailed(f"the playbook was stopped: {self.stopped}")  # noqa: TRY301 - it ends as others do
+                raise StepFailed(f"the playbook was stopped: {self.stopped}")
             runs = self._instances(step)
             if not runs:
                 self._pass(node)  # who waits for it need not wait for the word that it was nothing
@@ -191,7 +191,7 @@ class IncidentRun:
         """Wait for every step that does not wait for this one; among those that cut our own, the playbook's order."""
         node.last = True
         order = list(self.nodes.values())
-        while any(  # noqa: ASYNC110 - several steps may end, or become last ones, meanwhile
+        while any(
             not other.ended.is_set()
             and not self._needs(other, node)
             and not (other.last and order.index(other) > order.index(node))

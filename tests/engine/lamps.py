@@ -162,12 +162,14 @@ class Room:
             Action(name="lamp.put_out", title="Put a lamp out", effect=Effect.CONTAIN, run=put_out, undo=undo,
                    kills=lambda i: f"lamp:{i.lamp}", proof_deadline=2, **common),
             Action(name="lamp.smash", title="Smash a lamp", effect=Effect.DESTROY, run=smash,
-                   undo_none="it is in pieces", evidence=photograph, kills=lambda i: f"lamp:{i.lamp}",
-                   proof_deadline=2, **common),
+                   undo_none="it is in pieces",
+                   evidence=photograph, kills=lambda i: f"lamp:{i.lamp}", proof_deadline=2, **common),
             Action(name="lamp.cool", title="Cool a lamp", effect=Effect.CONTAIN,
-                   run=lambda _w, _i, _b: Outcome(changed=True), ends=lambda i: ("glow", f"lamp:{i.lamp}"), **common),
+                   run=lambda _w, _i, _b: Outcome(changed=True),
+                   ends=lambda i: ("glow", f"lamp:{i.lamp}"), **common),
             Action(name="people.ask", title="Ask somebody", effect=Effect.READ, inputs=Question, before=Before,
-                   outcome=Told, look=lambda _w, i: Before(summary=i.question), run=told,
+                   outcome=Told,
+                   look=lambda _w, i: Before(summary=i.question), run=told,
                    prove=lambda _w, _i, _b, o: Proof.proven(Grade.WORD, o.answer), person=True),
         ]  # fmt: skip
         return {action.name: action for action in actions}
@@ -228,12 +230,11 @@ class House:
                 reason="the test says so",
             )
 
-        severity = {"level": "high", "rule": "test", "reason": "it is a test"}
         return Engine(Parts(
             store=self.store, timeline=self.timeline, folder=self.folder, catalogue=self.room.catalogue(),
-            worlds={"range": self.world}, triage=self.triage, severity=lambda _triage: severity, rules=rules,
-            mode=lambda _row: self.mode,
-            may=lambda person, _group: person in self.people, boundary=boundary, tick_s=0.02,
+            worlds={"range": self.world}, triage=self.triage, rules=rules, mode=lambda _row: self.mode,
+            severity=lambda _t: {"level": "high", "rule": "test", "reason": "it is a test"},
+            may=lambda person, _group, _said: person in self.people, boundary=boundary, tick_s=0.02,
         ))  # fmt: skip
 
     def land(self, text: str, incident: str = "inc-1", lamp: str = "a", by: str = "zoe") -> str:
@@ -241,14 +242,20 @@ class House:
         playbook = load(text, "test.yaml", self.room.catalogue())
         credential = Credential(provider="lamp", kind="lamp", id=lamp)
         report = Report(source="cli", by=by, text="it burns", credential=credential)
-        told = {name: getattr(report, name) for name in ("source", "by", "text", "url")}
-        kind = {"provider": "lamp", "kind": "lamp", "id": lamp, "fingerprint": "", "account": ""}
-        book = {"id": playbook.id, "sha256": playbook.sha256, "text": text, "source": "test.yaml", "drill": ""}
-        body = {"report": {**told, "credential": kind, "exposure": "unknown"}, "inbox": "x", "playbook": book}
+        body = {
+            "report": {**{f: getattr(report, f) for f in ("source", "by", "text", "url")}, "credential": {
+                "provider": "lamp", "kind": "lamp", "id": lamp, "fingerprint": "", "account": ""},
+                "exposure": "unknown"},
+            "inbox": "x",
+            "playbook": {
+                "id": playbook.id, "sha256": playbook.sha256, "text": text, "source": "test.yaml", "drill": "",
+            },
+        }  # fmt: skip
         with self.store.begin() as c:
             self.store.add_incident(c, {
                 "id": incident, "opened_at": iso(self.clock.now()), "world": "range", "status": "open",
-                "title": "a lamp burns", "credential_key": credential.key, "body": canonical(body),
+                "title": "a lamp burns",
+                "credential_key": credential.key, "body": canonical(body),
             })  # fmt: skip
         return incident
 
