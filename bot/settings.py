@@ -9,13 +9,13 @@ import base64
 import re
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.errors import SettingsError
+from bot.quiet import Quiet
 
 POSTURES = ("one", "two", "person", "lead")  # where people answer; a lead runs an incident
 
@@ -117,10 +117,37 @@ class Settings(BaseSettings):
         description="Slack: address of its Web API, ending in a slash",
     )
 
-    syslog: str = Field(
+    slack_channel: str = Field(
         default="",
-        description="Syslog server that every decision goes to: udp://HOST, tcp://HOST or tls://HOST; :PORT may follow",
+        pattern="^([CG][A-Z0-9]{1,20})?$",
+        description="Slack: id of the channel that incidents are told in (C…); invite the bot into it",
     )
+    slack_drill_channel: str = Field(
+        default="",
+        pattern="^([CG][A-Z0-9]{1,20})?$",
+        description="Slack: id of the channel that drills are told in; empty = the same",
+    )
+    slack_private: str = Field(
+        default="critical,high",
+        pattern="^(critical|high|medium|low|,| )*$",
+        description="Slack: severities whose incidents get a private channel of their own; empty = none",
+    )
+    slack_oncall: str = Field(
+        default="",
+        pattern="^(S[A-Z0-9]{1,20})?$",
+        description="Slack: user group of those on call, who are called when others do not answer",
+    )
+    quiet_hours: str = Field(
+        default="",
+        description="Hours in which nobody is called for what can wait: 22:00-07:00 Europe/Berlin",
+    )
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _quiet(cls, value: str) -> str:
+        if value:
+            Quiet.read(value)
+        return value
 
     @field_validator("slack_groups")
     @classmethod
@@ -149,14 +176,6 @@ class Settings(BaseSettings):
                 good = False
             if not good:
                 raise ValueError("must be 32 bytes as base64: make one with `openssl rand -base64 32`")
-        return value
-
-    @field_validator("syslog")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in ("udp", "tcp", "tls") or not parts.hostname or parts.path.strip("/")):
-            raise ValueError("must be udp://HOST, tcp://HOST or tls://HOST, with :PORT when it differs")
         return value
 
     @field_validator("signers", "policy")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-NEWEST = "0002"  # the last migration
+NEWEST = "0003"  # the last migration
 
 metadata = sa.MetaData()
 Text, Int = sa.Text, sa.BigInteger
@@ -106,4 +106,17 @@ setting = sa.Table(
     "setting", metadata,
     sa.Column("name", Text, primary_key=True),
     sa.Column("value", Text, nullable=False),
+)  # fmt: skip
+
+post = sa.Table(
+    "post", metadata,
+    sa.Column("key", Text, primary_key=True),  # what is said, once: incident/card, incident/said/12, incident/page/…
+    sa.Column("incident", Text, nullable=False),
+    sa.Column("kind", Text, nullable=False),  # card, place, said, reminder, owner, files, home, page
+    sa.Column("state", Text, nullable=False),  # intended, sent, over
+    sa.Column("at", Text, nullable=False),
+    sa.Column("upto", sa.Integer, nullable=False),  # of a card: the last event that its thread has told
+    sa.Column("body", Text, nullable=False),  # where it stands: ids and digests, never what it says
+    sa.Index("ix_post_incident", "incident", "kind"),
+    sa.Index("ix_post_state", "kind", "state"),
 )  # fmt: skip

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from bot.action import Action
-from bot.engine.deadline import Deadline
 from bot.engine.ledger import Ledger
 from bot.engine.steps import Aborted, Deps, StepFailed, StepRun
 from bot.errors import BulkheadError, EngineError, InputError
@@ -91,9 +90,10 @@ class IncidentRun:
 
     async def _plan(self) -> None:
         steps = [
-            {"id": s.id, "uses": s.uses, "title": action.title, "effect": action.effect.value, "needs": sorted(s.needs),
-             "on_failure": s.on_failure, "person": action.person}
-            for s in self.playbook.order() for action in (self.catalogue[s.uses],)
+            {"id": s.id, "uses": s.uses, "title": self.catalogue[s.uses].title,
+                "effect": self.catalogue[s.uses].effect.value,
+             "needs": sorted(s.needs), "on_failure": s.on_failure, "person": self.catalogue[s.uses].person}
+            for s in self.playbook.order()
         ]  # fmt: skip
         await self.deps.journal.write(
             "incident", "plan", {"playbook": self.playbook.id, "mode": self.mode, "steps": steps}
@@ -188,16 +188,18 @@ class IncidentRun:
         await run.do(before, written)
 
     async def _be_last(self, node: Node) -> None:
-        """Wait for every step that does not wait for this one; among those that cut our own, the playbook's order."""
+        """Wait for every step that does not wait for this one.
+
+        Among steps that cut our own, the playbook's order holds.
+        """
         node.last = True
         order = list(self.nodes.values())
         while any(
             not other.ended.is_set()
             and not self._needs(other, node)
             and not (other.last and order.index(other) > order.index(node))
-            for other in order
-            if other is not node
-        ):
+            for other in order if other is not node
+        ):  # fmt: skip
             await asyncio.sleep(0.05)
 
     def _needs(self, node: Node, other: Node) -> bool:
@@ -208,7 +210,10 @@ class IncidentRun:
         self.facts[step] = {**self.facts.get(step, {}), part: value}
 
     def _instances(self, step: Step) -> list[StepRun]:
-        """One run for the step, or one an item, where its `when` holds. Raises InputError for an unknown reference."""
+        """One run for the step, or one an item, where its `when` holds.
+
+        Raises InputError while a reference is not known.
+        """
         action = self.catalogue[step.uses]
         runs = []
         for k, item in enumerate(step.items(self.facts)):
@@ -229,22 +234,21 @@ async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
         rows = await asyncio.to_thread(deps.store.decisions, journal.incident)
         await _waive(deps, rows)
         waits = await _children(deps)
-        now = world.now()
+        now = await asyncio.to_thread(world.now)
         tails = [
             (row.key, tail.kind, tail.until) for row, tail in journal.ledger.open_tails() if tail.until is not None
         ]
-        for key, kind, ends_at in tails:
-            if ends_at <= now:
+        for key, kind, until in tails:
+            if until <= now:
                 await journal.write(f"tail:{kind}:{key}", "tail-ended", {"kind": kind, "of": key}, attempt)
         if journal.ledger.settled:
             break
-        ends = [ends_at for _, _, ends_at in tails if ends_at > now]
+        ends = [until for _, _, until in tails if until > now]
         soonest = min([*ends, *([now + LOOK_AGAIN] if waits else [])], default=None)
         seen = max((row.seq for row in rows), default=0)
         if by := deps.aborted():  # again: its row may be among those seen, and then nothing would wake this
             raise Aborted(by)
-        until = Deadline(soonest, world.clock) if soonest else None
-        await deps.pulse.changed(journal.incident, since=seen, until=until)
+        await deps.pulse.changed(journal.incident, world.clock, since=seen, until=soonest)
     ledger = [row.as_json() for row in journal.ledger.rows.values()]
     await journal.write("incident", "closed", {"ledger": ledger, "failed": failed}, attempt)
 

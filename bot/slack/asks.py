@@ -16,9 +16,12 @@ MANY = {1: "One person", 2: "Two different people"}
 BY_HAND = "people.rotate_by_hand"
 
 
-def ask_blocks(picture: Picture, ask: Ask) -> list[Block]:
-    """An open question: a paragraph, small print, buttons. Three blocks at most."""
-    small = small_print(picture, ask)
+def ask_blocks(picture: Picture, ask: Ask, *, countdown: bool = True) -> list[Block]:
+    """An open question: a paragraph, small print, buttons. Three blocks at most.
+
+    Without ``countdown`` it stays as it is until it is settled.
+    """
+    small = small_print(picture, ask, countdown=countdown)
     buttons = _buttons(picture, ask)
     return [kit.section(question(picture, ask)), kit.context(*small), *([kit.actions(*buttons)] if buttons else [])]
 
@@ -37,12 +40,12 @@ def question(picture: Picture, ask: Ask) -> str:
     return f"{step}{who}: {text}{where}" + (f"\nAnswers: {kit.clip(choices, 400)}" if choices else "")
 
 
-def small_print(picture: Picture, ask: Ask) -> list[str]:
+def small_print(picture: Picture, ask: Ask, *, countdown: bool = True) -> list[str]:
     """Why, what breaks, whether there is a way back, and who must agree until when: a line each."""
     lines = [f"*Why:* {kit.clip(kit.escape(ask.why), 600)}"]
     if ask.purpose not in ("answer", "undo"):
         lines += [_breaks(picture, ask), _way_back(picture, ask)]
-    lines.append(_deadline(picture, ask))
+    lines.append(_deadline(picture, ask, countdown=countdown))
     agreed = picture.agreed(ask)
     if agreed and ask.needs > len(agreed):
         lines.append(f"*Yes so far:* {', '.join(map(names.display, agreed))}; {ask.needs - len(agreed)} more needed")
@@ -69,15 +72,16 @@ def _way_back(picture: Picture, ask: Ask) -> str:
     return "*Cannot be undone*" + (f": {why}" if why else "")
 
 
-def _deadline(picture: Picture, ask: Ask) -> str:
+def _deadline(picture: Picture, ask: Ask, *, countdown: bool) -> str:
     who = "Whoever knows" if ask.purpose == "answer" else f"{MANY.get(ask.needs, str(ask.needs))} must agree"
     if not ask.expires_at:
         return f"*{who}.* It waits"
     until = when(ask.expires_at)
-    if until <= picture.now:
+    if until <= picture.now and countdown:
         return f"*{who}.* The time for it ended {kit.moment(until)}; it still waits"
     then = SILENCE.get(ask.on_silence, "then it goes on waiting")
-    return f"*{who}* until {kit.moment(until)} (*{kit.left(until, picture.now)} left*), {then}"
+    left = f" (*{kit.left(until, picture.now)} left*)" if countdown else ""
+    return f"*{who}* until {kit.moment(until)}{left}, {then}"
 
 
 def _buttons(picture: Picture, ask: Ask) -> list[Block]:

@@ -1,0 +1,104 @@
+"""The board: follows the timelines and keeps Slack in step with them. It decides nothing, and containment never waits
+for it.
+
+One card an incident, edited in place; under it a thread that tells each event once. What is about to be said is a row
+first (``bot.posts``). A call that was not answered may have been heard, so before the same is said again the channel
+is searched for it: its metadata carries the row's key. The board keeps nothing that it could not do without: after a
+restart, or an hour without Slack, it goes on where the rows stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import UTC, datetime
+
+from bot.errors import BulkheadError, RateLimited, Unavailable
+from bot.posts import Post
+from bot.slack.picture import Picture
+from bot.slack.service import Parts, Seen, Service
+from bot.slack.wire import EDITS, SAYS
+from bot.store import IncidentRow, iso
+
+TICK_S = 0.3
+AGAIN_S = 10.0  # an incident with nothing to say is looked at again, for its countdown
+TROUBLE_S = 30.0
+SINCE = "slack:board-since"
+log = logging.getLogger("bulkhead.slack")
+
+
+class Board:
+    """Serves one incident after the other. Only one process at a time does (``Store.only_one``)."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._seen: dict[str, Seen] = {}
+        self._decided = 0
+
+    async def run(self) -> None:
+        """Keep Slack in step until cancelled."""
+        while True:
+            await asyncio.to_thread(self.turn)
+            await asyncio.sleep(TICK_S)
+
+    def turn(self) -> int:
+        """Do what can be done now; returns how many calls that were."""
+        if self.parts.wire.down:
+            return 0
+        with self.parts.store.only_one("slack-board") as mine:
+            return self._turn() if mine else 0
+
+    def _turn(self) -> int:
+        since = self.parts.store.setting_once(SINCE, iso(datetime.now(UTC)))
+        self._poke()
+        done = 0
+        followed = self.parts.posts.followed(since)
+        followed.sort(key=lambda pair: (pair[1] is not None, self._of(pair[0]).served))
+        for row, card_row in followed:
+            seen = self._of(row)
+            if self.parts.wire.down or (row.head_n == seen.head and self.parts.monotonic() < seen.quiet_until):
+                continue
+            if card_row is not None and not self._lane_is_free(card_row):
+                continue
+            done += self._serve(row, card_row, seen)
+        return done + self.parts.homes()
+
+    def _of(self, row: IncidentRow) -> Seen:
+        return self._seen.setdefault(row.id, Seen(first=self.parts.monotonic()))
+
+    def _poke(self) -> None:
+        """A decision moves no timeline until it is counted, but the card shows who has said yes."""
+        for row in self.parts.store.decisions(after_seq=self._decided):
+            self._decided = row.seq
+            if row.incident in self._seen:
+                self._seen[row.incident].quiet_until = 0.0
+
+    def _lane_is_free(self, card_row: Post) -> bool:
+        channel, wire = str(card_row.body.get("channel", "")), self.parts.wire
+        return not channel or wire.free(SAYS, channel) or wire.free(EDITS, channel)
+
+    def _serve(self, row: IncidentRow, card_row: Post | None, seen: Seen) -> int:
+        """Say what is to be said of one incident; one that gives trouble does not keep the others waiting."""
+        seen.served, head = self.parts.monotonic(), row.head_n
+        try:
+            done = Service(self.parts, self._picture(row), card_row, seen).serve()
+        except (RateLimited, Unavailable):
+            return 1  # the wire knows when to go on
+        except BulkheadError as exc:
+            log.warning("incident %s cannot be told in Slack now: %s", row.id, exc)
+            seen.quiet_until, seen.head = self.parts.monotonic() + TROUBLE_S, head
+            return 1
+        except Exception:  # the one edge: what cannot be drawn must not silence all the others
+            log.exception("a fault of Bulkhead itself in telling incident %s", row.id)
+            seen.quiet_until, seen.head = self.parts.monotonic() + TROUBLE_S, head
+            return 0
+        if done == 0:
+            seen.head, seen.quiet_until = head, self.parts.monotonic() + AGAIN_S
+        return max(done, 0)
+
+    def _picture(self, row: IncidentRow) -> Picture:
+        now, clock = datetime.now(UTC), self.parts.clocks.get(row.world)
+        with contextlib.suppress(BulkheadError):  # a range that has gone takes its clock with it
+            now = clock.now() if clock is not None else now
+        return Picture.of(self.parts.store, row.id, now, url=self.parts.url())

@@ -1,0 +1,37 @@
+"""What goes into the thread as files when an incident is over: its timeline and the manifest of its evidence. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from bot.slack.picture import Picture
+from bot.store import canonical
+
+
+def names(picture: Picture) -> tuple[str, str]:
+    """The names of the two files: by these they are found again after a crash."""
+    last = picture.events[-1].n if picture.events else 0
+    return f"{picture.row.id}-timeline-{last}.jsonl", f"{picture.row.id}-evidence-{last}.json"
+
+
+def files(picture: Picture, manifest: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Name and text of each file. The timeline has a line an event, with the hashes that chain it."""
+    timeline, evidence = names(picture)
+    head = picture.events[-1] if picture.events else None
+    listed = {
+        "incident": picture.row.id, "drill": picture.drill, "ended": picture.over,
+        "timeline": {"events": head.n if head else 0, "head": head.hash if head else ""},
+        "evidence": manifest, "ledger": [row.as_json() for row in picture.ledger.rows.values()],
+    }  # fmt: skip
+    lines = "".join(canonical(asdict(event)) + "\n" for event in picture.events)
+    return [(timeline, lines), (evidence, json.dumps(listed, indent=2, sort_keys=True) + "\n")]
+
+
+def words(picture: Picture) -> str:
+    """What stands over the files."""
+    drill = "DRILL. " if picture.drill else ""
+    head = picture.events[-1].hash if picture.events else ""
+    said = f"{drill}The incident is {picture.over}. Its timeline, and the list of its evidence."
+    return f"{said} Head of the chain: `{head}`"
