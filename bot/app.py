@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Any
 import github
 
 import playbooks as shipped
-from bot import clock
+from bot import clock, heartbeat
 from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
@@ -34,6 +35,7 @@ from bot.engine.run import Engine, Parts, migrate
 from bot.engine.steps import Ruling
 from bot.errors import BulkheadError, InputError, RateLimited, Unavailable
 from bot.evidence import EvidenceRoom
+from bot.export import Syslog
 from bot.images import ImageClient
 from bot.intake.inbox import Inbox
 from bot.model import Before, Report, Triage
@@ -176,6 +178,7 @@ class Bulkhead:
         )  # fmt: skip
         self.attestor = Attestor(self.vault.decisions_key, self.store.database_id())
         self.attest = self._attest()
+        self.on_alarm: list[Callable[[heartbeat.Alarm], object]] = [_log_alarm]  # called from a thread of their own
         self.inbox = Inbox(
             store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
             playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds, boundary=boundary,
@@ -276,15 +279,29 @@ class Bulkhead:
         engine = self.engine()
         await engine.start()
         try:
-            async with clock.running(clock.of_engine(engine)):
-                await self.work_inbox(engine)
+            with self._watch():
+                async with clock.running([*clock.of_engine(engine), clock.beating(self.store, "worker")]):
+                    await self.work_inbox(engine)
         finally:
             await engine.stop()
 
     async def keep_time(self) -> None:
         """Run the clock of the whole installation until cancelled."""
-        async with clock.running(clock.of_house(self.store, self.vault, self.settings.max_age)):
-            await asyncio.Event().wait()
+        jobs = [*clock.of_house(self.store, self.vault, self.settings.max_age), clock.beating(self.store, "clock")]
+        if self.settings.syslog:
+            jobs.append(clock.to_syslog(self.store, Syslog.of(self.settings.syslog), socket.gethostname()))
+        with self._watch():
+            async with clock.running(jobs):
+                await asyncio.Event().wait()
+
+    def _watch(self) -> contextlib.AbstractContextManager[None]:
+        """Raise the alarm while the block runs when worker or clock falls silent."""
+        watch = heartbeat.Watch(self.store, self._alarm, datetime.now(UTC))
+        return heartbeat.watching(watch)
+
+    def _alarm(self, alarm: heartbeat.Alarm) -> None:
+        for tell in self.on_alarm:
+            tell(alarm)
 
     async def serve(self) -> None:
         """Run everything in this process until cancelled."""
@@ -295,8 +312,9 @@ class Bulkhead:
         from bot import web  # only who serves pages pays for importing a web server
 
         token, url = self.settings.metrics_token.get_secret_value(), self.settings.web_url
-        pages = web.application(self.store, metrics_token=token, url=url)
-        await web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
+        pages = web.application(self.store, metrics_token=token, url=url, evidence=self.room.read)
+        with self._watch():
+            await web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
 
     def _listening(self, address: str) -> None:
         address = self.settings.web_url or address
@@ -307,6 +325,10 @@ class Bulkhead:
         """Write what is queued and let go of the database."""
         self.timeline.close()
         self.store.close()
+
+
+def _log_alarm(alarm: heartbeat.Alarm) -> None:
+    log.log(logging.INFO if alarm.back else logging.ERROR, "%s", alarm.text)
 
 
 async def _together(*work: Coroutine[Any, Any, None]) -> None:

@@ -6,13 +6,12 @@ again by the engine, a write only after a new look.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hmac import compare_digest
@@ -262,20 +261,45 @@ class RealClock:
 
 
 class RangeClock:
-    """The range's clock: the machine's plus an offset that the range's control address tells (``GET /clock``)."""
+    """The range's clock: the machine's plus an offset that the range's control address tells (``GET /clock``).
 
-    def __init__(self, control: str, *, fresh_s: float = 0.1) -> None:
-        self._url, self._fresh_s = f"{control}/clock", fresh_s
-        self._offset, self._asked = 0.0, float("-inf")
-        self._lock = threading.Lock()
+    It is read on the event loop, so while it is in use a thread of its own asks for the offset, and ``now`` only
+    reads what that has heard. After a pause the first ``now`` asks by itself: what it heard last may be old.
+    """
+
+    def __init__(self, control: str, *, fresh_s: float = 0.1, use_s: float = 2.0) -> None:
+        self._url, self._fresh_s, self._use_s = f"{control}/clock", fresh_s, use_s
+        self._offset, self._asked, self._used = 0.0, float("-inf"), float("-inf")
+        self._lock = threading.Lock()  # one asks at a time
+        self._asking = False
         self._session = requests.Session()
         self._session.trust_env = False
 
     def now(self) -> datetime:
+        self._used = time.monotonic()
+        # Twice as old as the thread lets it become: the thread is not there, or has not come to it.
+        if self._used - self._asked > 2 * self._fresh_s:
+            self._ask()
+            with self._lock:
+                if not self._asking:
+                    self._asking = True
+                    threading.Thread(target=self._keep_asking, name="range-clock", daemon=True).start()
+        return datetime.fromtimestamp(time.time() + self._offset, UTC)
+
+    def _ask(self) -> None:
         with self._lock:
-            if time.monotonic() - self._asked > self._fresh_s:
-                # A clock that stands still for a moment harms nothing.
-                with contextlib.suppress(requests.RequestException):
-                    self._offset = float(self._session.get(self._url, timeout=CONNECT_S).json()["offset_s"])
-                self._asked = time.monotonic()
-            return datetime.fromtimestamp(time.time() + self._offset, UTC)
+            if time.monotonic() - self._asked <= self._fresh_s:
+                return  # somebody else has asked meanwhile
+            # A clock that stands still for a moment harms nothing; every server of the range is gone with it.
+            with suppress(requests.RequestException):
+                self._offset = float(self._session.get(self._url, timeout=CONNECT_S).json()["offset_s"])
+            self._asked = time.monotonic()
+
+    def _keep_asking(self) -> None:
+        while True:
+            time.sleep(self._fresh_s)
+            with self._lock:
+                if time.monotonic() - self._used > self._use_s:
+                    self._asking = False
+                    return
+            self._ask()

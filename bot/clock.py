@@ -1,4 +1,5 @@
-"""What happens by the clock: old secrets are forgotten, stuck incidents are named, a dead worker's are taken over.
+"""What happens by the clock: old secrets are forgotten, stuck incidents are named, a dead worker's are taken over, what
+was decided goes to syslog, and each process says that it lives.
 
 APScheduler with its memory store: nothing here has to survive a restart, every job finds its work in the database.
 Who runs the engine has its jobs; the installation has its own, in one process or in the one that keeps time.
@@ -16,10 +17,13 @@ from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from bot import heartbeat
 from bot.doors import Doors
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
 from bot.engine.run import Engine
+from bot.errors import Unavailable
+from bot.export import Syslog, forward
 from bot.store import Store, when
 from bot.timeline import load
 from bot.vault import Vault
@@ -27,6 +31,8 @@ from bot.vault import Vault
 PURGE_S = 3600
 STUCK_S = 60
 TAKE_OVER_S = 1
+SYSLOG_S = 2
+SYSLOG_REST = timedelta(minutes=1)  # how long a server that takes nothing is left alone
 QUIET = timedelta(minutes=15)  # no step takes longer without a word: proofs have deadlines of five minutes
 log = logging.getLogger("bulkhead.clock")
 
@@ -62,6 +68,32 @@ class Job:
 def of_engine(engine: Engine) -> list[Job]:
     """What a worker does: take over from dead ones, begin what was landed and never begun."""
     return [Job(engine.take_over, TAKE_OVER_S), Job(engine.sweep, STUCK_S)]
+
+
+def beating(store: Store, role: str) -> Job:
+    """What every role does: say that it lives."""
+
+    async def beat() -> None:
+        await asyncio.to_thread(heartbeat.beat, store, role, datetime.now(UTC))
+
+    return Job(beat, heartbeat.BEAT_S)
+
+
+def to_syslog(store: Store, syslog: Syslog, host: str) -> Job:
+    """Hand what was decided to a syslog server. One that takes nothing is logged, and asked again a minute later."""
+    rest_until = datetime.min.replace(tzinfo=UTC)
+
+    async def hand_over() -> None:
+        nonlocal rest_until
+        if datetime.now(UTC) < rest_until:
+            return
+        try:
+            await asyncio.to_thread(forward, store, syslog, host)
+        except Unavailable as exc:
+            rest_until = datetime.now(UTC) + SYSLOG_REST
+            log.warning("%s; decisions wait and are handed over in order when it does", exc)
+
+    return Job(hand_over, SYSLOG_S)
 
 
 def of_house(store: Store, vault: Vault, maximum: timedelta) -> list[Job]:

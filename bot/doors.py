@@ -1,7 +1,7 @@
-"""Who may look at a page: a link that opens it once, and the session that the link begins.
+"""Who may look at a page: a link that opens it once, the session that the link begins, and that of who has signed in.
 
 Pages are closed by default. A link's token and a session's are random and stand in the database as SHA-256 only, each
-bound to one incident and to a time; a link is gone with its first use.
+bound to a time, and to one incident or to the person who has signed in; a link is gone with its first use.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bot.store import Store, iso
 
 LINK = timedelta(minutes=10)
 SESSION = timedelta(hours=8)
+KINDS = ("link", "session", "visit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +38,34 @@ class Doors:
         """Whether this session may see this incident now."""
         return bool(session) and self._valid(self.store.setting(_name("session", session)), now) == incident
 
+    def admit(self, visitor: str, now: datetime) -> str:
+        """The token of a session of somebody who has signed in."""
+        return self._make("visit", visitor, now + SESSION)
+
+    def visitor(self, session: str, now: datetime) -> str:
+        """Who has signed in with this session, "" for nobody."""
+        return self._valid(self.store.setting(_name("visit", session)), now) if session else ""
+
+    def leave(self, session: str) -> None:
+        """End the session of somebody who has signed in."""
+        self.store.take_setting(_name("visit", session))
+
     def sweep(self, now: datetime) -> int:
         """Forget what is too old; returns how many."""
-        held = {**self.store.settings("link:"), **self.store.settings("session:")}
+        held = {name: value for kind in KINDS for name, value in self.store.settings(f"{kind}:").items()}
         old = [name for name, value in held.items() if not self._valid(value, now)]
         return sum(1 for name in old if self.store.take_setting(name))
 
-    def _make(self, kind: str, incident: str, until: datetime) -> str:
+    def _make(self, kind: str, what: str, until: datetime) -> str:
         token = secrets.token_urlsafe(32)
-        self.store.set_setting(_name(kind, token), json.dumps({"incident": incident, "until": iso(until)}))
+        self.store.set_setting(_name(kind, token), json.dumps({"for": what, "until": iso(until)}))
         return token
 
     @staticmethod
     def _valid(value: str, now: datetime) -> str:
         stands = json.loads(value or "{}")
-        return str(stands["incident"]) if stands and iso(now) < stands["until"] else ""
+        # "incident" is what the key was called before anybody could sign in
+        return str(stands.get("for") or stands["incident"]) if stands and iso(now) < stands["until"] else ""
 
 
 def utc() -> datetime:

@@ -316,7 +316,8 @@ class ScrubFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
-            message = record.getMessage()
+            # Not the record's own: that of ours comes here.
+            message = logging.LogRecord.getMessage(record)
         except (TypeError, ValueError, KeyError, IndexError):  # logging itself would print the arguments as they are
             message = f"{record.msg!s} {record.args!r}"
         record.msg, record.args = self._scrubber.scrub(message), None
@@ -330,6 +331,29 @@ class ScrubFilter(logging.Filter):
         for name in record.__dict__.keys() - _STANDARD:
             record.__dict__[name] = self._scrubber.scrub_any(record.__dict__[name])
         return True
+
+
+class _Scrubbed:
+    """Makes log records that are scrubbed from the first, whichever handler gets to see them.
+
+    Fields of ``extra`` are put into a record after it is made, so it is scrubbed once more when its message is asked
+    for: every formatter does that before it looks at the fields.
+    """
+
+    def __init__(self, scrub: ScrubFilter) -> None:
+        class Record(logging.LogRecord):
+            def __init__(self, *args: Any, **kw: Any) -> None:
+                super().__init__(*args, **kw)
+                scrub.filter(self)
+
+            def getMessage(self) -> str:  # noqa: N802 - logging's own name
+                scrub.filter(self)
+                return str(self.msg)
+
+        self._make = Record
+
+    def __call__(self, *args: Any, **kw: Any) -> logging.LogRecord:
+        return self._make(*args, **kw)
 
 
 class ScrubProcessor:
@@ -351,11 +375,13 @@ def _formatted(failure: Any) -> str:
 
 
 def install(scrubber: Scrubber, handlers: Iterable[logging.Handler] = ()) -> ScrubFilter:
-    """Put the filter on the root logger's handlers, on Python's handler of last resort, and on those given.
+    """Scrub every log record of this process from now on, also for handlers that are added later.
 
-    A handler that is added later, or belongs to a logger that does not propagate, must be given.
+    Records are made scrubbed (``logging.setLogRecordFactory``). The handlers of the root logger, Python's handler of
+    last resort and those given get the filter too: what another process or library hands them was not made here.
     """
     scrub = ScrubFilter(scrubber)
+    logging.setLogRecordFactory(_Scrubbed(scrub))
     last = [logging.lastResort] if logging.lastResort else []
     for handler in (*logging.getLogger().handlers, *last, *handlers):
         for old in [f for f in handler.filters if isinstance(f, ScrubFilter)]:

@@ -9,6 +9,7 @@ import base64
 import re
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -117,6 +118,11 @@ class Settings(BaseSettings):
         description="Slack: address of its Web API, ending in a slash",
     )
 
+    syslog: str = Field(
+        default="",
+        description="Syslog server that every decision goes to: udp://HOST, tcp://HOST or tls://HOST; :PORT may follow",
+    )
+
     slack_channel: str = Field(
         default="",
         pattern="^([CG][A-Z0-9]{1,20})?$",
@@ -176,6 +182,14 @@ class Settings(BaseSettings):
                 good = False
             if not good:
                 raise ValueError("must be 32 bytes as base64: make one with `openssl rand -base64 32`")
+        return value
+
+    @field_validator("syslog")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("udp", "tcp", "tls") or not parts.hostname or parts.path.strip("/")):
+            raise ValueError("must be udp://HOST, tcp://HOST or tls://HOST, with :PORT when it differs")
         return value
 
     @field_validator("signers", "policy")

@@ -103,6 +103,11 @@ class Store:
         """SQLite: one worker only."""
         return self.url.startswith("sqlite")
 
+    @property
+    def path(self) -> str:
+        """The file of an SQLite database."""
+        return sa.make_url(self.url).database or ""
+
     def migrate(self) -> None:
         """Bring the tables to the newest form. A new database gets it at once; a test holds that both ways agree."""
         if self.schema:
@@ -221,6 +226,18 @@ class Store:
         """Insert one; False when this id already is there."""
         return insert_once(connection, incident, {**row, "head_n": 0, "head_hash": ""})
 
+    def open_incident(self, connection: sa.Connection, row: dict[str, Any]) -> tuple[str, bool]:
+        """Insert one unless its credential has an open one in that world, however many open one at this moment.
+
+        Returns the id of the one that stands, and whether it is new.
+        """
+        self._in_turn(connection, "open incident")
+        query = sa.select(incident.c.id).where(
+            incident.c.status == "open", *(incident.c[name] == row[name] for name in ("credential_key", "world"))
+        ).order_by(incident.c.opened_at, incident.c.id)  # fmt: skip
+        standing = connection.scalar(query)
+        return (str(standing), False) if standing else (str(row["id"]), self.add_incident(connection, row))
+
     def incident(self, incident_id: str) -> IncidentRow:
         """One incident. Raises InputError for an unknown id, listing what there is."""
         with self.connect() as c:
@@ -229,6 +246,11 @@ class Store:
             known = ", ".join(i.id for i in self.incidents()[-5:]) or "none yet"
             raise InputError(f"there is no incident {incident_id!r}; the latest are: {known}")
         return _incident(row)
+
+    def has_incident(self, incident_id: str) -> bool:
+        """Whether there is one of this id."""
+        with self.connect() as c:
+            return c.scalar(sa.select(sa.literal(1)).where(incident.c.id == incident_id)) is not None
 
     def incidents(self, status: str = "", credential_key: str = "") -> list[IncidentRow]:
         """Incidents by time of opening."""
@@ -259,7 +281,7 @@ class Store:
             ]
 
     def grant(self, name: str, key: str, *, at: str, since: str, most: int) -> bool:
-        """Whether ``key`` has one of the grants given since then, or gets one: ``most`` of them."""
+        """Whether ``key`` has one of the grants given since then, or gets one: ``most`` of them in all."""
         with self.begin() as c:
             self._in_turn(c, name)
             given = json.loads(c.scalar(sa.select(setting.c.value).where(setting.c.name == name)) or "{}")

@@ -57,6 +57,11 @@ def _derive(master: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"bulkhead " + purpose).derive(master)
 
 
+def check_value(master: bytes) -> str:
+    """What stands in the database to tell a wrong master key; it says nothing else of the key."""
+    return hmac.new(_derive(master, b"check"), b"bulkhead", hashlib.sha256).hexdigest()
+
+
 class Vault:
     """All sealed values. ``of(incident)`` gives the part that one incident may touch."""
 
@@ -66,7 +71,7 @@ class Vault:
         self.decisions_key = _derive(master, b"decisions")  # attests what was decided in Slack (bot.signing)
         self.fingerprinter = Fingerprinter(_derive(master, b"fingerprint"))
         self.scrubber = Scrubber(self.fingerprinter)  # knows every value that has passed through here
-        check = hmac.new(_derive(master, b"check"), b"bulkhead", hashlib.sha256).hexdigest()
+        check = check_value(master)
         stands = store.setting("vault-check")
         if stands and not hmac.compare_digest(stands, check):
             raise VaultError(

@@ -124,7 +124,7 @@ class Evidence(Protocol):
 
 
 class Clock(Protocol):
-    """Now, in UTC. In the range it can be moved."""
+    """Now, in UTC. In the range it can be moved. It is read on the event loop: an answer must not take long."""
 
     def now(self) -> datetime:
         """An aware datetime."""

@@ -15,11 +15,16 @@ from tests.postgres import server
 Make = Callable[[], str]
 
 
+def of_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all processes of this session share, and no other session does."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of this session's server, with {} for the database's name."""
-    base = tmp_path_factory.getbasetemp()
-    with server((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "postgres") as url:
+    with server(of_session(tmp_path_factory) / "postgres") as url:
         yield url
 
 

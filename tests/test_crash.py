@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import random
@@ -24,28 +25,14 @@ from typing import Any
 import pytest
 
 from bot.drill import Range, range_up
-from tests.databases import Make
+from tests.databases import Make, of_session
 
 CHILD = Path(__file__).parent / "drill_child.py"
 SEED = 20261123
 KINDS = [
-    "landed",
-    "incident",
-    "worked",
-    "opened",
-    "triage",
-    "severity",
-    "plan",
-    "look",
-    "planned",
-    "skipped",
-    "asked",
-    "decided",
-    "evidence",
-    "outcome",
-    "proof",
-    "closed",
-]
+    "landed", "incident", "worked", "opened", "triage", "severity", "plan", "look", "planned", "skipped", "asked",
+    "decided", "evidence", "outcome", "proof", "closed",
+]  # fmt: skip
 FEW = ["look", "decided", "outcome", "proof"]
 FIRST, *OTHERS = DRILLS = ["aws-key-in-public-log", "github-pat-in-image", "npm-token-stolen-by-dependency"]
 # Of two incidents beside one another both may disable the workflow, or the first alone: the second changes nothing.
@@ -58,9 +45,8 @@ UNTIL = float(os.environ.get("BULKHEAD_TESTS_UNTIL", "inf"))  # seconds since 19
 def nursery() -> Iterator[subprocess.Popen[str]]:
     """The process that the drills of this worker are forked from."""
     env = {**os.environ, "PYTHONPATH": str(CHILD.parent.parent)}
-    with subprocess.Popen(
-        [sys.executable, str(CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-    ) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, str(CHILD)], env=env, **pipes) as process:
         yield process
         assert process.stdin is not None
         process.stdin.close()
@@ -89,12 +75,9 @@ class Arena:
         assert self.nursery.stdin is not None
         assert self.nursery.stdout is not None
         order = {
-            "home": str(home),
-            "range": self.range.info,
-            "kill_at": kill_at,
-            "database": self.database,
+            "home": str(home), "range": self.range.info, "kill_at": kill_at, "database": self.database,
             "drill": self.name,
-        }
+        }  # fmt: skip
         self.nursery.stdin.write(json.dumps(order) + "\n")
         self.nursery.stdin.flush()
         return int(self.nursery.stdout.readline())
@@ -126,7 +109,7 @@ def clean(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> Clean:
 
 def clean_of(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> Clean:
     """Run once a drill for all workers; the first one there runs it."""
-    shared = tmp_path_factory.getbasetemp().parent / f"clean-{arena.name}.json"
+    shared = of_session(tmp_path_factory) / f"clean-{arena.name}.json"
     with shared.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not shared.exists():
@@ -178,13 +161,21 @@ def test_the_sample_knows_every_kind_of_boundary(clean: Clean) -> None:
     assert {name.split("/")[-2] for name in clean.names} == set(KINDS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", FEW)
-@pytest.mark.parametrize("when", ["before", "after"])
+def on_postgresql() -> Iterator[Any]:
+    """A few boundaries of every drill; one of each of the others in ``make test``."""
+    for name, kind, when in itertools.product(DRILLS, FEW, ("before", "after")):
+        marks = () if name in OTHERS and (kind, when) == ("outcome", "before") else (pytest.mark.slow,)
+        yield pytest.param(name, when, kind, id=f"{name}-{when}-{kind}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "when", "kind"), list(on_postgresql()))
 def test_killed_at_one_boundary_on_postgresql(
-    arena: Arena, clean: Clean, new_postgres: Make, tmp_path: Path, when: str, kind: str
+    arena: Arena, tmp_path_factory: pytest.TempPathFactory, new_postgres: Make, tmp_path: Path, name: str, when: str,
+    kind: str,
 ) -> None:  # fmt: skip
-    kill_and_resume(replace(arena, database=new_postgres()), clean, tmp_path, sample(clean.names, when, kind))
+    there = replace(arena, name=name)
+    clean = clean_of(there, tmp_path_factory)  # of SQLite: both databases make the same changes
+    kill_and_resume(replace(there, database=new_postgres()), clean, tmp_path, sample(clean.names, when, kind))
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -7,6 +7,7 @@ import binascii
 import io
 import json
 import logging
+import logging.handlers
 import random
 import re
 import string
@@ -290,7 +291,15 @@ def raise_with(value: str) -> None:
 
 
 @pytest.fixture
-def log() -> tuple[logging.Logger, io.StringIO, str]:
+def factory() -> Iterator[None]:
+    """How records are made is a thing of the whole process."""
+    before = logging.getLogRecordFactory()
+    yield
+    logging.setLogRecordFactory(before)
+
+
+@pytest.fixture
+def log(factory: None) -> tuple[logging.Logger, io.StringIO, str]:
     value = chars(32)
     out = io.StringIO()
     handler = logging.StreamHandler(out)
@@ -319,6 +328,40 @@ def test_no_log_record_lets_a_secret_through(log: tuple[logging.Logger, io.Strin
     assert "raise_with" in text
 
 
+@pytest.mark.usefixtures("factory")
+def test_a_handler_that_is_added_later_gets_scrubbed_records_too() -> None:
+    value = chars(32)
+    install(scrubber(value))
+    out, kept = io.StringIO(), logging.handlers.BufferingHandler(100)
+    late = logging.StreamHandler(out)
+    late.setFormatter(logging.Formatter("%(message)s %(body)s", defaults={"body": ""}))
+    logger = logging.getLogger("tests.redact.late")
+    logger.handlers, logger.propagate = [kept, late], False
+    logger.warning("sent %s to %r", value, Loud(value))
+    logger.warning("more arguments %s than places", "one", value)  # noqa: PLE1205 - logging would print them all
+    logger.warning("extra", extra={"body": {"headers": [Loud(value), value]}})
+    try:
+        raise_with(value)
+    except ValueError:
+        logger.exception("failed", stack_info=True)
+    assert leaves(out.getvalue(), value) == []
+    assert out.getvalue().count("[secret hmac:") >= 4
+    assert "raise_with" in out.getvalue()
+    assert leaves("".join(repr(record.__dict__) for record in kept.buffer), value) == []
+
+
+@pytest.mark.usefixtures("factory")
+def test_a_record_that_goes_to_another_process_takes_no_key_with_it() -> None:
+    """logging.handlers.SocketHandler pickles a record's fields."""
+    value = chars(32)
+    install(scrubber(value))
+    record = logging.getLogger("tests.redact.far").makeRecord("far", logging.INFO, "f", 1, "%s", (value,), None)
+    assert record.__dict__.keys() <= logging.makeLogRecord({}).__dict__.keys()
+    sent = logging.handlers.SocketHandler("127.0.0.1", 9).makePickle(record)
+    assert value.encode() not in sent
+
+
+@pytest.mark.usefixtures("factory")
 def test_install_covers_the_root_handlers_once() -> None:
     root = logging.getLogger()
     handler = logging.StreamHandler(io.StringIO())
@@ -369,7 +412,7 @@ def operations(parsed: Any) -> Iterator[str]:
 def test_no_pattern_holds_what_loops_for_ever_in_an_older_python() -> None:
     """Atomic groups and possessive quantifiers are broken in CPython 3.11.0 to 3.11.4; Debian 12 ships 3.11.2."""
     patterns = [p for p in vars(redact).values() if isinstance(p, re.Pattern)]
-    patterns += [s.pattern for s in redact.SHAPES.values()]
+    patterns += [shape.pattern for shape in redact.SHAPES.values()]
     assert len(patterns) > 20
     assert list(operations(sre_parse.parse("(?>a)b++")))[:1] == ["ATOMIC_GROUP"], "the search would find them"
     for pattern in patterns:

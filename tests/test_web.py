@@ -1,4 +1,4 @@
-"""The pages over a real server: open doors say little, closed ones open once, nothing has a script."""
+"""The pages over a real server: open doors say little, closed ones open once or to who has signed in."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from starlette.applications import Starlette
 from bot import web
 from bot.doors import LINK, SESSION, Doors, utc
 from bot.errors import InputError
+from bot.heartbeat import beat
 from bot.store import Store
 from tests.incidents import ASKING, ID, KEY, house
 
+READY = {"ready": True, "database": "ok", "migrations": "ok"}
 TOKEN = "made-up-" + "metrics-token"
 
 
@@ -86,9 +88,10 @@ def open_door(site: Site, browser: httpx.Client) -> httpx.Response:
 
 def test_health_and_readiness_are_open_and_say_no_more_than_that(site: Site) -> None:
     browser = site.browser()
+    beat(site.store, "clock", utc() - timedelta(seconds=75))
     assert browser.get("/healthz").text == "ok\n"
     ready = browser.get("/readyz")
-    assert (ready.status_code, ready.json()) == (200, {"ready": True, "database": "ok", "migrations": "ok"})
+    assert (ready.status_code, ready.json()) == (200, {**READY, "worker": "never seen", "clock": "silent for 75 s"})
 
 
 def test_without_its_tables_or_its_database_it_is_not_ready(tmp_path: Path) -> None:
@@ -175,12 +178,19 @@ def test_no_token_stands_in_the_database(site: Site) -> None:
 def test_the_page_says_what_leaked_what_is_asked_and_what_stands(site: Site) -> None:
     browser = site.browser()
     open_door(site, browser)
-    text = browser.get(f"/incidents/{ID}").text
+    page = browser.get(f"/incidents/{ID}")
+    text = page.text
     words = ["Leaked AWS access key", KEY, "critical", "Everybody could see it", "jonas", "People are asked"]
     words += ["Deactivate an IAM access key", "The ledger", "suspected", "Timeline", "Decisions", "Evidence"]
     assert [said for said in words if said not in text] == []
     assert 'name="viewport"' in text
-    assert not re.search(r"<script|javascript:|\son\w+=|style=", text)
+    nonce = re.search(r"script-src 'nonce-([\w-]{20,})'", page.headers["content-security-policy"])
+    assert nonce is not None
+    assert re.findall(r"<script[^>]*>.*?</script>", text) == [
+        f'<script nonce="{nonce[1]}" src="/live.js" defer></script>'
+    ]
+    assert nonce[1] not in browser.get(f"/incidents/{ID}").text, "a nonce is of one answer"
+    assert not re.search(r"javascript:|\son\w+=|style=", text)
 
 
 def test_what_a_reporter_writes_is_text_and_never_markup(tmp_path: Path) -> None:

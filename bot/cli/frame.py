@@ -55,8 +55,9 @@ class Edge(TyperGroup):
     A group of commands is imported when it is asked for: starting the range must not wait for the engine's libraries.
     """
 
-    groups: ClassVar = {name: f"bot.cli.{name}" for name in ("drill", "incident", "playbook", "policy")}
-    work: ClassVar = ("clock", "doctor", "migrate", "report", "serve", "web", "worker")
+    groups: ClassVar = {name: f"bot.cli.{name}" for name in ("drill", "export", "incident", "playbook", "policy")}
+    work: ClassVar = dict.fromkeys(("clock", "doctor", "migrate", "report", "serve", "web", "worker"), "bot.cli.work")
+    work |= dict.fromkeys(("backup", "restore"), "bot.cli.copies")
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         extra |= {"standalone_mode": False, "prog_name": "bulkhead"}
@@ -78,7 +79,7 @@ class Edge(TyperGroup):
             module = importlib.import_module(self.groups[cmd_name])
             self.add_command(typer.main.get_command(module.app), cmd_name)
         elif cmd_name in self.work and cmd_name not in self.commands:
-            group_of = typer.main.get_command(importlib.import_module("bot.cli.work").app)
+            group_of = typer.main.get_command(importlib.import_module(self.work[cmd_name]).app)
             self.commands.update(group_of.commands)  # type: ignore[attr-defined]
         return super().get_command(ctx, cmd_name)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bot.engine.deadline import Deadline
 from bot.errors import DecisionRefused, InputError
 from bot.signing import SIGNATURE, statement
 from bot.store import DecisionRow, Store, canonical, iso, when
@@ -277,23 +278,23 @@ def _wrong_person(by: str) -> DecisionRefused:
 
 
 class Pulse:
-    """Wakes what waits: one indexed query a tick for all incidents, and one look at each clock."""
+    """Wakes what waits: one indexed query a tick for all incidents, and one look at each deadline."""
 
     def __init__(self, store: Store, tick_s: float = 0.1) -> None:
         self._store, self._tick_s = store, tick_s
-        self._waiting: dict[str, list[tuple[asyncio.Event, Clock, datetime | None]]] = {}
+        self._waiting: dict[str, list[tuple[asyncio.Event, Deadline | None]]] = {}
         self._latest: dict[str, int] = {}
         self.on_row: Callable[[DecisionRow], None] = lambda _row: None
 
-    async def changed(self, incident: str, clock: Clock, *, since: int, until: datetime | None = None) -> None:
-        """Return when a decision after number ``since`` has landed, or the clock has passed ``until``.
+    async def changed(self, incident: str, *, since: int, until: Deadline | None = None) -> None:
+        """Return when a decision after number ``since`` has landed, or ``until`` has passed.
 
         Can return early: look again before you believe anything.
         """
         if self.told(incident) > since:
             return
         woken = asyncio.Event()
-        entry = (woken, clock, until)
+        entry = (woken, until)
         self._waiting.setdefault(incident, []).append(entry)
         try:
             await woken.wait()
@@ -308,7 +309,7 @@ class Pulse:
 
     def poke(self, incident: str) -> None:
         """Wake an incident: something that is not a decision has changed."""
-        for woken, _, _ in self._waiting.get(incident, ()):
+        for woken, _ in self._waiting.get(incident, ()):
             woken.set()
 
     async def run(self) -> None:
@@ -319,15 +320,13 @@ class Pulse:
                 last = self._latest[row.incident] = row.seq
                 self.on_row(row)
                 self.poke(row.incident)
-            clocks = {id(c): c for entries in self._waiting.values() for _, c, until in entries if until}
-            now = {key: await asyncio.to_thread(clock.now) for key, clock in clocks.items()}
             for entries in self._waiting.values():
-                for woken, clock, until in entries:
-                    if until and id(clock) in now and now[id(clock)] >= until:
+                for woken, until in entries:
+                    if until and until.passed():
                         woken.set()
             await asyncio.sleep(self._tick_s)
 
 
-def deadline(text: str) -> datetime | None:
-    """An ask's ``expires_at`` as a time."""
-    return when(text) if text else None
+def deadline(text: str, clock: Clock) -> Deadline | None:
+    """An ask's ``expires_at``; None when it never does."""
+    return Deadline(when(text), clock) if text else None

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from bot.action import Action
+from bot.engine.deadline import Deadline
 from bot.engine.ledger import Ledger
 from bot.engine.steps import Aborted, Deps, StepFailed, StepRun
 from bot.errors import BulkheadError, EngineError, InputError
@@ -90,10 +91,9 @@ class IncidentRun:
 
     async def _plan(self) -> None:
         steps = [
-            {"id": s.id, "uses": s.uses, "title": self.catalogue[s.uses].title,
-                "effect": self.catalogue[s.uses].effect.value,
-             "needs": sorted(s.needs), "on_failure": s.on_failure, "person": self.catalogue[s.uses].person}
-            for s in self.playbook.order()
+            {"id": s.id, "uses": s.uses, "title": action.title, "effect": action.effect.value, "needs": sorted(s.needs),
+             "on_failure": s.on_failure, "person": action.person}
+            for s in self.playbook.order() for action in (self.catalogue[s.uses],)
         ]  # fmt: skip
         await self.deps.journal.write(
             "incident", "plan", {"playbook": self.playbook.id, "mode": self.mode, "steps": steps}
@@ -188,18 +188,16 @@ class IncidentRun:
         await run.do(before, written)
 
     async def _be_last(self, node: Node) -> None:
-        """Wait for every step that does not wait for this one.
-
-        Among steps that cut our own, the playbook's order holds.
-        """
+        """Wait for every step that does not wait for this one; among those that cut our own, the playbook's order."""
         node.last = True
         order = list(self.nodes.values())
         while any(
             not other.ended.is_set()
             and not self._needs(other, node)
             and not (other.last and order.index(other) > order.index(node))
-            for other in order if other is not node
-        ):  # fmt: skip
+            for other in order
+            if other is not node
+        ):
             await asyncio.sleep(0.05)
 
     def _needs(self, node: Node, other: Node) -> bool:
@@ -210,10 +208,7 @@ class IncidentRun:
         self.facts[step] = {**self.facts.get(step, {}), part: value}
 
     def _instances(self, step: Step) -> list[StepRun]:
-        """One run for the step, or one an item, where its `when` holds.
-
-        Raises InputError while a reference is not known.
-        """
+        """One run for the step, or one an item, where its `when` holds. Raises InputError for an unknown reference."""
         action = self.catalogue[step.uses]
         runs = []
         for k, item in enumerate(step.items(self.facts)):
@@ -234,21 +229,22 @@ async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
         rows = await asyncio.to_thread(deps.store.decisions, journal.incident)
         await _waive(deps, rows)
         waits = await _children(deps)
-        now = await asyncio.to_thread(world.now)
+        now = world.now()
         tails = [
             (row.key, tail.kind, tail.until) for row, tail in journal.ledger.open_tails() if tail.until is not None
         ]
-        for key, kind, until in tails:
-            if until <= now:
+        for key, kind, ends_at in tails:
+            if ends_at <= now:
                 await journal.write(f"tail:{kind}:{key}", "tail-ended", {"kind": kind, "of": key}, attempt)
         if journal.ledger.settled:
             break
-        ends = [until for _, _, until in tails if until > now]
+        ends = [ends_at for _, _, ends_at in tails if ends_at > now]
         soonest = min([*ends, *([now + LOOK_AGAIN] if waits else [])], default=None)
         seen = max((row.seq for row in rows), default=0)
         if by := deps.aborted():  # again: its row may be among those seen, and then nothing would wake this
             raise Aborted(by)
-        await deps.pulse.changed(journal.incident, world.clock, since=seen, until=soonest)
+        until = Deadline(soonest, world.clock) if soonest else None
+        await deps.pulse.changed(journal.incident, since=seen, until=until)
     ledger = [row.as_json() for row in journal.ledger.rows.values()]
     await journal.write("incident", "closed", {"ledger": ledger, "failed": failed}, attempt)
 

@@ -65,7 +65,7 @@ class Journal:
             return stands
         name = f"{step}/{kind}/{attempt}"
         self._boundary(f"before {name}")
-        at = iso(await asyncio.to_thread(self._clock.now))
+        at = iso(self._clock.now())
         future = self._timeline.append(self.incident, step, kind, body, at=at, attempt=attempt, fence=self._fence)
         event = await asyncio.wrap_future(future)
         self._take(event)

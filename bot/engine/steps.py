@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from bot.action import Action, material_fields
+from bot.engine.deadline import Deadline
 from bot.engine.decisions import (
     GLASS,
     REVIEW_WITHIN,
@@ -201,7 +202,7 @@ class StepRun:
 
         async def make() -> dict[str, Any]:
             outcome = await self.call(self.action.run, world, self.inputs, before)
-            until = await self._now() + timedelta(seconds=self.action.proof_deadline)
+            until = self.deps.world.now() + timedelta(seconds=self.action.proof_deadline)
             plants = [to_json(p) for p in self.action.plants(outcome)] if self.action.plants else []
             return {
                 "outcome": to_json(outcome), "changed": before.needed and self.action.effect != Effect.READ,
@@ -230,13 +231,12 @@ class StepRun:
     async def _prove(self, before: Before, outcome: Outcome) -> None:
         written = self.journal.find(self.id, "outcome", self.attempt)
         assert written is not None
-        prove_by = when(written.body["prove_by"])
+        prove_by = Deadline(when(written.body["prove_by"]), self.deps.world.clock)
 
         async def make() -> dict[str, Any]:
             while True:
                 proof: Proof = await self.call(self.action.prove, self.deps.world, self.inputs, before, outcome)
-                late = await self._now() >= prove_by
-                if proof.verdict != Verdict.NOT_YET or late:
+                if proof.verdict != Verdict.NOT_YET or prove_by.passed():
                     return to_json(proof)  # type: ignore[no-any-return]
                 await asyncio.sleep(proof.retry_after)
 
@@ -257,7 +257,7 @@ class StepRun:
         )  # fmt: skip
 
         async def make() -> dict[str, Any]:
-            expires = iso(await self._now() + timedelta(seconds=ruling.after_s)) if ruling.after_s else ""
+            expires = iso(self.deps.world.now() + timedelta(seconds=ruling.after_s)) if ruling.after_s else ""
             return {
                 "purpose": purpose, "plan_hash": bound, "needs": needs, "group": ruling.posture,
                 "what": self._what(before),
@@ -279,8 +279,8 @@ class StepRun:
         return question or f"{self.action.title}: {before.summary}"
 
     async def _wait(self, ask: Ask) -> dict[str, Any]:
-        requester, clock = requester_of(self.journal.events), self.deps.world.clock
-        until = deadline(ask.expires_at)
+        requester = requester_of(self.journal.events)
+        until = deadline(ask.expires_at, self.deps.world.clock)
         while True:
             self._check_abort()
             rows: list[DecisionRow] = await asyncio.to_thread(self.deps.store.decisions, self.journal.incident)
@@ -288,7 +288,7 @@ class StepRun:
             counted = await asyncio.to_thread(self.deps.desk.count, ask, rows, requester)
             if counted is not None:
                 return self._decided(ask, counted, rows)
-            if until is not None and await self._now() >= until:
+            if until is not None and until.passed():
                 if ask.on_silence == "act":
                     return {"go": True, "said": "nobody answered in time, policy goes on", "by": []}
                 until = None  # from now on it waits for people as long as it takes
@@ -299,7 +299,7 @@ class StepRun:
                     await self.journal.write(self.id, "escalated", told, ask.attempt)
             seen = max((row.seq for row in rows), default=0)
             self._check_abort()  # again: its row may be among those seen, and then nothing would wake this
-            await self.deps.pulse.changed(self.journal.incident, clock, since=seen, until=until)
+            await self.deps.pulse.changed(self.journal.incident, since=seen, until=until)
 
     def _decided(self, ask: Ask, counted: Counted, rows: list[DecisionRow]) -> dict[str, Any]:
         """The body of a ``decided`` event."""
@@ -332,9 +332,6 @@ class StepRun:
         by = self.deps.aborted()
         if by:
             raise Aborted(by)
-
-    async def _now(self) -> Any:
-        return await asyncio.to_thread(self.deps.world.now)
 
 
 class _Answers:

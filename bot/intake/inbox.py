@@ -64,7 +64,7 @@ class Inbox:
         self, *, source: str, world: str, by: str, text: str, at: datetime, delivery: str = "",
         exposure: Exposure = Exposure.UNKNOWN, machine: Machine = Machine.UNKNOWN, machine_name: str = "",
     ) -> Landed:  # fmt: skip
-        """Land one report: an address of a run, an identifier, or a text that holds a secret.
+        """Land one report: an address of a run, an identifier, or a text that holds a secret. Nothing is asked here.
 
         Raises InputError when it holds nothing that could be worked on.
         """
@@ -103,10 +103,7 @@ class Inbox:
         return Landed(id=inbox_id, new=new)
 
     def work(self, row: dict[str, Any]) -> list[str]:
-        """Turn a landed report into incidents; returns their ids.
-
-        What cannot be worked is dead, visible, with the reason.
-        """
+        """Turn a landed report into incidents; returns their ids. What cannot be worked is dead, with the reason."""
         body = row["body"]
         world = self.worlds[body["world"]]
         credentials = [Credential(**c) for c in body["credentials"]]
@@ -144,9 +141,6 @@ class Inbox:
         incident = (
             f"inc-{row['landed_at'][:10]}-{hashlib.sha256((row['id'] + credential.key).encode()).hexdigest()[:8]}"
         )
-        standing = [i for i in self.store.incidents("open", credential.key) if i.world == row["body"]["world"]]
-        if standing and standing[0].id != incident:
-            return self._sight(row, standing[0])
         repository = RUN_URL.search(row["body"]["url"])
         report = Report(
             source=row["source"], by=row["body"]["by"], text=row["body"]["text"], url=row["body"]["url"],
@@ -163,12 +157,13 @@ class Inbox:
         }  # fmt: skip
         held = self.vault.of(row["id"], self.worlds[row["body"]["world"]](row["id"]).clock).of(credential.key)
         self.boundary("before inbox/incident/1")
+        at = self.worlds[row["body"]["world"]](incident).now()
         with self.store.begin() as c:
-            if self.store.add_incident(c, values) and held is not None:
-                at = self.worlds[row["body"]["world"]](incident).now()
+            standing, new = self.store.open_incident(c, values)
+            if new and held is not None:
                 self.vault.seal(c, incident, f"leaked:{credential.key}", held.reveal(), credential.key, at)
         self.boundary("after inbox/incident/1")
-        return incident
+        return incident if standing == incident else self._sight(row, standing)
 
     def beside(self, row: IncidentRow, found: Triage) -> dict[str, str]:
         """Open an incident for each other credential in an incident's reach that is known and has a playbook.
@@ -186,29 +181,26 @@ class Inbox:
 
     def _open_beside(self, row: IncidentRow, report: Report, credential: Credential, playbook: Playbook) -> str:
         incident = f"{row.id[:15]}{hashlib.sha256((row.id + credential.key).encode()).hexdigest()[:8]}"
-        standing = [i.id for i in self.store.incidents("open", credential.key) if i.world == row.world]
-        if standing and standing[0] != incident:
-            return standing[0]  # somebody reported it by itself
         body = {
             "report": asdict(replace(report, credential=credential, beside=row.id)), "inbox": row.body["inbox"],
             "repository": row.body["repository"], "playbook": _bound(playbook),
         }  # fmt: skip
         with self.store.begin() as c:
-            self.store.add_incident(c, {
+            # Another one where somebody has reported it by itself.
+            return self.store.open_incident(c, {
                 "id": incident, "opened_at": row.opened_at, "world": row.world, "status": "open",
                 "title": playbook.title, "credential_key": credential.key, "body": canonical(body),
-            })  # fmt: skip
-        return incident
+            })[0]  # fmt: skip
 
-    def _sight(self, row: dict[str, Any], standing: IncidentRow) -> str:
+    def _sight(self, row: dict[str, Any], standing: str) -> str:
         body = {
             "by": row["body"]["by"],
             "source": row["source"],
             "url": row["body"]["url"],
             "text": row["body"]["text"],
         }
-        self.timeline.append(standing.id, f"sighting:{row['id']}", "sighting", body, at=row["landed_at"]).result()
-        return standing.id
+        self.timeline.append(standing, f"sighting:{row['id']}", "sighting", body, at=row["landed_at"]).result()
+        return standing
 
     def _settle(self, row: dict[str, Any], state: str, note: str) -> None:
         self.boundary("before inbox/worked/1")

@@ -74,13 +74,11 @@ def _known(
 
 
 def _once(reached: list[Reached]) -> tuple[Reached, ...]:
-    """One entry a credential; the ways to it are joined."""
-    merged: dict[tuple[str, str, str], Reached] = {}
+    """One entry a credential; the ways to it are joined, each said once."""
+    ways: dict[tuple[str, str, str], dict[str, Reached]] = {}
     for each in reached:
-        old = merged.setdefault((each.kind, each.name, each.scope), each)
-        if each.how not in old.how.split("; "):
-            merged[each.kind, each.name, each.scope] = replace(old, how=f"{old.how}; {each.how}")
-    return tuple(merged.values())
+        ways.setdefault((each.kind, each.name, each.scope), {}).setdefault(each.how, each)
+    return tuple(replace(next(iter(found.values())), how="; ".join(found)) for found in ways.values())
 
 
 # Secrets: which of the names exist, and where

@@ -9,7 +9,7 @@ from typing import Any
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
 from bot.model import RowState
-from bot.store import DecisionRow, IncidentRow, Store, when
+from bot.store import DecisionRow, IncidentRow, Store, iso, when
 from bot.story import ASKS, BAD, DIM, GOOD, GRADES, HEADING, Line, Story, countdown, findings, stamp, who_must_agree
 from bot.timeline import Event, load, verify
 
@@ -27,6 +27,8 @@ class Page:
     row: IncidentRow
     opened: str
     now: str
+    clock: str  # the same, for a program
+    seen: str  # differs whenever the page does
     reporter: str
     severity: dict[str, str]
     facts: list[str]
@@ -46,7 +48,8 @@ def view(store: Store, name: str, now: datetime) -> Page:
     bodies = {event.kind: event.body for event in reversed(events) if event.body is not None}
     triage, ledger = bodies.get("triage"), Ledger.fold(events)
     return Page(
-        row=row, opened=stamp(row.opened_at), now=f"{now:%Y-%m-%d %H:%M:%S} UTC", reporter=row.body["report"]["by"],
+        row=row, opened=stamp(row.opened_at), now=f"{now:%Y-%m-%d %H:%M:%S} UTC",
+        clock=iso(now), seen=seen(store, name), reporter=row.body["report"]["by"],
         severity=bodies.get("severity") or {}, facts=findings(triage) if triage else ["Triage has not ended yet."],
         asks=_asks(events, now), ledger=_ledger(ledger), tails=_tails(ledger, now), timeline=_timeline(events),
         decisions=[_decision(decision) for decision in store.decisions(name)], evidence=store.evidence(name),
@@ -54,11 +57,28 @@ def view(store: Store, name: str, now: datetime) -> Page:
     )  # fmt: skip
 
 
+def seen(store: Store, name: str) -> str:
+    """A word that changes with everything that the page shows of an incident, but the time."""
+    row = store.incident(name)
+    return f"{row.head_n}:{row.status}:{len(store.decisions(name))}:{len(store.evidence(name))}"
+
+
+def listed(store: Store) -> list[dict[str, Any]]:
+    """Every incident, open ones first, then the latest."""
+    rows = sorted(store.incidents(), key=lambda row: (row.status == "open", row.opened_at), reverse=True)
+    return [
+        {"id": row.id, "title": row.title, "status": row.status, "opened": stamp(row.opened_at),
+         "drill": row.world == "range"}
+        for row in rows
+    ]  # fmt: skip
+
+
 def _asks(events: list[Event], now: datetime) -> list[dict[str, str]]:
     found = []
     for ask in open_asks(events):
         said = {"step": ask.step, "what": ask.what, "why": ask.why, "who": who_must_agree(asdict(ask))}
-        found.append(said | {"left": f"{countdown(when(ask.expires_at), now)} left" if ask.expires_at else ""})
+        left = countdown(when(ask.expires_at), now) if ask.expires_at else ""
+        found.append(said | {"left": left, "until": ask.expires_at})
     return found
 
 
@@ -75,9 +95,10 @@ def _ledger(ledger: Ledger) -> list[dict[str, str]]:
 
 def _tails(ledger: Ledger, now: datetime) -> list[dict[str, str]]:
     return [
-        {"kind": tail.kind, "of": row.key, "left": countdown(tail.until, now) if tail.until else "an unknown time"}
+        {"kind": tail.kind, "of": row.key, "left": countdown(tail.until, now) if tail.until else "an unknown time",
+         "until": iso(tail.until) if tail.until else ""}
         for row, tail in ledger.open_tails()
-    ]
+    ]  # fmt: skip
 
 
 def _timeline(events: list[Event]) -> list[dict[str, str]]:

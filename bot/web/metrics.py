@@ -9,6 +9,7 @@ from datetime import datetime
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from bot import heartbeat
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
 from bot.store import Store, when
@@ -52,6 +53,15 @@ class _Collector:
         yield _family("asks", "Questions to people that nobody has settled", ["group"], _single(groups))
         yield _family("reports", "Reports", ["state"], _single(reports))
         yield GaugeMetricFamily("bulkhead_tails", "What was minted from a dead credential and may still live", tails)
+        ages = heartbeat.ages(self._store, self._now)
+        beats = _family("heartbeat_age_seconds", "How long ago each role said that it lives", ["role"], {})
+        silent = _family("silent", "1 where a role has fallen silent or was never seen", ["role"], {})
+        for role, age in ages.items():
+            if age is not None:
+                beats.add_metric([role], age.total_seconds())
+            silent.add_metric([role], float(heartbeat.words(age) != "ok"))
+        yield beats
+        yield silent
         yield GaugeMetricFamily("bulkhead_oldest_ask_seconds", "How long the oldest question has waited", oldest)
 
 

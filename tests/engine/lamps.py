@@ -6,6 +6,7 @@ Real actions in the engine's own contract; only the world that they change is a 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,6 +85,8 @@ class Room:
         self.entered: set[str] = set()
         self.own: set[str] = set()  # lamps that Bulkhead itself works by
         self.bugs: set[str] = set()  # lamps at which the action itself breaks
+        self.unproven: set[str] = set()  # lamps that nobody can see yet
+        self.one_hand = threading.Lock()  # on a switch there is room for one
 
     def light(self, *lamps: str) -> None:
         for lamp in lamps:
@@ -120,13 +123,16 @@ class Room:
                 raise RateLimited("too fast", provider="lamp", retry_after=self.slow_down.pop(i.lamp))
             self.entered.add(i.lamp)
             time.sleep(self.slow.get(i.lamp, 0))
-            changed = self.burns(i.lamp)
-            if changed and i.lamp not in self.stubborn:
-                (self.folder / i.lamp).unlink()
-                self.log(f"out {i.lamp}")
+            with self.one_hand:
+                changed = self.burns(i.lamp)
+                if changed and i.lamp not in self.stubborn:
+                    (self.folder / i.lamp).unlink()
+                    self.log(f"out {i.lamp}")
             return Outcome(changed=changed)
 
         def prove(_: World, i: Lamp, before: Lit, outcome: Outcome) -> Proof:
+            if i.lamp in self.unproven:
+                return Proof.not_yet(f"{i.lamp} cannot be seen", retry_after=0.05)
             return (
                 Proof.refuted(f"{i.lamp} still burns")
                 if self.burns(i.lamp)

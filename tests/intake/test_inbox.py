@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,8 +53,8 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    store = Store(f"sqlite:///{tmp_path / 'b.db'}")
+def office(tmp_path: Path, database: str) -> Iterator[Office]:
+    store = Store(database)
     store.migrate()
     vault, clock, timeline = Vault(store, b"k" * 32), RealClock(), Timeline(store)
     room = EvidenceRoom(store, tmp_path / "evidence")
@@ -107,8 +108,8 @@ def test_worked_again_after_a_crash_it_opens_the_same_incident(office: Office) -
     office.land(PAIR)
     (row,) = office.store.inbox("landed")
     first = office.inbox.work(row)
-    with sqlite3.connect(office.folder / "b.db") as db:  # as if the process had died before it was noted
-        db.execute("UPDATE inbox SET state = 'landed'")
+    with office.store.begin() as c:  # as if the process had died before it was noted
+        office.store.set_inbox(c, row["id"], "landed", "")
     assert office.inbox.work(row) == first
     assert len(office.store.incidents()) == 1
 
@@ -184,3 +185,26 @@ def test_one_that_was_reported_by_itself_is_waited_for(office: Office) -> None:
     office.land(TOKEN)
     (first,) = office.work()
     assert office.inbox.beside(office.store.incident(first), found(ITS_KEY)) == {ITS_KEY.key: standing}
+
+
+def test_many_who_open_one_credential_at_once_open_one_incident(office: Office) -> None:
+    """A report of its own and what another incident reaches may come at the same moment, from two threads."""
+    office.land(TOKEN)
+    (first,) = office.work()
+    token = office.store.incident(first)
+    start = threading.Barrier(4)
+
+    def reported(k: int) -> str:
+        landed = office.land(PAIR, by=f"person {k}")
+        (row,) = office.store.inbox(inbox_id=landed.id)
+        start.wait()
+        return office.inbox.work(row)[0]
+
+    def reached() -> str:
+        start.wait()
+        return office.inbox.beside(token, found(ITS_KEY))[ITS_KEY.key]
+
+    with ThreadPoolExecutor(4) as pool:
+        opened = {f.result() for f in [*(pool.submit(reported, k) for k in range(3)), pool.submit(reached)]}
+    assert len(opened) == 1
+    assert [i.id for i in office.store.incidents(credential_key=ITS_KEY.key)] == list(opened)

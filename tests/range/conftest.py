@@ -1,4 +1,4 @@
-"""The range's AWS alone, served on loopback, with a user that may do everything."""
+"""The range's AWS and its Slack, each alone and served on loopback."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from slack_sdk import WebClient
 
 from bot.range.aws import AwsRange, serve
 from bot.range.clock import RangeClock
 from bot.range.issuer import OidcIssuer
 from bot.range.switchboard import Switchboard
+from tests.slack_range import Slack, slack_served
 
 ALL: dict[str, Any] = {
     "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
@@ -87,3 +89,25 @@ def cloud(aws_server: Cloud) -> Cloud:
     aws_server.switchboard.reset()
     aws_server.root = aws_server.user("root", ALL)
     return aws_server
+
+
+@pytest.fixture(scope="module")
+def slack_server() -> Iterator[Slack]:
+    with slack_served() as found:
+        yield found
+
+
+@pytest.fixture
+def slack(slack_server: Slack) -> Slack:
+    """A new workspace whose limits no test meets by accident."""
+    slack_server.clock.set(0.0)
+    slack_server.switchboard.reset()
+    slack_server.range.reset()
+    slack_server.range.state.limits.on = False
+    return slack_server
+
+
+@pytest.fixture
+def bot(slack: Slack) -> WebClient:
+    """The app's client, as slack_sdk makes it."""
+    return slack.client()

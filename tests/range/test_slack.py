@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from slack_sdk import WebClient
 
-from tests.slack_range import Slack, error, refusal, slack_served
+from tests.slack_range import Slack, error, refusal
 
 NOBODY = "U0NOBODY000"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Slack]:
-    with slack_served() as found:
-        yield found
-
-
-@pytest.fixture
-def slack(server: Slack) -> Slack:
-    """A new workspace whose limits no test meets by accident."""
-    server.clock.set(0.0)
-    server.switchboard.reset()
-    server.range.reset()
-    server.range.state.limits.on = False
-    return server
-
-
-@pytest.fixture
-def bot(slack: Slack) -> WebClient:
-    return slack.client()
-
 
 # tokens and scopes -------------------------------------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ def test_the_deploy_job(ferry: Ferry) -> None:
         ("aws-access-key", "AWS_SECRET_ACCESS_KEY", "repository", leaked),
         ("github-token", "GITHUB_TOKEN of job deploy", "job", None),
     ]
-    assert "contents: read" in reached[2].how
+    assert reached[2].how == "every job has one; permissions: contents: read"
     assert stores == (
         SecretStore(repository=FERRY, name="AWS_ACCESS_KEY_ID", part="id"),
         SecretStore(repository=FERRY, name="AWS_SECRET_ACCESS_KEY", part="secret"),

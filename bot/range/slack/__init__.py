@@ -8,9 +8,11 @@ from typing import Any
 from starlette.applications import Starlette
 
 from bot.range.clock import RangeClock
+from bot.range.issuer import OidcIssuer
 from bot.range.slack import appconfig, cast, chat
 from bot.range.slack.deliver import Outbox
 from bot.range.slack.hand import Hand
+from bot.range.slack.openid import OpenId
 from bot.range.slack.sockets import Sockets
 from bot.range.slack.state import State
 from bot.range.slack.touch import Touch
@@ -30,9 +32,10 @@ class SlackRange:
         self.sockets = Sockets(lambda: self.state)
         self.outbox = Outbox(lambda: self.state, self.sockets)
         self.reset()
+        openid = OpenId(OidcIssuer(clock, "https://slack.com"))
         self.hand = Hand(lambda: self.state, self.outbox)
         self.touch = Touch(lambda: self.state, self.outbox, self.hand.told)
-        self.web = SlackWeb(lambda: self.state, self.sockets, self.hand.acts | self.touch.acts)
+        self.web = SlackWeb(lambda: self.state, self.sockets, self.hand.acts | self.touch.acts, openid)
         self.asgi: AsgiApp = switchboard.asgi(Starlette(routes=self.web.routes()), "slack")
         self._over = threading.Event()
         self._ticker: threading.Thread | None = None

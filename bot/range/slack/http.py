@@ -60,6 +60,7 @@ class Call:
     method: Method
     args: dict[str, Any]
     token: Token | None = None
+    authorization: str = ""  # the header as it came
     headers: dict[str, str] = field(default_factory=dict)  # of the answer
 
     # arguments -----------------------------------------------------------------------------------------------------

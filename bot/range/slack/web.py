@@ -10,36 +10,49 @@ from typing import Any
 
 import anyio
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from bot.range.slack import chat, conversations, directory, eyes, replies, views
+from bot.range.slack import chat, conversations, directory, eyes, files, marks, openid, replies, views
 from bot.range.slack.appconfig import METHODS as MANIFEST
 from bot.range.slack.eyes import Cannot
 from bot.range.slack.hand import Act
 from bot.range.slack.http import Call, Method, Refusal, arguments, authorize
-from bot.range.slack.nouns import Person
+from bot.range.slack.nouns import File, Person
+from bot.range.slack.openid import OpenId
 from bot.range.slack.sockets import Sockets
 from bot.range.slack.state import State
 
+_CLOSED = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'", "cache-control": "no-store"}
 BUSY = 200  # acts of people at once; each waits for the app, which calls back
 
 
 class SlackWeb:
     """The routes. ``state`` is asked for anew each time, since a reset makes another one."""
 
-    def __init__(self, state: Callable[[], State], sockets: Sockets, acts: dict[str, Act]) -> None:
-        self._state, self._sockets, self._acts = state, sockets, acts
+    def __init__(
+        self, state: Callable[[], State], sockets: Sockets, acts: dict[str, Act], openid: OpenId
+    ) -> None:  # fmt: skip
+        self._state, self._sockets, self._acts, self._openid = state, sockets, acts, openid
         self._limiter: anyio.CapacityLimiter | None = None
         opens = Method(name="apps.connections.open", handle=self._open, scopes=("connections:write",), kinds=("app",))
-        rows = (*chat.METHODS, *conversations.METHODS, *directory.METHODS, *views.METHODS, *MANIFEST, opens)
+        rows = (
+            *chat.METHODS, *conversations.METHODS, *directory.METHODS, *views.METHODS, *files.METHODS,
+            *marks.METHODS, *MANIFEST, *self._openid.methods, opens,
+        )  # fmt: skip
         self.methods = {method.name: method for method in rows}
 
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/api/{method}", self._api, methods=["GET", "POST"]),
             Route("/respond/{team}/{token}", self._respond, methods=["POST"]),
+            Route("/upload/v1/{token}", self._upload, methods=["POST"]),
+            Route("/files-pri/{id}/{name}", self._download, methods=["GET"]),
+            Route("/openid/connect/authorize", self._authorize, methods=["GET", "POST"]),
+            Route("/openid/connect/keys", self._document, methods=["GET"]),
+            Route("/.well-known/openid-configuration", self._document, methods=["GET"]),
             Route("/hand/{user}/state", self._look, methods=["GET"]),
+            Route("/hand/{user}/file/{id}", self._read_file, methods=["GET"]),
             Route("/hand/{user}/{act}", self._act, methods=["POST"]),
             WebSocketRoute("/link/", self._sockets.serve),
         ]
@@ -84,7 +97,9 @@ class SlackWeb:
             if seconds := state.limits.call(name, method.tier):
                 raise Refusal("ratelimited", retry_after=seconds)
             chat.post_due(state)
-            call = Call(state=state, method=method, args=args, token=token, headers=headers)
+            call = Call(
+                state=state, method=method, args=args, token=token, authorization=authorization, headers=headers
+            )  # fmt: skip
             return {"ok": True, **(method.handle(call) or {})}
 
     def _open(self, _call: Call) -> dict[str, Any]:
@@ -106,6 +121,59 @@ class SlackWeb:
             gone = refusal.error in ("no_active_hooks", "expired_url", "used_url")
             return JSONResponse(refusal.body(), 404 if gone else 400)
         return PlainTextResponse("ok")
+
+    # files ---------------------------------------------------------------------------------------------------------
+
+    async def _upload(self, request: Request) -> Response:
+        content, state = await request.body(), self._state()
+        try:
+            with state.lock:
+                return PlainTextResponse(files.upload(state, request.path_params["token"], content))
+        except Refusal as refusal:
+            return PlainTextResponse(refusal.error, 400)
+
+    async def _download(self, request: Request) -> Response:
+        """A file's content for a token with files:read; without one Slack sends a page to sign in."""
+        state = self._state()
+        with state.lock:
+            token = state.tokens.get(request.headers.get("authorization", "").removeprefix("Bearer "))
+            if token is None or token.revoked or "files:read" not in token.scopes:
+                return RedirectResponse(f"{state.base_url}/", 302)
+            return _content(state.files.get(request.path_params["id"].partition("-")[2]))
+
+    async def _read_file(self, request: Request) -> Response:
+        """A file as a person opens it who sees its channel."""
+        state = self._state()
+        with state.lock:
+            found = state.files.get(request.path_params["id"])
+            try:
+                person = _person(state, request.path_params["user"])
+            except Cannot as exc:
+                return _cannot(exc, 400)
+            channel = state.channels.get(found.channel) if found else None
+            if channel is None or not state.sees(person.id, channel):
+                return _cannot(Cannot("file_not_found", f"{person.name} sees no such file"), 404)
+            return _content(found)
+
+    # Sign in with Slack --------------------------------------------------------------------------------------------
+
+    async def _authorize(self, request: Request) -> Response:
+        """The page, and what its button does."""
+        state = self._state()
+        said = openid.form(await request.body()) if request.method == "POST" else dict(request.query_params)
+        try:
+            with state.lock:
+                query = openid.asked(state, said)
+                if request.method == "GET":
+                    return HTMLResponse(openid.page(state, query), headers=_CLOSED)
+                return RedirectResponse(openid.allow(state, query, _person(state, said.get("user", ""))), 302)
+        except Refusal as refusal:
+            return PlainTextResponse(f"Oops: {refusal.error}", 400)
+        except Cannot as exc:
+            return _cannot(exc, 400)
+
+    async def _document(self, request: Request) -> Response:
+        return JSONResponse(self._openid.documents(self._state())[request.url.path])
 
     # people --------------------------------------------------------------------------------------------------------
 
@@ -143,6 +211,13 @@ def _person(state: State, word: str) -> Person:
         if word in (person.id, person.name) and not person.is_bot:
             return person
     raise Cannot("user_not_found", f"nobody here is called {word!r}")
+
+
+def _content(found: File | None) -> Response:
+    if found is None or found.content is None:
+        return PlainTextResponse("file_not_found", 404)
+    headers = {"x-content-type-options": "nosniff"}
+    return Response(found.content, media_type="text/plain; charset=utf-8", headers=headers)
 
 
 def _cannot(exc: Cannot, status: int) -> Response:

@@ -1,0 +1,492 @@
+"""What the range's Slack sends: signed, once or again, and what becomes of the app's answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from slack_sdk import WebClient, WebhookClient
+from slack_sdk.signature import SignatureVerifier
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+
+from bot.range.slack.deliver import sign
+from tests.slack_range import Slack, error, serving, until
+
+# The example of docs.slack.dev/authentication/verifying-requests-from-slack
+SECRET = "8f742231b10e8888abcd99" + "yyyzzz85a5"
+STAMP = "1531420618"
+BODY = (
+    "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
+    "&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
+    "&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
+    "&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
+)
+SIGNATURE = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
+
+
+@dataclass
+class App:
+    """An app that keeps what it is sent, and answers as it is told to."""
+
+    url: str = ""
+    got: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
+    raw: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answer: Callable[[dict[str, Any]], Any] = lambda _: None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        raw = await request.body()
+        headers = dict(request.headers)
+        self.raw.append((headers, raw))
+        self.got.append((headers, _decoded(headers["content-type"], raw)))
+        said = await run_in_threadpool(self.answer, self.got[-1][1])
+        response = said if isinstance(said, Response) else _response(said)
+        await response(scope, receive, send)
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.got[-1][1]
+
+
+def _decoded(content_type: str, raw: bytes) -> dict[str, Any]:
+    if content_type == "application/json":
+        return dict(json.loads(raw))
+    form = {key: values[0] for key, values in parse_qs(raw.decode(), keep_blank_values=True).items()}
+    return dict(json.loads(form["payload"])) if "payload" in form else form
+
+
+def _response(said: Any) -> Response:
+    return JSONResponse(said) if isinstance(said, dict) else PlainTextResponse(said or "")
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[App]:
+    app = App()
+    with serving(app) as url:
+        app.url = url
+        yield app
+
+
+@pytest.fixture
+def app(served: App, slack: Slack) -> App:
+    """The app is installed and listens."""
+    served.got.clear()
+    served.raw.clear()
+    served.answer = lambda _: None
+    slack.range.install({"request_url": f"{served.url}/slack/events"})
+    return served
+
+
+def test_the_documented_signature() -> None:
+    """Known answer, from Slack's documentation."""
+    assert sign(SECRET, STAMP, BODY) == SIGNATURE
+
+
+def test_the_known_answer_is_that_of_the_sdk_too() -> None:
+    assert SignatureVerifier(SECRET).generate_signature(timestamp=STAMP, body=BODY) == SIGNATURE
+
+
+def test_every_delivery_is_signed_as_the_sdk_verifies_it(slack: Slack, app: App) -> None:
+    slack.hand("alice", "command", channel="incidents", text="/bulkhead status")
+    slack.hand("alice", "shortcut", callback_id="report_leak")
+    slack.hand("alice", "home")
+
+    assert len(app.raw) == 3
+    for headers, body in app.raw:
+        assert SignatureVerifier(slack.cast["signing_secret"]).is_valid_request(body, headers)
+        assert not SignatureVerifier("another").is_valid_request(body, headers)
+        assert not SignatureVerifier(slack.cast["signing_secret"]).is_valid_request(body + b" ", headers)
+
+
+# commands ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_as_the_app_gets_it(slack: Slack, app: App) -> None:
+    slack.hand("alice", "command", channel="#incidents", text="/bulkhead  report a leak ")
+    got = app.last
+
+    assert (got["command"], got["text"], got["user_id"]) == ("/bulkhead", "report a leak", slack.user("alice"))
+    assert (got["channel_id"], got["channel_name"]) == (slack.channel("incidents"), "incidents")
+    assert (got["team_id"], got["api_app_id"]) == (slack.cast["team_id"], slack.cast["app_id"])
+    assert got["is_enterprise_install"] == "false"
+    assert app.got[-1][0]["content-type"] == "application/x-www-form-urlencoded"
+
+
+def test_the_answer_is_for_the_one_who_asked(slack: Slack, app: App) -> None:
+    app.answer = lambda _: "only you"
+    slack.hand("jonas", "command", channel="incidents", text="/bulkhead help")
+
+    assert [(m["text"], m["ephemeral"]) for m in slack.messages("jonas", "incidents")] == [("only you", True)]
+    assert slack.messages("alice", "incidents") == []
+
+
+def test_an_answer_in_channel_shows_the_command_to_everybody(slack: Slack, app: App) -> None:
+    """Also when it says nothing more: so a secret in a command would be read by all."""
+    app.answer = lambda _: {"response_type": "in_channel"}
+    slack.hand("jonas", "command", channel="incidents", text="/bulkhead report hunter2")
+
+    [shown] = slack.messages("alice", "incidents")
+    assert (shown["text"], shown["user"]) == ("/bulkhead report hunter2", slack.user("jonas"))
+
+
+def test_a_command_is_refused_where_the_client_refuses_it(slack: Slack, app: App) -> None:
+    ts = slack.hand("alice", "message", channel="incidents", text="root")["ts"]
+
+    def said(user: str, **body: Any) -> str:
+        return str(slack.hand(user, "command", status=400, **body)["error"])
+
+    assert said("alice", channel="incidents", text="/bulkhead x", thread_ts=ts) == "not_in_threads"
+    assert said("alice", channel="incidents", text=" /bulkhead x") == "not_a_command"
+    assert said("alice", channel="deploys", text="/bulkhead x") == "not_in_channel"
+    assert said("mallory", channel="incidents", text="/bulkhead x") == "channel_not_found"
+    slack.range.install({"manifest": manifest()})
+    assert said("alice", channel="incidents", text="/other x") == "unknown_command"
+    assert app.got == []
+
+
+def test_an_outsiders_command_names_another_team(slack: Slack, app: App) -> None:
+    slack.hand("mallory", "command", channel="shared-with-vendor", text="/bulkhead status")
+
+    assert app.last["team_id"] == slack.cast["vendor_team_id"] != slack.cast["team_id"]
+
+
+def test_names_are_escaped_when_the_manifest_asks_for_it(slack: Slack, app: App) -> None:
+    slack.range.install({"manifest": manifest(), "request_url": f"{app.url}/slack/events"})
+    slack.hand("alice", "command", channel="incidents", text="/bulkhead lead @bob in #general, not a@bob.example")
+
+    bob, general = slack.user("bob"), slack.channel("general")
+    assert app.last["text"] == f"lead <@{bob}> in <#{general}>, not a@bob.example"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Response(status_code=500), "http_service_error"),
+        ({"text": "x", "response_type": "shout"}, "invalid_response_type"),
+        ({"text": ""}, "no_text"),
+        ({"text": "x", "colour": "red"}, "invalid_payload"),
+        ({"text": "x", "blocks": [{"type": "marquee"}]}, "invalid_blocks"),
+    ],
+)
+def test_an_answer_that_slack_cannot_show(slack: Slack, app: App, answer: Any, said: str) -> None:
+    app.answer = lambda _: answer
+    done = slack.hand("alice", "command", channel="incidents", text="/bulkhead x")
+
+    assert done == {"ok": False, "error": said}
+    assert said in slack.look("alice")["notices"][-1]
+    assert slack.messages("alice", "incidents") == []
+
+
+def test_who_waits_too_long_sees_a_timeout_and_nothing_is_sent_again(slack: Slack, app: App) -> None:
+    slack.range.install({"ack_s": 0.2})
+    app.answer = lambda _: until(lambda: len(slack.range.outbox.log) > 0)  # longer than anybody waits
+    done = slack.hand("alice", "command", channel="incidents", text="/bulkhead x")
+
+    assert done == {"ok": False, "error": "operation_timeout"}
+    slack.clock.advance(3600)
+    assert (slack.range.outbox.retry_due(), len(app.got)) == (0, 1)
+
+
+def test_an_app_that_listens_nowhere(slack: Slack) -> None:
+    assert slack.hand("alice", "command", channel="incidents", text="/bulkhead x")["error"] == "dispatch_failed"
+    slack.range.install({"request_url": "http://127.0.0.1:9/slack/events"})
+    assert slack.hand("alice", "command", channel="incidents", text="/bulkhead x")["error"] == "dispatch_failed"
+
+
+# response URLs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_response_url_works_five_times(slack: Slack, app: App) -> None:
+    slack.hand("alice", "command", channel="incidents", text="/bulkhead x")
+    hook = WebhookClient(app.last["response_url"])
+    answers = [hook.send(text=f"part {n}") for n in range(6)]
+
+    assert [a.status_code for a in answers] == [200] * 5 + [404]
+    assert json.loads(answers[-1].body)["error"] == "used_url"
+    assert [m["text"] for m in slack.messages("alice", "incidents")] == [f"part {n}" for n in range(5)]
+    assert slack.messages("bob", "incidents") == []
+
+
+def test_a_response_url_lives_half_an_hour(slack: Slack, app: App) -> None:
+    slack.hand("alice", "command", channel="incidents", text="/bulkhead x")
+    slack.clock.advance(1801)
+    answer = WebhookClient(app.last["response_url"]).send(text="late")
+
+    assert (answer.status_code, json.loads(answer.body)["error"]) == (404, "expired_url")
+    assert WebhookClient(app.last["response_url"] + "x").send(text="x").status_code == 404
+
+
+def test_a_click_may_replace_or_delete_the_message_that_was_clicked(slack: Slack, app: App, bot: WebClient) -> None:
+    card = posted(slack, bot)
+    slack.hand("alice", "click", channel="incidents", ts=card, action_id="approve")
+    hook = WebhookClient(app.last["response_url"])
+
+    assert hook.send(text="agreed", replace_original=True).body == "ok"
+    assert [(m["text"], m.get("blocks")) for m in slack.messages("bob", "incidents")] == [("agreed", None)]
+    hook.send(text="for alice")
+    hook.send(text="for all", response_type="in_channel")
+    assert [m["text"] for m in slack.messages("bob", "incidents")] == ["agreed", "for all"]
+    hook.send(delete_original=True)
+    assert [m["text"] for m in slack.messages("alice", "incidents")] == ["for alice", "for all"]
+    assert hook.send(text="x", replace_original=True).status_code == 400, "it is gone"
+
+
+def test_an_ephemeral_message_is_replaced_over_its_response_url_only(slack: Slack, app: App, bot: WebClient) -> None:
+    alice, blocks = slack.user("alice"), [actions(button("ok"))]
+    ts = bot.chat_postEphemeral(channel=slack.channel("incidents"), user=alice, text="ask", blocks=blocks)["message_ts"]
+    slack.hand("bob", "click", status=400, channel="incidents", ts=ts, action_id="ok")
+    slack.hand("alice", "click", channel="incidents", ts=ts, action_id="ok")
+
+    assert app.last["container"]["is_ephemeral"] is True
+    assert "message" not in app.last
+    WebhookClient(app.last["response_url"]).send(text="thanks", replace_original=True)
+    assert [m["text"] for m in slack.messages("alice", "incidents")] == ["thanks"]
+    WebhookClient(app.last["response_url"]).send(delete_original=True)
+    assert slack.messages("alice", "incidents") == []
+
+
+def test_a_persons_command_cannot_be_taken_away(slack: Slack, app: App) -> None:
+    slack.hand("alice", "command", channel="incidents", text="/bulkhead x")
+    answer = WebhookClient(app.last["response_url"]).send(delete_original=True)
+
+    assert (answer.status_code, json.loads(answer.body)["error"]) == (400, "message_not_found")
+
+
+# clicks ------------------------------------------------------------------------------------------------------------
+
+
+def button(action_id: str, **more: Any) -> dict[str, Any]:
+    return {"type": "button", "action_id": action_id, "text": plain(action_id), **more}
+
+
+def plain(text: str) -> dict[str, str]:
+    return {"type": "plain_text", "text": text}
+
+
+def actions(*found: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "actions", "block_id": "b", "elements": list(found)}
+
+
+def posted(slack: Slack, bot: WebClient, *found: dict[str, Any]) -> str:
+    blocks = [actions(*(found or (button("approve", value='{"i":"inc-1"}'),)))]
+    return str(bot.chat_postMessage(channel=slack.channel("incidents"), text="card", blocks=blocks)["ts"])
+
+
+def test_a_click_as_the_app_gets_it(slack: Slack, app: App, bot: WebClient) -> None:
+    card = posted(slack, bot)
+    assert slack.hand("bob", "click", channel="incidents", ts=card, action_id="approve") == {"ok": True}
+    got = app.last
+
+    assert (got["type"], got["user"]["id"], got["team"]["id"]) == (
+        "block_actions", slack.user("bob"), slack.cast["team_id"]
+    )  # fmt: skip
+    assert [(a["action_id"], a["block_id"], a["value"]) for a in got["actions"]] == [
+        ("approve", "b", '{"i":"inc-1"}')
+    ]  # fmt: skip
+    assert (got["container"]["message_ts"], got["message"]["text"]) == (card, "card")
+    assert got["trigger_id"]
+
+
+def test_nobody_clicks_what_they_do_not_see(slack: Slack, app: App, bot: WebClient) -> None:
+    card = posted(slack, bot)
+
+    def said(user: str, **body: Any) -> str:
+        click = {"channel": "incidents", "ts": card, "action_id": "approve"} | body
+        return str(slack.hand(user, "click", status=400, **click)["error"])
+
+    assert said("mallory") == "channel_not_found"
+    assert said("alice", ts="1.000001") == "message_not_found"
+    assert said("alice", action_id="deny") == "no_such_element"
+    assert said("nobody") == "user_not_found"
+    slack.hand("alice", "leave", channel="incidents")
+    assert said("alice") == "not_in_channel"
+    assert app.got == []
+
+
+def test_an_outsiders_click_tells_only_by_the_users_team(slack: Slack, app: App, bot: WebClient) -> None:
+    shared = slack.channel("shared-with-vendor")
+    ts = bot.chat_postMessage(channel=shared, text="card", blocks=[actions(button("approve"))])["ts"]
+    slack.hand("mallory", "click", channel="shared-with-vendor", ts=ts, action_id="approve")
+
+    assert app.last["team"]["id"] == slack.cast["team_id"]
+    assert app.last["user"]["team_id"] == slack.cast["vendor_team_id"]
+
+
+def test_a_confirm_dialog_has_to_be_answered(slack: Slack, app: App, bot: WebClient) -> None:
+    dialog = {"title": plain("Sure?"), "text": plain("Delete ferry-ci"), "confirm": plain("Yes"), "deny": plain("No")}
+    card = posted(slack, bot, button("approve", confirm=dialog))
+    asked = slack.hand("alice", "click", status=400, channel="incidents", ts=card, action_id="approve")
+
+    assert (asked["error"], asked["message"]) == ("confirm_required", "confirm first: Delete ferry-ci")
+    assert app.got == []
+    slack.hand("alice", "click", channel="incidents", ts=card, action_id="approve", confirmed=True)
+    assert app.last["actions"][0]["action_id"] == "approve"
+
+
+def test_a_choice_in_a_message(slack: Slack, app: App, bot: WebClient) -> None:
+    options = [{"text": plain(word), "value": word} for word in ("low", "high")]
+    select = {"type": "static_select", "action_id": "severity", "options": options, "placeholder": plain("Which?")}
+    card = posted(slack, bot, select, button("ok"))
+    slack.hand("alice", "click", channel="incidents", ts=card, action_id="severity", value="high")
+
+    assert app.last["actions"][0]["selected_option"] == options[1]
+    assert app.last["state"]["values"] == {
+        "b": {"severity": {"type": "static_select", "selected_option": options[1]}}
+    }  # fmt: skip
+    wrong = slack.hand("alice", "click", status=400, channel="incidents", ts=card, action_id="severity", value="odd")
+    assert wrong["error"] == "invalid_value"
+
+
+# events ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_mention_as_the_app_gets_it(slack: Slack, app: App) -> None:
+    slack.hand("mallory", "message", channel="shared-with-vendor", text="@bulkhead what is going on?")
+    got = app.last
+
+    assert (got["type"], got["event"]["type"]) == ("event_callback", "app_mention")
+    assert (got["is_ext_shared_channel"], got["event"]["user_team"]) == (True, slack.cast["vendor_team_id"])
+    assert got["event_id"].startswith("Ev")
+    slack.hand("alice", "message", channel="incidents", text="nothing for the bot")
+    slack.hand("mara", "message", channel="deploys", text="@bulkhead is not in here")
+    assert len(app.got) == 1
+
+
+def test_messages_are_told_to_who_subscribed(slack: Slack, app: App) -> None:
+    slack.range.install({"events": ["message.channels"]})
+    slack.hand("alice", "message", channel="incidents", text="hello")
+
+    assert (app.last["event"]["type"], app.last["event"]["channel_type"]) == ("message", "channel")
+
+
+def test_a_home_that_is_opened(slack: Slack, app: App, bot: WebClient) -> None:
+    slack.hand("alice", "home")
+    assert (app.last["event"]["type"], app.last["event"]["tab"]) == ("app_home_opened", "home")
+    assert "view" not in app.last["event"]
+    bot.views_publish(user_id=slack.user("alice"), view={"type": "home", "blocks": [{"type": "divider"}]})
+    slack.hand("alice", "home")
+
+    assert app.last["event"]["view"]["id"] == slack.look("alice")["home"]["id"]
+    assert slack.look("bob")["home"] is None
+
+
+def test_an_event_that_fails_is_sent_again_at_once_after_a_minute_and_after_five(slack: Slack, app: App) -> None:
+    app.answer = lambda _: Response(status_code=503)
+    slack.hand("alice", "home")
+
+    def sent() -> list[tuple[str, str]]:
+        return [(h.get("x-slack-retry-num", ""), h.get("x-slack-retry-reason", "")) for h, _ in app.got]
+
+    until(lambda: len(sent()) == 2)
+    until(lambda: slack.range.outbox.waiting == 1)
+    slack.clock.advance(61)
+    until(lambda: len(sent()) == 3)
+    until(lambda: slack.range.outbox.waiting == 1)
+    slack.clock.advance(200)
+    assert slack.range.outbox.retry_due() == 0
+    slack.clock.advance(101)
+    until(lambda: len(sent()) == 4)
+    until(lambda: len(slack.range.outbox.log) == 4)
+    slack.clock.advance(3600)
+
+    assert (slack.range.outbox.waiting, slack.range.outbox.retry_due()) == (0, 0)
+    assert sent() == [("", ""), ("1", "http_error"), ("2", "http_error"), ("3", "http_error")]
+    assert len({got["event_id"] for _, got in app.got}) == 1
+
+
+def test_an_event_that_is_late_or_goes_in_circles_says_so(slack: Slack, app: App) -> None:
+    slack.range.install({"ack_s": 0.2})
+    app.answer = lambda _: None if len(app.got) > 1 else until(lambda: len(app.got) > 1)
+    slack.hand("alice", "home")
+    until(lambda: len(app.got) == 2)
+    assert app.got[1][0]["x-slack-retry-reason"] == "http_timeout"
+
+    app.got.clear()
+    app.answer = lambda _: RedirectResponse("/again", 307)
+    slack.range.install({"ack_s": 3})
+    slack.hand("alice", "home")
+    until(lambda: len(app.got) >= 4)
+    assert app.got[3][0]["x-slack-retry-reason"] == "too_many_redirects", "two were followed"
+
+
+def test_an_app_may_forbid_to_send_again(slack: Slack, app: App) -> None:
+    app.answer = lambda _: Response(status_code=500, headers={"x-slack-no-retry": "1"})
+    slack.hand("alice", "home")
+
+    assert (slack.range.outbox.waiting, len(app.got)) == (0, 1)
+
+
+# the manifest ------------------------------------------------------------------------------------------------------
+
+
+def manifest() -> dict[str, Any]:
+    return {
+        "display_information": {"name": "Bulkhead"},
+        "features": {
+            "bot_user": {"display_name": "bulkhead"},
+            "app_home": {"home_tab_enabled": True},
+            "slash_commands": [
+                {"command": "/bulkhead", "description": "x", "url": "https://b.example", "should_escape": True}
+            ],
+            "shortcuts": [{"name": "Report", "type": "global", "callback_id": "report_leak", "description": "x"}],
+        },
+        "oauth_config": {"scopes": {"bot": ["commands", "chat:write", "app_mentions:read"]}},
+        "settings": {
+            "event_subscriptions": {"bot_events": ["app_mention"], "request_url": "https://b.example"},
+            "interactivity": {"is_enabled": True, "request_url": "https://b.example"},
+        },
+    }  # fmt: skip
+
+
+def test_what_the_manifest_says_holds(slack: Slack, app: App, bot: WebClient) -> None:
+    slack.range.install({"manifest": manifest()})
+
+    assert error(bot.users_info, user=slack.user("alice")) == "missing_scope"
+    assert slack.hand("alice", "shortcut", status=400, callback_id="other")["error"] == "unknown_shortcut"
+    slack.hand("alice", "home")
+    assert app.got == [], "not subscribed"
+    slack.hand("alice", "shortcut", callback_id="report_leak")
+    assert app.last["type"] == "shortcut"
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "pointer"),
+    [
+        (("display_information", "name"), "", "/display_information/name"),
+        (("features", "slash_commands", 0, "command"), "Bulkhead", "/features/slash_commands/0/command"),
+        (("features", "slash_commands", 0, "url"), "", "/features/slash_commands/0/url"),
+        (("features", "shortcuts", 0, "type"), "channel", "/features/shortcuts/0/type"),
+        (("oauth_config", "scopes", "bot"), ["commands"], "/settings/event_subscriptions/bot_events"),
+        (("oauth_config", "scopes", "bot"), ["app_mentions:read"], "/oauth_config/scopes/bot"),
+        (("settings", "interactivity", "request_url"), "", "/settings/interactivity/request_url"),
+        (("settings", "event_subscriptions", "bot_events"), ["rain"], "/settings/event_subscriptions/bot_events"),
+    ],
+)
+def test_a_manifest_that_slack_refuses(slack: Slack, where: tuple[Any, ...], value: Any, pointer: str) -> None:
+    bad: Any = manifest()
+    place = bad
+    for key in where[:-1]:
+        place = place[key]
+    place[where[-1]] = value
+    tool = slack.client(slack.cast["app_token"])
+
+    assert error(tool.apps_manifest_validate, manifest=json.dumps(manifest())) == ""
+    answer = slack.http.post(
+        f"{slack.url}/api/apps.manifest.validate", json={"manifest": bad},
+        headers={"Authorization": f"Bearer {slack.cast['app_token']}"},
+    ).json()  # fmt: skip
+    assert (answer["error"], [row["pointer"] for row in answer["errors"]]) == ("invalid_manifest", [pointer])
+
+
+def test_no_secret_stands_in_what_is_written_of_requests(slack: Slack, app: App, bot: WebClient) -> None:
+    posted(slack, bot)
+    slack.hand("alice", "command", channel="incidents", text="/bulkhead x")
+    written = json.dumps([slack.switchboard.requests(), slack.range.snapshot(), slack.range.installed()])
+
+    assert not [value for value in slack.range.values() if value in written]
