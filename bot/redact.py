@@ -43,6 +43,8 @@ _PER_CENT = re.compile(r"[^\s\"'<>]+")
 _PEM = r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
 
 LOG_PREFIX = re.compile(rf"^\ufeff?(?:{_STAMP})?{_COLOUR}", re.MULTILINE)  # what a run log puts before each line
+# Mixed as a machine draws it: in what people type, such a word is a secret until somebody says otherwise.
+DRAWN = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[A-Za-z0-9+/=_.-]{24,}")
 _LINE_ENDS = re.compile(r"=*[ \t]*(?:[\r\n\\\"'`<&)\]}\x1b]|\Z)")
 
 

@@ -7,11 +7,13 @@ again, by whomever, finds its row there. Rows are kept longer than Slack's signa
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from bot.errors import EngineError
 from bot.store import Store, canonical, insert_once
 from bot.tables import slack_delivery as table
 
@@ -30,18 +32,28 @@ class Delivery:
 
 
 class Deliveries:
-    """The rows. ``land`` takes the caller's transaction, so that what is sealed lands with them."""
+    """The rows."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def land(self, connection: sa.Connection, delivery: Delivery, signature: str | None) -> bool:
-        """Insert one; False when its id or its signature is known already."""
+    def land(self, delivery: Delivery, signature: str | None, also: Callable[[sa.Connection], object]) -> bool:
+        """Insert one, and do ``also`` in the same transaction; False when its id or its signature is known already.
+
+        Raises EngineError when the database does not take it: nothing has landed then.
+        """
         row = {
             "id": delivery.id, "signature": signature, "kind": delivery.kind, "landed_at": delivery.landed_at,
             "body": canonical(delivery.body), "state": LANDED, "tries": 0, "note": "",
         }  # fmt: skip
-        return insert_once(connection, table, row)
+        try:
+            with self._store.begin() as connection:
+                new = insert_once(connection, table, row)
+                if new:
+                    also(connection)
+        except sa.exc.SQLAlchemyError as exc:
+            raise EngineError(f"the database did not take what Slack sent: {type(exc).__name__}") from None
+        return new
 
     def waiting(self, before: str = "~") -> list[Delivery]:
         """What has landed until then and was not worked, oldest first. ``before``: ISO 8601 UTC."""

@@ -24,8 +24,7 @@ def one(name: str = "d1", at: str = "2026-01-01T00:00:00.000000Z") -> Delivery:
 
 
 def land(store: Store, delivery: Delivery, signature: str | None = None) -> bool:
-    with store.begin() as c:
-        return Deliveries(store).land(c, delivery, signature)
+    return Deliveries(store).land(delivery, signature, lambda _connection: None)
 
 
 def test_the_same_event_and_the_same_signature_land_once(store: Store) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -17,13 +16,13 @@ from bot.app import Bulkhead, Site, opened
 from bot.cli import frame, page
 from bot.errors import InputError
 from bot.model import Exposure, Machine
+from bot.redact import DRAWN
 from bot.settings import Settings, read
 from bot.story import BAD, DIM, GOOD, HEADING, Line, Story
 from bot.timeline import Event
 
 app = frame.group("Commands that stand alone.")
 log = logging.getLogger("bulkhead")
-_DRAWN = re.compile(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[A-Za-z0-9+/=_.-]{24,}")  # mixed like drawn by a machine
 EXPOSED = (
     "that looks like a secret, and as an argument it is now in your shell's history and in the list of processes: "
     "treat it as exposed. It was not read further. Report it with `bulkhead report --secret`, which asks for it"
@@ -80,7 +79,7 @@ def _refuse_secrets(bulkhead: Bulkhead, text: str) -> None:
     if any(found.value for found in bulkhead.recognizer.find(text)):
         raise InputError(EXPOSED)
     for word in text.split():
-        if _DRAWN.fullmatch(word) and "://" not in word:
+        if DRAWN.fullmatch(word) and "://" not in word:
             raise InputError(EXPOSED)
 
 

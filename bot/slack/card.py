@@ -78,7 +78,7 @@ def _text(picture: Picture) -> str:
     return kit.clip(kit.escape(f"{drill}{picture.level or 'new'}: {picture.row.title} {stands}"), 300)
 
 
-# the head ------------------------------------------------------------------------------------------------------------
+# the head -----------------------------------------------------------------------------------------------------------
 
 
 def _head(picture: Picture) -> list[Block]:
@@ -126,7 +126,7 @@ def _owner_said(picture: Picture) -> str:
     return f"; {names.display(str(answer['by']))} says: *{said}*"
 
 
-# how it stands -------------------------------------------------------------------------------------------------------
+# how it stands ------------------------------------------------------------------------------------------------------
 
 
 def _counted(picture: Picture) -> str:
@@ -190,7 +190,7 @@ def _failures(picture: Picture) -> list[Block]:
     return [kit.section("\n".join([*lines[:FAILURES], *more]))] if lines else []
 
 
-# people --------------------------------------------------------------------------------------------------------------
+# people -------------------------------------------------------------------------------------------------------------
 
 
 def _questions(picture: Picture) -> list[Block]:

@@ -1,0 +1,7 @@
+"""Everything that the room can do: one line a feature, the list is the whole of it."""
+
+from __future__ import annotations
+
+from bot.slack import commands, decisions, people, reports, status
+
+FEATURES = (reports.join, status.join, people.join, decisions.join, commands.join)

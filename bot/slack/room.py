@@ -1,0 +1,275 @@
+"""The room: Slack's client, the door, Bolt's app and everything that listens. It decides nothing.
+
+Every listener has one way in: what Slack sends is landed, handed to Bolt, acknowledged and worked; the row is settled
+when the work has ended, so a process that is killed between a click and its effect does it at the next start. Each
+listener is told twice without harm, since what it writes is named after the delivery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooSlow
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from slack_bolt import App, BoltRequest
+from slack_bolt.authorization import AuthorizeResult
+
+from bot.engine.decisions import Desk
+from bot.engine.rules import DRILL, Rulebook
+from bot.errors import BulkheadError, EngineError, InputError, RateLimited, Unavailable
+from bot.intake.inbox import Inbox, Landed
+from bot.model import Exposure, Machine
+from bot.settings import Settings
+from bot.signing import Attestor
+from bot.slack.border import Border
+from bot.slack.client import answer_to, quiet_logger, slack_errors, web_client
+from bot.slack.commands import Commands
+from bot.slack.door import Answer, Door
+from bot.slack.groups import Groups
+from bot.slack.heard import FormWrong, Heard, owner_of
+from bot.slack.payloads import Payload, answering_address, listener_of
+from bot.store import Store, iso, when
+from bot.store_slack import DEAD, DONE, Deliveries, Delivery
+from bot.timeline import Timeline
+from bot.triage.identify import Recognizer
+from bot.vault import Vault
+from bot.world import World
+
+ANSWER_S = 2.0  # Slack waits three seconds for an answer
+THREADS = 32
+TRIES = 10  # so often a delivery is tried again while Slack or the database is away, each time twice as late
+AGAIN_S = 5.0
+STALE = timedelta(seconds=30)  # a row that another process has landed is left to it for so long
+KEPT = timedelta(days=1)  # settled rows, against replays; a signature holds for five minutes
+IDENTITY = "slack:identity"  # the setting under which the bot's own workspace stands
+log = logging.getLogger("bulkhead.slack")
+
+Listener = Callable[[Heard], None]
+
+
+class Site(Protocol):
+    """What the room needs of a World's clients: their clock."""
+
+    @property
+    def clock(self) -> Any:
+        """``bot.world.Clock``."""
+
+
+class House(Protocol):
+    """What ``app.Bulkhead`` hands to the room."""
+
+    settings: Settings
+    store: Store
+    vault: Vault
+    recognizer: Recognizer
+    inbox: Inbox
+    timeline: Timeline
+    rules: Rulebook
+    attestor: Attestor
+    boundary: Callable[[str], None]
+    worlds: dict[str, Callable[[str], World]]
+
+    @property
+    def sites(self) -> Mapping[str, Site]:
+        """The Worlds that this process has clients for."""
+
+    @property
+    def desk(self) -> Desk:
+        """Where decisions are handed in."""
+
+    def seal_answer(self, incident: str, step: str, value: str) -> str:
+        """Seal a secret that answers a step; returns its reference."""
+
+
+class Room:
+    """Everything of Slack in one process. ``features`` register what they listen to and which words they know."""
+
+    def __init__(self, house: House, features: Iterable[Callable[[Room], None]]) -> None:
+        settings = house.settings
+        self.house, self.word = house, settings.slack_command
+        self.client = web_client(settings.slack_bot_token.get_secret_value(), settings.slack_api)
+        self.groups = Groups(self.client, settings.groups)
+        self.commands = Commands()
+        self.border = Border(house.vault, house.recognizer)
+        self.deliveries = Deliveries(house.store)
+        self.listeners: dict[tuple[str, str], Listener] = {}
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="slack")
+        # Bolt waits in one thread for the acknowledgement of another: of one pool they could wait for each other.
+        self._waiting = ThreadPoolExecutor(THREADS, thread_name_prefix="slack-answer")
+        self._flying: set[str] = set()
+        self._lock = threading.Lock()
+        self.app = self._bolt()
+        self.door = Door(
+            signing_secret=settings.slack_signing_secret.get_secret_value(), deliveries=self.deliveries,
+            border=self.border, workspaces=self.workspaces, app_id=settings.slack_app_id,
+            listens=lambda kind, name: (kind, name) in self.listeners, work=self.work, refuse=self._refuse,
+            now=lambda: datetime.now(UTC), boundary=house.boundary,
+        )  # fmt: skip
+        for join in features:
+            join(self)
+
+    @property
+    def world(self) -> str:
+        """The World that reports made here belong to: the real one, or the range where this house is one of a drill."""
+        return "real" if "real" in self.house.sites or not self.house.sites else DRILL
+
+    # listeners -----------------------------------------------------------------------------------------------------
+
+    def _bolt(self) -> App:
+        """Bolt, behind our own door: it verifies no signature again, and asks Slack nothing before a listener runs."""
+
+        def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
+            return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=self.client.token)
+
+        return App(
+            name="bulkhead.slack", client=self.client, authorize=authorize, logger=quiet_logger(),
+            request_verification_enabled=False, ssl_check_enabled=False, url_verification_enabled=False,
+            listener_executor=self._threads,
+        )  # fmt: skip
+
+    def on(self, kind: str, name: str, listener: Listener, *, answers: bool = False) -> None:
+        """Listen to ``name`` of a kind: command, block_actions, view_submission, shortcut, message_action, event, ...
+
+        ``answers``: it acknowledges by itself, with what Slack shall show; it must do so within two seconds.
+        """
+        if (kind, name) in self.listeners:
+            raise InputError(f"two features listen to the {kind} {name!r}")
+        self.listeners[kind, name] = listener
+
+        def listen(ack: Any, context: Any) -> None:
+            heard: Heard = context["heard"]
+            heard.acknowledge = ack
+            if not answers:
+                heard.ack()
+            self._do(heard, listener)
+
+        register: dict[str, Callable[[str], Any]] = {
+            "command": self.app.command, "block_actions": self.app.block_action, "shortcut": self.app.global_shortcut,
+            "message_action": self.app.message_shortcut, "view_submission": self.app.view_submission,
+            "view_closed": self.app.view_closed, "event": self.app.event, "block_suggestion": self.app.options,
+        }  # fmt: skip
+        register[kind](name)(listen)
+
+    def work(self, delivery: Delivery, body: Payload) -> Answer:
+        """Hand a landed delivery to whoever listens; gives what Slack is answered."""
+        with self._lock:
+            if delivery.id in self._flying:
+                return Answer()
+            self._flying.add(delivery.id)
+        heard = Heard(self, delivery, body)
+        request = BoltRequest(mode="socket_mode", body=body, context={"heard": heard})
+        try:
+            response = self._waiting.submit(self.app.dispatch, request).result(timeout=ANSWER_S)
+        except TooSlow:
+            return Answer()  # it has landed: Slack is told so, and it is worked all the same
+        text = response.body if response.status == 200 else ""
+        return Answer(body=text if text.startswith("{") else "")
+
+    def _do(self, heard: Heard, listener: Listener) -> None:
+        """Run a listener to its end, whatever that is, and settle its row."""
+        delivery, boundary = heard.delivery, self.house.boundary
+        try:
+            boundary("before slack/effect/1")
+            listener(heard)
+            boundary("after slack/effect/1")
+        except FormWrong as exc:
+            heard.ack(response_action="errors", errors=exc.errors)
+        except (RateLimited, Unavailable, EngineError) as exc:
+            heard.ack()
+            if self._later(heard, exc):
+                return
+        except BulkheadError as exc:
+            heard.ack()
+            heard.say(str(exc))
+        except Exception as exc:  # noqa: BLE001 (the one edge where every fault of a listener ends)
+            heard.ack()
+            log.warning("a fault in what listens to %s: %s", listener_of(heard.body), type(exc).__name__)
+            heard.say("That did not work, by a fault of mine. Nothing is known to have changed; please try it again.")
+        finally:
+            heard.ack()
+            with self._lock:
+                self._flying.discard(delivery.id)
+        self._settle(delivery, DONE)
+
+    def _later(self, heard: Heard, exc: BulkheadError) -> bool:
+        """Leave a delivery for another try; False when it has had enough of them."""
+        tries = self.deliveries.again(heard.delivery.id, str(exc)[:300])
+        if tries == 1:
+            heard.say(f"Noted, but it has to wait: {exc}. I try again by myself.")
+        if tries < TRIES:
+            return True
+        self._settle(heard.delivery, DEAD, str(exc)[:300])
+        heard.say(f"I have given up: {exc}. Please do it again.")
+        return False
+
+    def _settle(self, delivery: Delivery, state: str, note: str = "") -> None:
+        self.deliveries.settle(delivery.id, state, note)
+        self.house.vault.wipe(owner=owner_of(delivery), at=datetime.now(UTC))
+
+    # what more than one feature needs -----------------------------------------------------------------------------
+
+    def report(
+        self, heard: Heard, text: str, *, exposure: Exposure = Exposure.UNKNOWN, machine: Machine = Machine.UNKNOWN,
+        machine_name: str = "",
+    ) -> Landed:  # fmt: skip
+        """Land what somebody reports, once a delivery. Raises InputError when it holds nothing to be worked on."""
+        return self.house.inbox.land(
+            source="slack", world=self.world, by=heard.who, text=text, at=heard.at, delivery=heard.delivery.id,
+            exposure=exposure, machine=machine, machine_name=machine_name,
+        )  # fmt: skip
+
+    def workspaces(self) -> frozenset[str]:
+        """The workspaces that are let in: those of the settings, or the bot's own. Raises bot.errors while unknown."""
+        named = self.house.settings.teams
+        return named or frozenset(json.loads(self._identity()))
+
+    def _identity(self) -> str:
+        """The bot's own workspace and enterprise, asked once: Slack may be away when we start again."""
+        found = self.house.store.setting(IDENTITY)
+        if not found:
+            with slack_errors("say whose token this is"):
+                said: Any = self.client.auth_test()
+                own = [str(one) for one in (said.get("team_id"), said.get("enterprise_id")) if one]
+            found = json.dumps(own)
+            self.house.store.set_setting(IDENTITY, found)
+        return found
+
+    def _refuse(self, payload: Payload, text: str) -> None:
+        address = answering_address(payload)
+        if address:
+            self._threads.submit(answer_to, address, text=text)
+
+    # for ever ------------------------------------------------------------------------------------------------------
+
+    async def tend(self) -> None:
+        """Work what was landed and not settled, at once and again and again; forget what is old. Cancel it to stop."""
+        await asyncio.to_thread(self.border.recognizer.warm)
+        alone = self.house.store.sqlite  # then nobody else works these rows: what stands at the start is ours
+        purged = datetime.min.replace(tzinfo=UTC)
+        while True:
+            now = datetime.now(UTC)
+            with self.house.store.only_one("slack-deliveries") as mine:
+                for delivery in await asyncio.to_thread(self.deliveries.waiting) if mine else ():
+                    if alone or due(delivery) <= now:
+                        await asyncio.to_thread(self.work, delivery, delivery.body)
+            if now - purged > timedelta(hours=1):
+                await asyncio.to_thread(self.deliveries.purge, iso(now - KEPT))
+                purged = now
+            alone = False
+            await asyncio.sleep(AGAIN_S)
+
+    def close(self) -> None:
+        """Let what is under way end."""
+        self._waiting.shutdown(wait=True)
+        self._threads.shutdown(wait=True)
+
+
+def due(delivery: Delivery) -> datetime:
+    """When a delivery that was not settled is worked again: not while whoever landed it may be at it."""
+    return when(delivery.landed_at) + max(STALE, timedelta(seconds=AGAIN_S * 2**delivery.tries))
