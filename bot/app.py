@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import github
 
@@ -51,8 +51,12 @@ from bot.triage.identify import Recognizer
 from bot.vault import Vault, load_key
 from bot.world import Aws, Clock, GitHub, Images, Npm, RangeEndpoints, World
 
+if TYPE_CHECKING:
+    from bot.slack.room import Room as SlackRoom
+
 SHIPPED = Path(shipped.__file__).parent
 INBOX_S = 0.2
+SLACK_DOOR = "/slack/events"  # events, commands and clicks alike
 PAGES_AT = "pages-at"  # the setting that says where the pages are served
 log = logging.getLogger("bulkhead")
 
@@ -312,9 +316,21 @@ class Bulkhead:
         from bot import web  # only who serves pages pays for importing a web server
 
         token, url = self.settings.metrics_token.get_secret_value(), self.settings.web_url
-        pages = web.application(self.store, metrics_token=token, url=url, evidence=self.room.read)
+        slack = self.slack()
+        more = {SLACK_DOOR: slack.http} if slack else {}
+        pages = web.application(self.store, metrics_token=token, url=url, evidence=self.room.read, more=more)
+        serving = web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
         with self._watch():
-            await web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
+            await _together(serving, *([slack.run()] if slack else []))
+
+    def slack(self) -> SlackRoom | None:
+        """The room in Slack, which whoever serves the pages keeps; None where no bot token is set."""
+        if not self.settings.slack_bot_token.get_secret_value():
+            return None
+        from bot.slack.features import FEATURES  # nobody else pays for importing Slack's libraries
+        from bot.slack.room import Room
+
+        return Room(self, FEATURES)
 
     def _listening(self, address: str) -> None:
         address = self.settings.web_url or address

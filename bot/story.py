@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.engine.ledger import Ledger, Row, TailState
+from bot.spoken import SPOKEN
 from bot.store import when
 from bot.timeline import Event
 
@@ -155,6 +156,8 @@ class Story:
             self.asks.clear()
         self.ledger.take(event)
         words = getattr(self, f"_on_{event.kind.replace('-', '_')}", None)
+        if words is None and event.kind in SPOKEN:
+            return [self._line(event, *SPOKEN[event.kind](body))]
         return (words(event, body) if words else []) + self._tail_lines(event)
 
     def _say(self, event: Event, mark: str, text: str, style: str = "") -> list[Line]:

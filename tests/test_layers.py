@@ -12,7 +12,7 @@ BOT = ROOT / "bot"
 
 # Lowest first. A room imports rooms of lower layers, and its own; the rooms of one layer only where said below.
 LAYERS: list[set[str]] = [
-    {"model", "errors"},
+    {"model", "errors", "spoken"},
     {"redact", "images", "quiet"},
     {"world", "strictyaml"},
     {"action", "workflow", "clients", "npm", "reference"},

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot.story import GRADES, Line, Story, clock, countdown, milestones, seconds, tries, waiting
-from tests.incidents import ASKED, CLOSED, CUT, ID, KEY, ROW, START, events
+from tests.incidents import ASKED, ASKING, CLOSED, CUT, ID, KEY, ROW, START, events
 
 BOT = Path(__file__).parent.parent / "bot"
 
@@ -185,3 +185,21 @@ def test_the_short_timeline_shows_each_cut_and_how_its_death_is_known() -> None:
     lines = [line.plain() for line in milestones(events(CLOSED))]
     assert [re.split(r"\s{2,}", line.strip())[1].split()[0] for line in lines] == ["opened", "cut", "dead", "closed"]
     assert GRADES["refused"] in lines[2]
+
+
+def test_what_people_say_beside_their_decisions_is_told() -> None:
+    said = [
+        ("a", "role", {"role": "lead", "who": "ann", "by": "ann"}),
+        ("b", "role", {"role": "lead", "who": "ben", "by": "ann"}),
+        ("c", "note", {"by": "ann", "text": "unplugged it", "act": True}),
+        ("d", "note", {"by": "ann", "text": "soon", "act": False}),
+        ("e", "not-me", {"by": "cleo", "of": "deactivate"}), ("f", "owner-answer", {"by": "mara", "said": "no"}),
+        ("g", "severity", {"level": "low", "by": "ann", "reason": "a toy account"}),
+    ]  # fmt: skip
+    story = Story()
+    told = [line for event in events([*ASKING, *said]) for line in story.event(event)][-len(said) :]
+    assert [(line.mark, line.text) for line in told] == [
+        ("lead", "ann takes it now"), ("lead", "ben has it now, says ann"), ("by hand", "ann: unplugged it"),
+        ("update", "ann: soon"), ("not me", "deactivate: cleo is not the one to decide; the others go on being asked"),
+        ("owner", "mara says that it was not them"), ("low", "a toy account"),
+    ]  # fmt: skip

@@ -39,8 +39,8 @@ class Card:
         return open_asks(self.events)
 
     def body(self, kind: str) -> dict[str, Any] | None:
-        """The text of the first event of a kind, if it stands."""
-        return next((e.body for e in self.events if e.kind == kind and e.body is not None), None)
+        """The text of the last event of a kind, if it stands."""
+        return next((e.body for e in reversed(self.events) if e.kind == kind and e.body is not None), None)
 
     def command(self, verb: str, *more: str) -> str:
         """The exact command for this incident."""

@@ -15,7 +15,6 @@ from bot.slack.border import MARKER, plain
 from bot.slack.commands import clip
 from bot.slack.heard import FormWrong, Heard, carried
 from bot.slack.payloads import Payload
-from bot.store import iso
 
 if TYPE_CHECKING:
     from bot.slack.room import Room
@@ -74,9 +73,7 @@ def not_me(heard: Heard) -> None:
         raise DecisionRefused(f"{step} waits for nobody any more", reason="late")
     if not heard.may(ask.group):
         raise DecisionRefused("you were not asked: you are not one of the responders who may decide this")
-    body = {"by": heard.who, "of": step}
-    at = iso(heard.now(row, events))
-    heard.room.house.timeline.append(row.id, f"slack:{heard.delivery.id}", "not-me", body, at=at).result()
+    heard.write(row, "not-me", events, {"by": heard.who, "of": step})
     heard.say(f"Noted: *{clip(step)}* is not yours to decide. The others go on being asked.")
 
 

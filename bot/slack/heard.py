@@ -13,7 +13,7 @@ from bot.signing import GROUPS, SLACK
 from bot.slack import payloads
 from bot.slack.client import answer_to, slack_errors
 from bot.slack.payloads import Payload
-from bot.store import IncidentRow, when
+from bot.store import IncidentRow, iso, when
 from bot.store_slack import Delivery
 from bot.timeline import Event, load
 
@@ -126,6 +126,11 @@ class Heard:
             return self.at
         now: datetime = site.clock.now()
         return max([now, *(when(event.at) for event in events[-1:])])
+
+    def write(self, row: IncidentRow, kind: str, events: list[Event], body: Payload) -> None:
+        """Write an event onto the incident's timeline, once a delivery."""
+        at = iso(self.now(row, events))
+        self.room.house.timeline.append(row.id, f"slack:{self.delivery.id}", kind, body, at=at).result()
 
     def vouched(self) -> dict[str, list[str]]:
         """What a decision says of its person: the groups that Slack says they are in. Raises bot.errors."""

@@ -5,7 +5,7 @@ What is written here is told, not decided: no step waits for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bot.engine.policy import LEVELS
 from bot.errors import DecisionRefused, InputError
@@ -14,7 +14,7 @@ from bot.slack.border import plain
 from bot.slack.commands import clip
 from bot.slack.heard import FormWrong, Heard, carried
 from bot.slack.payloads import Payload
-from bot.store import IncidentRow, iso
+from bot.store import IncidentRow
 from bot.timeline import Event
 
 if TYPE_CHECKING:
@@ -38,12 +38,6 @@ def join(room: Room) -> None:
     room.commands.add("update", "[INCIDENT] TEXT", "tell everybody who follows how it stands", update)
 
 
-def write(heard: Heard, row: IncidentRow, events: list[Event], kind: str, body: dict[str, Any]) -> None:
-    """Write an event, once a delivery."""
-    at = iso(heard.now(row, events))
-    heard.room.house.timeline.append(row.id, f"slack:{heard.delivery.id}", kind, body, at=at).result()
-
-
 def _must(heard: Heard, posture: str) -> None:
     if not heard.may(posture):
         raise DecisionRefused("you are not one of the responders; ask one of them", reason="wrong-person")
@@ -56,7 +50,7 @@ def claim(heard: Heard) -> None:
     """The person leads from now on."""
     row, events = heard.incident(str(heard.value.get("i", "")))
     _must(heard, LEAD)
-    write(heard, row, events, "role", {"role": LEAD, "who": heard.who, "by": heard.who})
+    heard.write(row, "role", events, {"role": LEAD, "who": heard.who, "by": heard.who})
     heard.say(f"You lead `{row.id}` now.")
 
 
@@ -79,7 +73,7 @@ def handed_over(heard: Heard) -> None:
     there = {"groups": room.groups.of(chosen)} if chosen else {}
     if not chosen or not room.house.rules.may(f"{SLACK}{chosen}", LEAD, there):
         raise FormWrong({"who": "They are not one of the responders; choose somebody who is."})
-    write(heard, row, events, "role", {"role": LEAD, "who": f"{SLACK}{chosen}", "by": heard.who})
+    heard.write(row, "role", events, {"role": LEAD, "who": f"{SLACK}{chosen}", "by": heard.who})
     heard.ack()
     heard.say(f"<@{chosen}> leads `{row.id}` now.")
 
@@ -108,7 +102,7 @@ def severity_said(heard: Heard) -> None:
         raise FormWrong({"level": "You are not one of the responders; ask one of them."})
     if level not in LEVELS:
         raise FormWrong({"level": f"Choose one of {', '.join(LEVELS)}."})
-    write(heard, row, events, "severity", {"level": level, "by": heard.who, "why": why})
+    heard.write(row, "severity", events, {"level": level, "by": heard.who, "reason": why})
     heard.ack()
     heard.say(f"`{row.id}` is {level} now.")
 
@@ -122,7 +116,7 @@ def was_me(heard: Heard, said: str) -> None:
     asked = str(heard.value.get("u", ""))
     if heard.user != asked:
         _must(heard, "one")
-    write(heard, row, events, "owner-answer", {"said": said, "by": heard.who})
+    heard.write(row, "owner-answer", events, {"said": said, "by": heard.who})
     heard.say("Thank you, it is on record. " + (
         "The credential is out all the same, so containing it goes on." if said == "yes" else
         "Whoever is in charge sees it now. Please stay within reach."
@@ -150,7 +144,7 @@ def _word(heard: Heard, text: str, *, act: bool) -> None:
         raise InputError(f"that is longer than {MOST} characters; say it shorter, or in several")
     if not (heard.may("one") or heard.who == row.body["report"]["by"]):
         raise DecisionRefused("you are not one of the responders of this incident", reason="wrong-person")
-    write(heard, row, events, "note", {"by": heard.who, "text": said, "act": act})
+    heard.write(row, "note", events, {"by": heard.who, "text": said, "act": act})
     heard.say(f"On the timeline of `{row.id}`: {clip(said, 300)}")
 
 

@@ -31,6 +31,7 @@ from bot.slack.border import Border
 from bot.slack.client import answer_to, quiet_logger, slack_errors, web_client
 from bot.slack.commands import Commands
 from bot.slack.door import Answer, Door
+from bot.slack.front import Http, Socket
 from bot.slack.groups import Groups
 from bot.slack.heard import FormWrong, Heard, owner_of
 from bot.slack.payloads import Payload, answering_address, listener_of
@@ -111,6 +112,7 @@ class Room:
             listens=lambda kind, name: (kind, name) in self.listeners, work=self.work, refuse=self._refuse,
             now=lambda: datetime.now(UTC), boundary=house.boundary,
         )  # fmt: skip
+        self.http = Http(self.door)
         for join in features:
             join(self)
 
@@ -247,6 +249,19 @@ class Room:
 
     # for ever ------------------------------------------------------------------------------------------------------
 
+    async def run(self) -> None:
+        """Be in Slack until cancelled: listen, work what is left from before, forget what is old."""
+        token = self.house.settings.slack_app_token.get_secret_value()
+        sockets = [Socket(self.door, token, self.house.settings.slack_api).run()] if token else []
+        tasks = [asyncio.ensure_future(one) for one in (self.tend(), *sockets)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.to_thread(self.close)
+
     async def tend(self) -> None:
         """Work what was landed and not settled, at once and again and again; forget what is old. Cancel it to stop."""
         await asyncio.to_thread(self.border.recognizer.warm)
@@ -266,6 +281,7 @@ class Room:
 
     def close(self) -> None:
         """Let what is under way end."""
+        self.http.close()
         self._waiting.shutdown(wait=True)
         self._threads.shutdown(wait=True)
 

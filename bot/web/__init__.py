@@ -15,7 +15,7 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -27,7 +27,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot import heartbeat
@@ -277,11 +277,11 @@ class Strict:
 
 def application(
     store: Store, *, metrics_token: str = "", url: str = "", evidence: Callable[[str], bytes] | None = None,
-    sign_in: SignIn | None = None, more: Sequence[BaseRoute] = (),
+    sign_in: SignIn | None = None, more: Mapping[str, ASGIApp] | None = None,
 ) -> Starlette:  # fmt: skip
     """The pages over a store. ``url`` is where people reach them; without it, on this machine only.
 
-    ``evidence`` reads a file by its SHA-256, ``sign_in`` is an account house, ``more`` are doors that guard themselves.
+    ``evidence`` reads a file by its SHA-256, ``sign_in`` is an account house, ``more``: path -> a self-guarded door.
     """
     loader = jinja2.FileSystemLoader(HERE / "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -305,7 +305,8 @@ def application(
     ]
     return Starlette(
         routes=[
-            Route("/healthz", pages.healthz), Route("/readyz", pages.readyz), Route("/metrics", pages.metrics), *more,
+            Route("/healthz", pages.healthz), Route("/readyz", pages.readyz), Route("/metrics", pages.metrics),
+            *(Route(path, door) for path, door in (more or {}).items()),
             Mount("/", routes=closed, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]),
         ],
         middleware=[Middleware(Strict)],

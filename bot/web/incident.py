@@ -45,7 +45,7 @@ def view(store: Store, name: str, now: datetime) -> Page:
     """The page of an incident as it stands. Raises InputError when there is none."""
     row, events = store.incident(name), load(store, name)
     now = max([now, *(when(event.at) for event in events[-1:])])  # a range's clock may run ahead of the machine's
-    bodies = {event.kind: event.body for event in reversed(events) if event.body is not None}
+    bodies = {event.kind: event.body for event in events if event.body is not None}
     triage, ledger = bodies.get("triage"), Ledger.fold(events)
     return Page(
         row=row, opened=stamp(row.opened_at), now=f"{now:%Y-%m-%d %H:%M:%S} UTC",

@@ -1,0 +1,29 @@
+"""What people have said of an incident beside their decisions, in plain words: a mark and a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Words = Callable[[dict[str, Any]], tuple[str, str]]
+
+
+def _role(body: dict[str, Any]) -> tuple[str, str]:
+    own = body["who"] == body["by"]
+    return body["role"], f"{body['who']} {'takes it' if own else 'has it'} now{'' if own else ', says ' + body['by']}"
+
+
+def _note(body: dict[str, Any]) -> tuple[str, str]:
+    return "by hand" if body.get("act", True) else "update", f"{body['by']}: {body['text']}"
+
+
+def _not_me(body: dict[str, Any]) -> tuple[str, str]:
+    return "not me", f"{body['of']}: {body['by']} is not the one to decide; the others go on being asked"
+
+
+def _owner_answer(body: dict[str, Any]) -> tuple[str, str]:
+    said = "it was them" if body["said"] == "yes" else "it was not them"
+    return "owner", f"{body['by']} says that {said}"
+
+
+SPOKEN: dict[str, Words] = {"role": _role, "note": _note, "not-me": _not_me, "owner-answer": _owner_answer}
