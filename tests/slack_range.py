@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 import requests
 import uvicorn
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from bot.range.clock import RangeClock
 from bot.range.slack import SlackRange
@@ -113,3 +118,53 @@ def until(holds: Callable[[], Any], seconds: float = 20.0) -> Any:
         assert time.monotonic() < end, "it did not come to hold"
         time.sleep(0.02)
     return found
+
+
+@dataclass
+class App:
+    """An app that keeps what it is sent, and answers as it is told to."""
+
+    url: str = ""
+    got: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
+    raw: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answer: Callable[[dict[str, Any]], Any] = lambda _: None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        raw = await request.body()
+        headers = dict(request.headers)
+        self.raw.append((headers, raw))
+        self.got.append((headers, _decoded(headers["content-type"], raw)))
+        said = await run_in_threadpool(self.answer, self.got[-1][1])
+        response = said if isinstance(said, Response) else _response(said)
+        await response(scope, receive, send)
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.got[-1][1]
+
+
+def _decoded(content_type: str, raw: bytes) -> dict[str, Any]:
+    if content_type == "application/json":
+        return dict(json.loads(raw))
+    form = {key: values[0] for key, values in parse_qs(raw.decode(), keep_blank_values=True).items()}
+    return dict(json.loads(form["payload"])) if "payload" in form else form
+
+
+def _response(said: Any) -> Response:
+    return JSONResponse(said) if isinstance(said, dict) else PlainTextResponse(said or "")
+
+
+# blocks ------------------------------------------------------------------------------------------------------------
+
+
+def button(action_id: str, **more: Any) -> dict[str, Any]:
+    return {"type": "button", "action_id": action_id, "text": plain(action_id), **more}
+
+
+def plain(text: str) -> dict[str, str]:
+    return {"type": "plain_text", "text": text}
+
+
+def actions(*found: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "actions", "block_id": "b", "elements": list(found)}

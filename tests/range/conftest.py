@@ -17,7 +17,7 @@ from bot.range.aws import AwsRange, serve
 from bot.range.clock import RangeClock
 from bot.range.issuer import OidcIssuer
 from bot.range.switchboard import Switchboard
-from tests.slack_range import Slack, slack_served
+from tests.slack_range import App, Slack, serving, slack_served
 
 ALL: dict[str, Any] = {
     "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
@@ -111,3 +111,21 @@ def slack(slack_server: Slack) -> Slack:
 def bot(slack: Slack) -> WebClient:
     """The app's client, as slack_sdk makes it."""
     return slack.client()
+
+
+@pytest.fixture(scope="module")
+def app_server() -> Iterator[App]:
+    app = App()
+    with serving(app) as url:
+        app.url = url
+        yield app
+
+
+@pytest.fixture
+def app(app_server: App, slack: Slack) -> App:
+    """The app is installed and listens."""
+    app_server.got.clear()
+    app_server.raw.clear()
+    app_server.answer = lambda _: None
+    slack.range.install({"request_url": f"{app_server.url}/slack/events"})
+    return app_server

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 from slack_sdk import WebClient, WebhookClient
 from slack_sdk.signature import SignatureVerifier
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from bot.range.slack.deliver import sign
-from tests.slack_range import Slack, error, serving, until
+from tests.slack_range import App, Slack, actions, button, error, plain, until
 
 # The example of docs.slack.dev/authentication/verifying-requests-from-slack
 SECRET = "8f742231b10e8888abcd99" + "yyyzzz85a5"
@@ -28,59 +23,6 @@ BODY = (
     "&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
 )
 SIGNATURE = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
-
-
-@dataclass
-class App:
-    """An app that keeps what it is sent, and answers as it is told to."""
-
-    url: str = ""
-    got: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
-    raw: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    answer: Callable[[dict[str, Any]], Any] = lambda _: None
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        request = Request(scope, receive)
-        raw = await request.body()
-        headers = dict(request.headers)
-        self.raw.append((headers, raw))
-        self.got.append((headers, _decoded(headers["content-type"], raw)))
-        said = await run_in_threadpool(self.answer, self.got[-1][1])
-        response = said if isinstance(said, Response) else _response(said)
-        await response(scope, receive, send)
-
-    @property
-    def last(self) -> dict[str, Any]:
-        return self.got[-1][1]
-
-
-def _decoded(content_type: str, raw: bytes) -> dict[str, Any]:
-    if content_type == "application/json":
-        return dict(json.loads(raw))
-    form = {key: values[0] for key, values in parse_qs(raw.decode(), keep_blank_values=True).items()}
-    return dict(json.loads(form["payload"])) if "payload" in form else form
-
-
-def _response(said: Any) -> Response:
-    return JSONResponse(said) if isinstance(said, dict) else PlainTextResponse(said or "")
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[App]:
-    app = App()
-    with serving(app) as url:
-        app.url = url
-        yield app
-
-
-@pytest.fixture
-def app(served: App, slack: Slack) -> App:
-    """The app is installed and listens."""
-    served.got.clear()
-    served.raw.clear()
-    served.answer = lambda _: None
-    slack.range.install({"request_url": f"{served.url}/slack/events"})
-    return served
 
 
 def test_the_documented_signature() -> None:
@@ -261,18 +203,6 @@ def test_a_persons_command_cannot_be_taken_away(slack: Slack, app: App) -> None:
 # clicks ------------------------------------------------------------------------------------------------------------
 
 
-def button(action_id: str, **more: Any) -> dict[str, Any]:
-    return {"type": "button", "action_id": action_id, "text": plain(action_id), **more}
-
-
-def plain(text: str) -> dict[str, str]:
-    return {"type": "plain_text", "text": text}
-
-
-def actions(*found: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "actions", "block_id": "b", "elements": list(found)}
-
-
 def posted(slack: Slack, bot: WebClient, *found: dict[str, Any]) -> str:
     blocks = [actions(*(found or (button("approve", value='{"i":"inc-1"}'),)))]
     return str(bot.chat_postMessage(channel=slack.channel("incidents"), text="card", blocks=blocks)["ts"])
@@ -411,8 +341,9 @@ def test_an_event_that_is_late_or_goes_in_circles_says_so(slack: Slack, app: App
     app.answer = lambda _: RedirectResponse("/again", 307)
     slack.range.install({"ack_s": 3})
     slack.hand("alice", "home")
-    until(lambda: len(app.got) >= 4)
-    assert app.got[3][0]["x-slack-retry-reason"] == "too_many_redirects", "two were followed"
+    until(lambda: len(slack.range.outbox.log) == 4)
+    assert [got[0].get("x-slack-retry-num") for got in app.got] == [None] * 3 + ["1"] * 3, "two were followed"
+    assert app.got[3][0]["x-slack-retry-reason"] == "too_many_redirects"
 
 
 def test_an_app_may_forbid_to_send_again(slack: Slack, app: App) -> None:

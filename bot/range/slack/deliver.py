@@ -56,6 +56,7 @@ class Answer:
 class _Retry:
     """An event that was not acknowledged, to be sent again at ``due`` of the range's clock."""
 
+    state: State  # the workspace it happened in; a reset makes another one, which it is no business of
     payload: dict[str, Any]
     number: int
     reason: str
@@ -102,15 +103,17 @@ class Outbox:
 
     def event(self, payload: dict[str, Any]) -> None:
         """Send an event; when it is not acknowledged, again at Slack's times. Returns after the first try."""
-        self._event(payload, 0, "")
+        self._event(self._state(), payload, 0, "")
 
-    def _event(self, payload: dict[str, Any], number: int, reason: str) -> None:
+    def _event(self, state: State, payload: dict[str, Any], number: int, reason: str) -> None:
+        if state is not self._state():
+            return
         answer = self.send("event", payload, number=number, reason=reason)
         if answer.ok or answer.no_retry or number >= len(RETRIES_S):
             return
-        due = self._state().now() + RETRIES_S[number]
+        due = state.now() + RETRIES_S[number]
         with self._lock:
-            self._retries.append(_Retry(payload, number + 1, answer.reason, due))
+            self._retries.append(_Retry(state, payload, number + 1, answer.reason, due))
 
     def retry_due(self) -> int:
         """Send again what is due by the range's clock. Returns how many events that were."""
@@ -119,7 +122,7 @@ class Outbox:
             due = [each for each in self._retries if each.due <= now]
             self._retries = [each for each in self._retries if each.due > now]
         for each in due:
-            self._event(each.payload, each.number, each.reason)
+            self._event(each.state, each.payload, each.number, each.reason)
         return len(due)
 
     @property

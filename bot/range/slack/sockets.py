@@ -49,6 +49,12 @@ class Sockets:
         self._lock = threading.Lock()
 
     @property
+    def open(self) -> list[str]:
+        """The connections that are open, each by an id of its own."""
+        with self._lock:
+            return [link.id for link in self._links]
+
+    @property
     def count(self) -> int:
         """How many connections are open."""
         return len(self._links)
