@@ -48,7 +48,7 @@ LIBRARIES = {
     "kingfisher_sdk": {"triage"},
     "starlette": {"web", "range"},
     "uvicorn": {"web", "range"},
-    "jinja2": {"web"},
+    "jinja2": {"web", "range"},
     "slack_sdk": {"slack"},
     "slack_bolt": {"slack"},
     "prometheus_client": {"web"},

@@ -38,6 +38,7 @@ from bot.range.npm_web import NpmWeb
 from bot.range.runner import Runner
 from bot.range.scenarios import FIRST, SCENARIOS, Scenario
 from bot.range.slack import SlackRange
+from bot.range.stage import Stage
 from bot.range.switchboard import AsgiApp, Switchboard
 
 HOST = "127.0.0.1"
@@ -57,6 +58,7 @@ class Range:
         self.images = ImageRange(self.switchboard)
         self.npm, self.collector = NpmRegistry(self.clock), Collector()
         self.slack = SlackRange(self.clock, self.switchboard)
+        self.stage = self.slack.page.stage = Stage(self)
         self._uvicorns: list[tuple[uvicorn.Server, threading.Thread]] = []
         self._drill = threading.Lock()  # one move at a time
         self.github_url = self.control_url = self.registry_url = ""
@@ -205,6 +207,7 @@ class _Control:
             ("GET", "/slack/app", lambda _: range_.slack.installed()),
             ("POST", "/slack/app", range_.slack.install),
             ("POST", "/slack/disconnect", self.disconnect),
+            ("POST", "/stage", self.play),
             ("POST", "/drill/leak", lambda body: range_.leak(_scenario(body))),
             ("POST", "/drill/abuse", self.abuse),
             ("POST", "/drill/tries", lambda body: range_.tries(_scenario(body))),
@@ -244,6 +247,11 @@ class _Control:
         trail.lookups_per_second = _number(body, "lookups_per_second", 0.0)
         trail.lag_s = _number(body, "lag_s", 0.0)
         return {}
+
+    def play(self, body: Any) -> Any:
+        """A scenario leaks as if somebody had pressed its button on the page."""
+        self.range.stage.leak(_scenario(body) or FIRST)
+        return {"stage": self.range.stage.shown()}
 
     def disconnect(self, body: Any) -> Any:
         """Slack ends its Socket Mode connections, or warns that it will."""

@@ -13,6 +13,7 @@ from bot.range.slack import appconfig, cast, chat
 from bot.range.slack.deliver import Outbox
 from bot.range.slack.hand import Hand
 from bot.range.slack.openid import OpenId
+from bot.range.slack.page import Page
 from bot.range.slack.sockets import Sockets
 from bot.range.slack.state import State
 from bot.range.slack.touch import Touch
@@ -36,7 +37,9 @@ class SlackRange:
         self.hand = Hand(lambda: self.state, self.outbox)
         self.touch = Touch(lambda: self.state, self.outbox, self.hand.told)
         self.web = SlackWeb(lambda: self.state, self.sockets, self.hand.acts | self.touch.acts, openid)
-        self.asgi: AsgiApp = switchboard.asgi(Starlette(routes=self.web.routes()), "slack")
+        acts = self.hand.acts | self.touch.acts
+        self.page = Page(lambda: self.state, acts, self.touch.keep, self.touch.suggested)
+        self.asgi: AsgiApp = switchboard.asgi(Starlette(routes=[*self.web.routes(), *self.page.routes()]), "slack")
         self._over = threading.Event()
         self._ticker: threading.Thread | None = None
 

@@ -58,6 +58,7 @@ def _from_manifest(state: State, manifest: dict[str, Any]) -> None:
     oauth, settings = manifest.get("oauth_config", {}), manifest.get("settings", {})
     app.commands = {row["command"]: row for row in features.get("slash_commands", [])}
     app.shortcuts = {row["callback_id"]: row["type"] for row in features.get("shortcuts", [])}
+    app.shortcut_names = {row["callback_id"]: row["name"] for row in features.get("shortcuts", [])}
     app.home = bool(features.get("app_home", {}).get("home_tab_enabled"))
     app.events = tuple(settings.get("event_subscriptions", {}).get("bot_events", []))
     app.socket_mode = bool(settings.get("socket_mode_enabled"))

@@ -179,6 +179,7 @@ class Installed:
     events: tuple[str, ...] = ("app_home_opened", "app_mention")
     commands: dict[str, dict[str, Any]] | None = None  # None: no manifest, every command is the app's
     shortcuts: dict[str, str] | None = None  # callback_id -> global or message; None: no manifest
+    shortcut_names: dict[str, str] = field(default_factory=dict)  # callback_id -> how the client calls it
     redirect_urls: tuple[str, ...] = ()
     home: bool = True
     ack_s: float = 3.0  # how long a person waits for the app

@@ -102,6 +102,20 @@ class Touch:
             return dict(DONE)
         return self._told(person, self._outbox.send("interactive", payload), str(body["action_id"]))
 
+    def keep(self, person: Person, body: Body) -> None:
+        """``{values: {block_id: {action_id: value}}}``: what stands in the top modal (or ``home``); nobody is told."""
+        with self.state.lock:
+            view = eyes.view_of(self.state, person, body)
+            for block_id, row in body["values"].items():
+                for action_id, value in row.items():
+                    said = {"action_id": action_id, "block_id": block_id, "value": value, "confirmed": True}
+                    block, element = _pointed(view.body["blocks"], said)
+                    self._keep(view, block, element, self._entered(view.id, element, said))
+
+    def suggested(self, view: str) -> dict[str, list[Body]]:
+        """What the app offered last in the external selects of a view, by action_id."""
+        return {action: options for (where, action), options in self._suggested.items() if where == view}
+
     def submit(self, person: Person, body: Body) -> Body:
         """``{values?: {block_id: {action_id: value}}}``: fill in and submit the top modal."""
         with self.state.lock:

@@ -1,0 +1,71 @@
+"""What happens in the company, started from the page of its Slack: a secret leaks and is abused, and is tried again.
+
+Somebody of the company says in #deploys what everybody could see; the rest is up to the people at the page.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from bot.errors import InputError
+from bot.range.scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from bot.range.server import Range
+
+TITLES = {
+    "aws-key-in-public-log": "A deploy run prints its AWS key",
+    "npm-token-stolen-by-dependency": "A dependency steals the npm token",
+    "github-pat-in-image": "An image holds a maintainer's GitHub token",
+    "github-pat-in-image-revoked": "The same, and GitHub was faster",
+}
+SPEAKER, PLACE = "mara", "deploys"
+
+
+class Stage:
+    """The scenarios as the page shows them. Each leaks once; after that, its attacker can be asked to try again."""
+
+    def __init__(self, range_: Range) -> None:
+        self._range, self._lock = range_, threading.Lock()
+        self._leaked: dict[str, list[dict[str, Any]]] = {}
+        self._of: object = None  # the company that these have leaked in; a reset makes another one
+
+    def _now(self) -> dict[str, list[dict[str, Any]]]:
+        if self._of is not self._range.company:
+            self._of, self._leaked = self._range.company, {}
+        return self._leaked
+
+    def shown(self) -> list[dict[str, Any]]:
+        """``{name, title, leaked, tries}`` for each scenario; ``tries`` is what the attacker got the last time."""
+        leaked = self._now()
+        return [
+            {"name": name, "title": title, "leaked": name in leaked, "tries": leaked.get(name, [])}
+            for name, title in TITLES.items()
+        ]
+
+    def leak(self, name: str) -> None:
+        """Let the secret leak and be abused, and let somebody wonder about it in Slack. Raises InputError."""
+        if name not in TITLES:
+            raise InputError(f"there is no scenario {name[:60]!r}; there are {', '.join(TITLES)}")
+        with self._lock:
+            if name in self._now():
+                raise InputError(f"{TITLES[name]}: that has happened already")
+            said = self._range.leak(name)
+            self._range.abuse("", name)
+            self._now()[name] = []
+        text = "\n".join(str(line) for line in said["story"])
+        slack = self._range.slack
+        speaker = next(p for p in slack.state.people.values() if p.name == SPEAKER)
+        slack.hand.message(speaker, {"channel": PLACE, "text": text})
+
+    def tries(self, name: str) -> None:
+        """The attacker tries all that it holds. Raises InputError."""
+        with self._lock:
+            if name not in self._now():
+                raise InputError("nothing of it has leaked yet")
+            self._now()[name] = self._range.tries(name)
+        self._range.slack.state.changed()
+
+
+assert TITLES.keys() == SCENARIOS.keys(), "every scenario has a title"
