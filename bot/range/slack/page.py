@@ -184,7 +184,7 @@ class Page:
     async def _act(self, request: Request) -> Response:
         if refused := _foreign(request, acts=True):
             return refused
-        sent = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
+        sent: list[Any] = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
         return await self._in_thread(partial(self._done, request.path_params["act"], FormData(sent)))
 
     def _done(self, act: str, form: FormData) -> Response:
