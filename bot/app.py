@@ -27,6 +27,7 @@ from bot import clock, heartbeat
 from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
+from bot.doors import SignIn
 from bot.engine.decisions import Attest, Desk, unsigned
 from bot.engine.ownership import fence_sql
 from bot.engine.policy import Policy
@@ -318,7 +319,9 @@ class Bulkhead:
         token, url = self.settings.metrics_token.get_secret_value(), self.settings.web_url
         slack = self.slack()
         more = {SLACK_DOOR: slack.http} if slack else {}
-        pages = web.application(self.store, metrics_token=token, url=url, evidence=self.room.read, more=more)
+        pages = web.application(
+            self.store, metrics_token=token, url=url, evidence=self.room.read, more=more, sign_in=self._sign_in(slack)
+        )
         serving = web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
         with self._watch():
             await _together(serving, *([slack.run()] if slack else []))
@@ -331,6 +334,18 @@ class Bulkhead:
         from bot.slack.room import Room
 
         return Room(self, FEATURES)
+
+    def _sign_in(self, slack: SlackRoom | None) -> SignIn | None:
+        """Who lets people in to the pages besides one-time links; None where not all of it is set."""
+        given = self.settings
+        if slack is None or not (given.slack_client_id and given.web_group):
+            return None
+        from bot.slack.signin import SlackSignIn
+
+        return SlackSignIn(
+            client_id=given.slack_client_id, client_secret=given.slack_client_secret.get_secret_value(),
+            api=given.slack_api, bot=slack.client, group=given.web_group, teams=slack.workspaces,
+        )  # fmt: skip
 
     def _listening(self, address: str) -> None:
         address = self.settings.web_url or address

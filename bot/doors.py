@@ -11,12 +11,36 @@ import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from bot.store import Store, iso
 
 LINK = timedelta(minutes=10)
 SESSION = timedelta(hours=8)
 KINDS = ("link", "session", "visit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who has signed in. ``id`` is their name in decisions and on the timeline, ``name`` what they are called."""
+
+    id: str
+    name: str
+
+
+class SignIn(Protocol):
+    """An account house. Every method may ask it over the network."""
+
+    title: str  # "Slack"
+
+    def address(self, *, state: str, nonce: str, back: str) -> str:
+        """Where the browser is sent; ``back`` is where it shall come back to."""
+
+    def visitor(self, *, code: str, nonce: str, back: str) -> Visitor:
+        """Who this code stands for. Raises DecisionRefused with the reason, Unavailable when nobody answers."""
+
+    def admitted(self, visitor: str) -> bool:
+        """Whether this visitor still is one of those who may look."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,17 @@ class Settings(BaseSettings):
         description="Slack: address of its Web API, ending in a slash",
     )
 
+    slack_client_id: str = Field(
+        default="", description="Slack: the app's client id, for signing in to the pages with Slack"
+    )
+    slack_client_secret: SecretStr = Field(
+        default=SecretStr(""), description="Slack: the app's client secret, for the same"
+    )
+    web_group: str = Field(
+        default="",
+        pattern=r"^(S[A-Z0-9]{1,20})?$",
+        description="Slack user group (S0123) whose members may sign in to the pages; empty = nobody",
+    )
     syslog: str = Field(
         default="",
         description="Syslog server that every decision goes to: udp://HOST, tcp://HOST or tls://HOST; :PORT may follow",

@@ -15,11 +15,10 @@ import httpx
 import pytest
 
 from bot import web
-from bot.doors import SESSION, Doors, utc
+from bot.doors import SESSION, Doors, Visitor, utc
 from bot.errors import DecisionRefused, Unavailable
 from bot.evidence import EvidenceRoom
 from bot.store import Store
-from bot.web.signin import Visitor
 from tests.incidents import ASKING, ID, house
 from tests.test_web import Serving
 

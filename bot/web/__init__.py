@@ -31,12 +31,12 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot import heartbeat
-from bot.doors import SESSION, Doors, utc
+from bot.doors import SESSION, Doors, SignIn, utc
 from bot.errors import DecisionRefused, EngineError, InputError, ProviderError
 from bot.store import Store
 from bot.tables import NEWEST
 from bot.web import incident, metrics
-from bot.web.signin import ATTEMPT_S, Attempt, SignIn
+from bot.web.signin import ATTEMPT_S, Attempt
 
 HERE = Path(__file__).parent
 COOKIE, VISIT, ATTEMPT = "bulkhead", "bulkhead-visit", "bulkhead-attempt"

@@ -1,9 +1,9 @@
-"""Sign in with another house's account: what the pages need of it, and the cookie that ties an attempt to a browser.
+"""Signing in with another house's account: the cookie that ties an attempt to a browser.
 
-Who implements ``SignIn`` is handed in; the pages know no chat. OpenID Connect's code flow: the browser is sent away
-with a state and a nonce and comes back with the state and a code; the nonce stands in the token that the code is worth.
-Both are digests of one random value that only this browser's cookie holds, so that nothing is stored for people who
-never come back, and a link with somebody else's code in it opens nothing.
+Who implements ``bot.doors.SignIn`` is handed in; the pages know no chat. OpenID Connect's code flow: the browser goes
+away with a state and a nonce and comes back with the state and a code; the nonce stands in the token that the code is
+worth. Both are digests of one random value that only this browser's cookie holds, so that nothing is stored for people
+who never come back, and a link with somebody else's code in it opens nothing.
 """
 
 from __future__ import annotations
@@ -13,33 +13,9 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Protocol
 
 ATTEMPT_S = 600
 _THEN = re.compile(r"/incidents(?:/[\w-]{1,80})?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visitor:
-    """Who has signed in. ``id`` is their name in decisions and on the timeline, ``name`` what they are called."""
-
-    id: str
-    name: str
-
-
-class SignIn(Protocol):
-    """An account house. Every method may ask it over the network."""
-
-    title: str  # "Slack"
-
-    def address(self, *, state: str, nonce: str, back: str) -> str:
-        """Where the browser is sent; ``back`` is where it shall come back to."""
-
-    def visitor(self, *, code: str, nonce: str, back: str) -> Visitor:
-        """Who this code stands for. Raises DecisionRefused with the reason, Unavailable when nobody answers."""
-
-    def admitted(self, visitor: str) -> bool:
-        """Whether this visitor still is one of those who may look."""
 
 
 @dataclass(frozen=True, slots=True)
