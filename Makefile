@@ -26,8 +26,8 @@ check: setup  ## lint and types
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 
-serve: setup  ## web, worker and clock in one process
-	@.venv/bin/bulkhead serve
+serve: setup  ## Bulkhead and a small company on this machine, with a Slack to click through
+	@.venv/bin/bulkhead serve --range
 
 bench: setup  ## every figure that the README quotes
 	@.venv/bin/python -m benchmarks

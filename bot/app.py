@@ -310,7 +310,7 @@ class Bulkhead:
 
     async def serve(self) -> None:
         """Run everything in this process until cancelled."""
-        await _together(self.work(), self.keep_time(), self.show_pages())
+        await together(self.work(), self.keep_time(), self.show_pages())
 
     async def show_pages(self) -> None:
         """Serve the pages until cancelled."""
@@ -324,7 +324,7 @@ class Bulkhead:
         )
         serving = web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
         with self._watch():
-            await _together(serving, *([slack.run()] if slack else []))
+            await together(serving, *([slack.run()] if slack else []))
 
     def slack(self) -> SlackRoom | None:
         """The room in Slack, which whoever serves the pages keeps; None where no bot token is set."""
@@ -362,7 +362,7 @@ def _log_alarm(alarm: heartbeat.Alarm) -> None:
     log.log(logging.INFO if alarm.back else logging.ERROR, "%s", alarm.text)
 
 
-async def _together(*work: Coroutine[Any, Any, None]) -> None:
+async def together(*work: Coroutine[Any, Any, None]) -> None:
     """Run these until one fails or all are cancelled; the error is the one that was raised, not a group of it."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:

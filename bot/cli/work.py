@@ -88,8 +88,17 @@ def _ask_secret() -> str:
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    range_: Annotated[
+        bool, typer.Option("--range", help="In a company of its own on this machine, with a Slack to click through.")
+    ] = False,
+) -> None:
     """Run everything in one process, until Ctrl-C or SIGTERM: worker, clock and pages."""
+    if range_:
+        from bot.cli.play import play
+
+        play()
+        return
     _run("Bulkhead: worker, clock and pages", Bulkhead.serve)
 
 

@@ -1,0 +1,98 @@
+"""``bulkhead serve --range``: Bulkhead in a company of its own on this machine, with a Slack to click through.
+
+Real engine, real playbooks, real Slack app; only the world is the range's. Everything lies in a folder of its own, and
+no identity, database or address of the real installation comes along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from bot import drill as drills
+from bot.app import PAGES_AT, SLACK_DOOR, Bulkhead, opened, range_site, together
+from bot.cli import frame, page
+from bot.settings import Settings, read
+from bot.story import DIM, GOOD, HEADING, Line
+
+READY = "BULKHEAD_READY_FILE"  # where a program that has started this is told the address
+
+
+def play() -> None:
+    """Run it until Ctrl-C or SIGTERM; the folder goes with it."""
+    frame.quiet_logs()
+    base = read()
+    home = base.home / "range" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+    try:
+        with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+            with frame.busy("starting the range: a small company on 127.0.0.1"):
+                here = stack.enter_context(drills.range_up())
+            settings = settings_for(here, home, base)
+            site = range_site(here.endpoints)
+            bulkhead = stack.enter_context(opened(settings, sites={"range": site}, release=True))
+            asyncio.run(frame.until_told(together(bulkhead.serve(), introduce(bulkhead, here))))
+    finally:
+        shutil.rmtree(home, ignore_errors=True)  # nothing in it is real, and its range has gone
+    page.lines([Line("Stopped. Nothing of it is left.")])
+
+
+def settings_for(here: drills.Range, home: Path, base: Settings) -> Settings:
+    """Settings of a folder of its own, for an app that is installed in the range's Slack and nowhere else."""
+    cast = here.info["cast"]["slack"]
+    groups = cast["groups"]
+    nobody = {
+        "signers": None, "policy": None, "github_token": SecretStr(""), "github_app_key": SecretStr(""),
+        "github_app_id": "", "npm_token": SecretStr(""), "slack_app_token": SecretStr(""), "slack_people": "",
+        "slack_team": "", "slack_private": "", "slack_oncall": groups["oncall"], "responders": "", "syslog": "",
+        "metrics_token": SecretStr(""), "database_url": "",
+    }  # fmt: skip
+    mine = {
+        "mode": "act", "web_host": "127.0.0.1", "web_port": 0, "web_url": "", "slack_command": "/bulkhead",
+        "slack_api": f"{here.info['slack']}/api/", "slack_bot_token": SecretStr(cast["bot_token"]),
+        "slack_signing_secret": SecretStr(cast["signing_secret"]), "slack_app_id": cast["app_id"],
+        "slack_groups": f"one={groups['approvers']},two={groups['responders']},person={groups['responders']},"
+        f"lead={groups['leads']}",
+        "slack_channel": cast["channels"]["incidents"], "slack_drill_channel": cast["channels"]["incidents"],
+        "slack_client_id": cast["client_id"], "slack_client_secret": SecretStr(cast["client_secret"]),
+        "web_group": groups["responders"],
+    }  # fmt: skip
+    known = Settings.model_fields.keys()
+    update = {name: value for name, value in (nobody | mine).items() if name in known}
+    alone = base.model_copy(update={"database_url": ""})
+    return frame.inside(alone, home).model_copy(update=update)
+
+
+async def introduce(bulkhead: Bulkhead, here: drills.Range) -> None:
+    """Install the app once its pages listen, let a key leak, and say what to click; then wait for ever."""
+    while not (at := await asyncio.to_thread(bulkhead.store.setting, PAGES_AT)):
+        await asyncio.sleep(0.05)
+    listens = {"request_url": f"{at}{SLACK_DOOR}", "redirect_urls": [f"{at}/signed-in"]}
+    await asyncio.to_thread(here.post, "/slack/app", listens)
+    await asyncio.to_thread(here.post, "/stage", {})
+    logging.getLogger("bulkhead").setLevel(logging.ERROR)
+    page.lines(welcome(str(here.info["slack"])))
+    if ready := os.environ.get(READY):
+        await asyncio.to_thread(Path(ready).write_text, f"{here.info['slack']}\n", encoding="utf-8")
+    await asyncio.Event().wait()
+
+
+def welcome(address: str) -> list[Line]:
+    """Where to go and what to do there."""
+    return [
+        Line("Bulkhead runs, in a small company of its own", style=HEADING),
+        Line(f"{address}/", command=True),
+        Line("That is the company's Slack, on this machine only. A deploy key has just leaked. You are Jonas:"),
+        Line("1. In #deploys Mara wonders about her deploy. Menu of her message (⋯): This contains a secret."),
+        Line("2. Send the form, and go to #incidents: the card shows what was cut and how that was proven."),
+        Line("3. Become Alice and then Bob (You are, on the left): approve, deny, undo, answer what the card asks."),
+        Line("4. Become Mallory, who is of another company, and try to get in."),
+        Line("5. Let the attacker try again (In the company): every one of its credentials is refused.", style=GOOD),
+        Line("Ctrl-C ends all of it, and nothing is left.", style=DIM),
+    ]
