@@ -25,6 +25,8 @@ from bot.range.clock import RangeClock
 from bot.range.slack import SlackRange
 from bot.range.switchboard import Switchboard
 
+PATIENCE_S = 30.0  # instead of three: a busy machine is no reason to fail; what is late is tested by what is set
+
 
 @dataclass
 class Slack:
@@ -86,7 +88,7 @@ def slack_served() -> Iterator[Slack]:
     """A Slack on a port of its own, with rate limits; ``reset`` of ``Slack.range`` gives a new workspace."""
     clock = RangeClock()
     switchboard = Switchboard(clock)
-    slack = SlackRange(clock, switchboard)
+    slack = SlackRange(clock, switchboard, PATIENCE_S)
     with serving(slack.asgi) as url, requests.Session() as http:
         http.trust_env = False
         slack.base_url = url

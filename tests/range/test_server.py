@@ -338,3 +338,28 @@ def test_an_attacker_who_looks_elsewhere_finds_nothing(control: Control) -> None
     control("POST", "/drill/leak", body)
     said = control("POST", "/drill/abuse", body | {"run_url": "127.0.0.1:1/a/b:c"}, status=400)["message"]
     assert "not the range's registry" in said
+
+
+def test_slack_is_one_of_its_servers(control: Control) -> None:
+    """Installed and reset over the control address, and seen in state, values and the log of requests."""
+    cast, url = control.endpoints["cast"]["slack"], control.endpoints["slack"]
+    told = control("POST", "/slack/app", {"request_url": "http://127.0.0.1:9/slack/events", "rate_limits": False})
+    assert (told["request_url"], told["rate_limits"]) == ("http://127.0.0.1:9/slack/events", False)
+    control("POST", "/slack/app", {"colour": "red"}, status=400)
+    control("POST", "/slack/app", {"manifest": {}}, status=400)
+    assert (told["ack_s"], told["trigger_s"]) == (3.0, 3.0)
+    assert control("POST", "/slack/disconnect", {"reason": "refresh_requested"}) == {"connections": 0}
+    headers = {"Authorization": f"Bearer {cast['bot_token']}"}
+    body = {"channel": cast["channels"]["incidents"], "text": "a leak"}
+    posted = control.http.post(f"{url}/api/chat.postMessage", json=body, headers=headers).json()
+    done = control.http.post(f"{url}/hand/alice/command", json={"channel": "incidents", "text": "/bulkhead x"}).json()
+
+    assert (posted["ok"], done["error"]) == (True, "dispatch_failed")
+    assert control("GET", "/slack/app")["sent"][0]["error"] == "dispatch_failed"
+    assert control("GET", "/state")["slack"]["channels"]["incidents"]["messages"] == ["a leak"]
+    assert {cast["bot_token"], cast["app_token"], cast["signing_secret"]} <= set(control("GET", "/values"))
+    assert "/api/chat.postMessage" in {row["route"] for row in control("GET", "/requests")}
+    fresh = control("POST", "/reset")["cast"]["slack"]
+    assert fresh["bot_token"] != cast["bot_token"]
+    assert control("GET", "/state")["slack"]["channels"]["incidents"]["messages"] == []
+    assert control("GET", "/slack/app")["request_url"] == ""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
 
 from tests.slack_range import Slack, error, refusal
 
@@ -128,6 +129,14 @@ def test_the_bot_posts_only_where_it_is(slack: Slack, bot: WebClient, channel: s
     where = slack.cast["channels"].get(channel, channel)
 
     assert error(bot.chat_postMessage, channel=where, text="x") == said
+
+
+def test_another_name_than_its_own_needs_a_scope(slack: Slack, bot: WebClient) -> None:
+    post, incidents = bot.chat_postMessage, slack.channel("incidents")
+
+    assert error(post, channel=incidents, text="x", username="Security") == "missing_scope"
+    slack.range.install({"scopes": ["chat:write", "chat:write.customize"]})
+    assert error(post, channel=incidents, text="x", username="Security") == ""
 
 
 def test_an_archived_channel_takes_nothing(slack: Slack, bot: WebClient) -> None:
@@ -302,3 +311,21 @@ def test_people_and_groups(slack: Slack, bot: WebClient) -> None:
     assert error(bot.usergroups_users_list, usergroup="S0NONE00000") == "no_such_subteam"
     handles = {g["handle"]: g for g in bot.usergroups_list(include_users=True)["usergroups"]}
     assert handles["oncall"]["users"] == [slack.user("carol")]
+
+
+# faults ------------------------------------------------------------------------------------------------------------
+
+
+def test_slack_can_be_down_or_slow(slack: Slack, bot: WebClient) -> None:
+    """As with every server of the range; what was lost after it was done was done."""
+    incidents = slack.channel("incidents")
+    down = {"server": "slack", "route": "/api/chat.*", "status": 503, "times": 1}
+    slack.switchboard.add([down, {**down, "after_commit": True, "times": 2}])
+    for _ in range(2):
+        with pytest.raises(SlackApiError) as caught:
+            bot.chat_postMessage(channel=incidents, text="x")
+        assert caught.value.response.status_code == 503
+    assert len(slack.messages("alice", "incidents")) == 1
+    assert error(bot.auth_test) == ""
+    rows = [(r["route"], r["status"], r["fault"]) for r in slack.switchboard.requests() if "chat" in r["route"]]
+    assert rows == [("/api/chat.postMessage", 503, "503"), ("/api/chat.postMessage", 200, "503 after commit")]

@@ -288,6 +288,36 @@ def test_a_mention_as_the_app_gets_it(slack: Slack, app: App) -> None:
     assert len(app.got) == 1
 
 
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("a < b && c > d", "a &lt; b &amp;&amp; c &gt; d"),
+        ("see https://b.example/run/7?a=1&b=2#log now", "see <https://b.example/run/7?a=1&amp;b=2#log> now"),
+        ("@alice and @responders in #general", "<@{alice}> and <!subteam^{responders}> in <#{general}>"),
+        ("mail a@b.example, #nowhere, @nobody", "mail a@b.example, #nowhere, @nobody"),
+        ("<@U123> is kept, <b> is not", "<@U123> is kept, &lt;b&gt; is not"),
+    ],
+)
+def test_what_is_typed_is_kept_as_slack_keeps_it(slack: Slack, typed: str, kept: str) -> None:
+    slack.hand("alice", "message", channel="incidents", text=typed)
+    names = {
+        "alice": slack.user("alice"), "responders": slack.cast["groups"]["responders"],
+        "general": slack.channel("general"),
+    }  # fmt: skip
+
+    assert slack.messages("bob", "incidents")[0]["text"] == kept.format(**names)
+
+
+def test_who_is_invited_sees_the_channel_and_the_app_hears_of_it(slack: Slack, app: App) -> None:
+    slack.range.install({"events": ["member_joined_channel"]})
+    slack.hand("mara", "invite", channel="deploys", who="@bulkhead")
+    assert (app.last["event"]["type"], app.last["event"]["user"]) == ("member_joined_channel", slack.cast["bot_user"])
+    again = slack.hand("mara", "invite", status=400, channel="deploys", who="bulkhead")
+    assert again["error"] == "already_in_channel"
+    assert slack.hand("mara", "invite", status=400, channel="deploys", who="mallory")["error"] == "user_not_found"
+    assert slack.hand("bob", "invite", status=400, channel="deploys", who="bob")["error"] == "not_in_channel"
+
+
 def test_messages_are_told_to_who_subscribed(slack: Slack, app: App) -> None:
     slack.range.install({"events": ["message.channels"]})
     slack.hand("alice", "message", channel="incidents", text="hello")

@@ -52,6 +52,7 @@ def test_a_trigger_opens_one_modal_for_its_own_person(slack: Slack, app: App, bo
 
 
 def test_a_trigger_lives_three_seconds(slack: Slack, app: App, bot: WebClient) -> None:
+    slack.range.install({"trigger_s": 3})
     late = trigger(slack, app)
     slack.range.state.triggers[late].made -= 3.01
 

@@ -8,7 +8,6 @@ from typing import Any
 from starlette.applications import Starlette
 
 from bot.range.clock import RangeClock
-from bot.range.issuer import OidcIssuer
 from bot.range.slack import appconfig, cast, chat
 from bot.range.slack.deliver import Outbox
 from bot.range.slack.hand import Hand
@@ -24,16 +23,19 @@ TICK_S = 0.2
 
 
 class SlackRange:
-    """``asgi`` is the app, ``state`` what it serves, ``reset`` begins anew. ``start`` lets its time pass."""
+    """``asgi`` is the app, ``state`` what it serves, ``reset`` begins anew. ``start`` lets its time pass.
 
-    def __init__(self, clock: RangeClock, switchboard: Switchboard) -> None:
-        self.clock = clock
+    ``patience_s`` is how long people wait for the app and how long a trigger lives: Slack's three seconds.
+    """
+
+    def __init__(self, clock: RangeClock, switchboard: Switchboard, patience_s: float = 3.0) -> None:
+        self.clock, self._patience_s = clock, patience_s
         self._base_url = ""
         self.cast: dict[str, Any] = {}
         self.sockets = Sockets(lambda: self.state)
         self.outbox = Outbox(lambda: self.state, self.sockets)
         self.reset()
-        openid = OpenId(OidcIssuer(clock, "https://slack.com"))
+        openid = OpenId(clock)
         self.hand = Hand(lambda: self.state, self.outbox)
         self.touch = Touch(lambda: self.state, self.outbox, self.hand.told)
         self.web = SlackWeb(lambda: self.state, self.sockets, self.hand.acts | self.touch.acts, openid)
@@ -58,6 +60,7 @@ class SlackRange:
         self.outbox.reset()
         self.state = State(self.clock)
         self.state.base_url = self._base_url
+        self.state.app.ack_s = self.state.app.trigger_s = self._patience_s
         self.cast = cast.seed(self.state)
         return self.cast
 

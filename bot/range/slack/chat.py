@@ -21,6 +21,8 @@ def content(call: Call, *, needed: bool = True) -> dict[str, Any]:
     """Text, blocks and metadata of a call, checked. Raises Refusal."""
     if call.args.get("attachments") not in (None, "", "[]", []):
         raise Refusal("invalid_attachments")  # legacy; nothing here should send them
+    if any(call.word(name, "") for name in ("username", "icon_emoji", "icon_url")):
+        call.need("chat:write.customize")
     text, found = call.word("text", ""), blocks_of(call)
     if needed and not text and not found:
         raise Refusal("no_text")

@@ -29,7 +29,8 @@ class Hand:
         self._state, self._outbox = state, outbox
         self.acts: dict[str, Act] = {
             "command": self.command, "message": self.message, "delete": self.delete, "shortcut": self.shortcut,
-            "home": self.home, "react": self.react, "join": self.join, "leave": self.leave, "dm": self.dm,
+            "home": self.home, "react": self.react, "join": self.join, "leave": self.leave, "invite": self.invite,
+            "dm": self.dm,
         }  # fmt: skip
 
     @property
@@ -157,6 +158,29 @@ class Hand:
             self.state.changed()
         return dict(DONE)
 
+    def invite(self, person: Person, body: dict[str, Any]) -> dict[str, Any]:
+        """``{channel, who}``: bring somebody of the workspace, or the app, into a channel one is in."""
+        word, event = str(body.get("who", "")).removeprefix("@"), None
+        with self.state.lock:
+            channel = eyes.channel_of(self.state, person, body.get("channel"))
+            found = next((p for p in self.state.people.values() if word in (p.id, p.name)), None)
+            if found is None or found.team_id != self.state.team or channel.kind == "im":
+                raise Cannot("user_not_found", f"{word!r} cannot be invited to #{channel.name}")
+            if found.id in channel.members:
+                raise Cannot("already_in_channel", f"{found.name} is in #{channel.name}")
+            channel.members.append(found.id)
+            self.state.changed()
+            if "member_joined_channel" in self.state.app.events and self.state.app.bot_user in channel.members:
+                kind = "C" if channel.kind == "public" else "G"
+                said = {
+                    "type": "member_joined_channel", "user": found.id, "channel": channel.id, "channel_type": kind,
+                    "team": self.state.team, "inviter": person.id, "event_ts": self.state.new_ts(),
+                }  # fmt: skip
+                event = payloads.event(self.state, said, channel)
+        if event is not None:
+            self._outbox.event(event)
+        return dict(DONE)
+
     def dm(self, person: Person, _body: dict[str, Any]) -> dict[str, Any]:
         """Open the direct message with the app."""
         if person.team_id != self.state.team:
@@ -200,8 +224,23 @@ class Hand:
         return dict(DONE)
 
 
+_MADE = re.compile(r"<[@#!][A-Z0-9a-z^|_.-]+>")  # a mention that was chosen from the list
+
+
 def escaped(state: State, text: str) -> str:
-    """@names, @groups and #channels as Slack sends them."""
+    """What somebody typed, as Slack keeps and sends it: & < > as entities, <links>, @names, @groups, #channels.
+
+    docs.slack.dev/messaging/formatting-message-text. So a secret or an address in a message is not there to the letter.
+    """
+    pieces, end = [], 0
+    for made in _MADE.finditer(text):
+        pieces += [_typed(state, text[end : made.start()]), made[0]]
+        end = made.end()
+    return "".join([*pieces, _typed(state, text[end:])])
+
+
+def _typed(state: State, text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
     def person(found: re.Match[str]) -> str:
         word = found[1]
@@ -219,5 +258,6 @@ def escaped(state: State, text: str) -> str:
                 return f"<#{each.id}>"
         return found[0]
 
+    text = re.sub(r"https?://[^\s&]+(?:&amp;[^\s&]+)*", lambda found: f"<{found[0]}>", text)
     text = re.sub(r"(?<![\w<])@([a-z0-9._-]*[a-z0-9])", person, text)
-    return re.sub(r"(?<![\w<&])#([a-z0-9_-]+)", channel, text)
+    return re.sub(r"(?<![\w<&/])#([a-z0-9_-]+)", channel, text)

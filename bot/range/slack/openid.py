@@ -11,9 +11,11 @@ import binascii
 import hmac
 import html
 import secrets
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from bot.range.clock import RangeClock
 from bot.range.issuer import OidcIssuer
 from bot.range.slack.http import Call, Method, Refusal
 from bot.range.slack.nouns import Code, Person, Token
@@ -73,14 +75,18 @@ def allow(state: State, query: dict[str, str], person: Person) -> str:
 
 
 class OpenId:
-    """The two methods and the documents about them."""
+    """The two methods and the documents about them. The key is made when it is first needed: that takes a moment."""
 
-    def __init__(self, issuer: OidcIssuer) -> None:
-        self._issuer = issuer
+    def __init__(self, clock: RangeClock) -> None:
+        self._clock = clock
         self.methods = (
             Method(name="openid.connect.token", handle=self.token, kinds=(), tier=0),
             Method(name="openid.connect.userInfo", handle=user_info, scopes=("openid",), kinds=("user",)),
         )
+
+    @cached_property
+    def _issuer(self) -> OidcIssuer:
+        return OidcIssuer(self._clock, "https://slack.com")
 
     def token(self, call: Call) -> dict[str, Any]:
         state = call.state
