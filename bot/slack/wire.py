@@ -31,10 +31,13 @@ log = logging.getLogger("bulkhead.slack")
 
 
 class Wire:
-    """One workspace. ``now`` is a monotonic clock."""
+    """One workspace. ``now`` is a monotonic clock; ``boundary`` is called around every call, and tests die there."""
 
-    def __init__(self, client: WebClient, now: Callable[[], float] = time.monotonic) -> None:
-        self.client, self._now = client, now
+    def __init__(
+        self, client: WebClient, now: Callable[[], float] = time.monotonic,
+        boundary: Callable[[str], None] = lambda _name: None,
+    ) -> None:  # fmt: skip
+        self.client, self._now, self._boundary = client, now, boundary
         self._next: dict[tuple[str, str], float] = {}
         self._rests: dict[str, float] = {}
         self._made: dict[str, deque[float]] = {}
@@ -109,6 +112,7 @@ class Wire:
         ``lane``: a channel or a person, for which the next call of this method has to wait a second.
         """
         self._made.setdefault(method, deque()).append(self._now())
+        self._boundary(f"before {method}")
         try:
             data = work().data
         except (SlackClientError, OSError) as exc:
@@ -117,6 +121,7 @@ class Wire:
             if lane:
                 self._next[method, lane] = self._now() + CHANNEL_S
         self._down, self._down_until = 0, 0.0
+        self._boundary(f"after {method}")
         return data if isinstance(data, dict) else {}
 
     def _told(self, method: str, exc: Exception) -> ProviderError:

@@ -30,7 +30,7 @@ Story = list[tuple[str, str, Any]]
 class Hands:
     """A clock of the machine and one of the incidents, both moved by hand."""
 
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    at: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(seconds=2))
     machine: float = 1000.0
 
     def now(self) -> datetime:
@@ -55,7 +55,9 @@ class Stage:
     made: dict[str, Any] = field(default_factory=dict)
     scrub: Callable[[str], str] = str
 
-    def board(self, channel: str = "incidents", **more: Any) -> Board:
+    def board(
+        self, channel: str = "incidents", boundary: Callable[[str], None] = lambda _name: None, **more: Any
+    ) -> Board:
         """A new board, as after a restart. ``more``: of Where and Called."""
         client = WebClient(token=self.slack.cast["bot_token"], base_url=f"{self.slack.url}/api/", timeout=5)
         client.retry_handlers = []
@@ -70,7 +72,7 @@ class Stage:
             people=people, oncall=frozenset({groups["oncall"]}), quiet=more.pop("quiet", None),
         )  # fmt: skip
         where = Where(channel=self.slack.channel(channel), invited=frozenset({groups["leads"]}), **more)
-        posts, wire = Posts(self.store), Wire(client, self.hands.monotonic)
+        posts, wire = Posts(self.store), Wire(client, self.hands.monotonic, boundary)
         places = Places(wire, posts, where, called.user, self.hands.monotonic)
         return Board(Parts(
             store=self.store, posts=posts, wire=wire, places=places, called=called,
@@ -133,6 +135,16 @@ class Stage:
     def thread(self, channel: str = "incidents") -> list[dict[str, Any]]:
         """The replies in a channel."""
         return [m for m in self.messages(channel) if m["thread_ts"] and m["thread_ts"] != m["ts"]]
+
+    def files(self, channel: str = "incidents") -> list[list[str]]:
+        """The names of the files of each message that has some."""
+        state = self.slack.range.state
+        found = next(c for c in state.channels.values() if channel in (c.id, c.name))
+        return [[state.files[f].name for f in m.files] for m in found.messages.values() if m.files]
+
+    def members(self, channel: str) -> set[str]:
+        """Who is in a channel."""
+        return set(next(c for c in self.slack.range.state.channels.values() if channel in (c.id, c.name)).members)
 
     def private(self, name: str = ID) -> bool:
         """Whether there is a private channel of this name."""
