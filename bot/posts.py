@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.store import IncidentRow, Store, canonical, insert_once
-from bot.tables import incident, post
+from bot.tables import decision, incident, post
 
 INTENDED, SENT, OVER = "intended", "sent", "over"
 CARD = "card"
@@ -94,6 +94,13 @@ class Posts:
         with self._store.connect() as c:
             rows = [dict(row) for row in c.execute(query).mappings()]
         return [(_incident(row), _carded(row)) for row in rows]
+
+    def stamp(self) -> str:
+        """Changes when any incident's timeline has grown, or somebody has decided something."""
+        grown = sa.select(sa.func.count(), sa.func.sum(incident.c.head_n))
+        with self._store.connect() as c:
+            count, events = c.execute(grown).one()
+            return f"{count}/{events or 0}/{c.scalar(sa.select(sa.func.max(decision.c.seq))) or 0}"
 
     def counts(self, kind: str) -> Counter[tuple[str, str]]:
         """How many rows of a kind there are, by whom they were for and by state."""

@@ -49,6 +49,10 @@ ACTS = {
     "sts:GetSessionToken": "saved a session of {} for later: good for 36 hours, even when the key is gone",
 }  # fmt: skip
 GOOD, BAD, ASKS, HEADING, DIM = "green", "bold red", "yellow", "bold", "dim"
+PAGED = {  # what pages say, beside the engine
+    "paged": ("paged", "{to}", ""), "acknowledged": ("awake", "{by} has taken the page of {to}", GOOD),
+    "page-failed": ("NO PAGE", "{to} could not be reached: {error}", BAD),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,12 @@ class Story:
         words = getattr(self, f"_on_{event.kind.replace('-', '_')}", None)
         if words is None and event.kind in SPOKEN:
             return [self._line(event, *SPOKEN[event.kind](body))]
-        return (words(event, body) if words else []) + self._tail_lines(event)
+        return (words(event, body) if words else self._paged(event, body)) + self._tail_lines(event)
+
+    def _paged(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        """What became of a page. A kind that is not known is passed over."""
+        mark, words, style = PAGED.get(event.kind, ("", "", ""))
+        return [self._line(event, mark, words.format_map(body), style)] if mark else []
 
     def _say(self, event: Event, mark: str, text: str, style: str = "") -> list[Line]:
         return [self._line(event, mark, f"{event.step}: {text}", style)]

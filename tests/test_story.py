@@ -96,6 +96,9 @@ def test_every_kind_of_event_that_is_written_is_told() -> None:
         ("decided", {"go": True, "said": "answered", "by": ["ann"], "answer": "step 3"}, "answered by ann: step 3"),
         ("decided", {"go": True, "said": "nobody answered in time, policy goes on", "by": []}, "policy goes on"),
         ("outcome", {"changed": False, "summary": "", "plants": []}, "found deactivate: no change was needed"),
+        ("paged", {"to": "PagerDuty"}, "paged PagerDuty"),
+        ("acknowledged", {"by": "ann", "to": "PagerDuty"}, "awake ann has taken the page of PagerDuty"),
+        ("page-failed", {"to": "PagerDuty", "error": "503"}, "NO PAGE PagerDuty could not be reached: 503"),
     ],
 )  # fmt: skip
 def test_what_is_said_of_an_event(kind: str, body: Any, words: str) -> None:

@@ -53,7 +53,7 @@ class Board:
         since = self.parts.store.setting_once(SINCE, iso(datetime.now(UTC)))
         self._poke()
         done = 0
-        followed = self.parts.posts.followed(since)
+        followed = self.parts.posts.followed(since) if self.parts.places.somewhere else []
         followed.sort(key=lambda pair: (pair[1] is not None, self._of(pair[0]).served))
         for row, card_row in followed:
             seen = self._of(row)

@@ -89,7 +89,7 @@ def _head(picture: Picture) -> list[Block]:
     line = f"{mark}*{state}*, reported {kit.moment(when(picture.row.opened_at))} by {names.display(picture.requester)}"
     severity = picture.last("severity")
     if severity:
-        why = kit.clip(kit.escape(severity.get("reason") or severity.get("why") or ""), 400)
+        why = kit.clip(kit.escape(severity["reason"]), 400)
         by = f", says {names.display(str(severity['by']))}" if severity.get("by") else ""
         line += f"\n*Severity {kit.escape(severity['level'])}*{by}: {why}"
     top = [kit.header(f"{DRILL_BANNER}. Practise as if it were"), *banner(picture)] if picture.drill else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -133,8 +134,17 @@ def button(words: str, action_id: str, value: str, *, style: str = "", ask: Bloc
     return block | {"confirm": ask} if ask else block
 
 
-def value_of(incident: str, step: str = "", plan: str = "", attempt: int = 0) -> str:
+def value_of(incident: str, step: str = "", plan: str = "", attempt: int = 0, user: str = "") -> str:
     """What a button carries: ids, nothing else. "" when they are too long for one, and then there is no button."""
-    names = {"i": incident, "s": step, "p": plan, "a": attempt}
+    names = {"i": incident, "s": step, "p": plan, "a": attempt, "u": user}
     text = json.dumps({key: value for key, value in names.items() if value}, separators=(",", ":"))
     return text if len(text) <= VALUE else ""
+
+
+def scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
+    """The same blocks, every text in them scrubbed."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {name: scrubbed(one, scrub) for name, one in value.items()}
+    return [scrubbed(one, scrub) for one in value] if isinstance(value, list) else value

@@ -7,6 +7,7 @@ import re
 from bot.slack.kit import clip, escape
 
 PREFIX = "slack:"
+_NAMED = re.compile(rf"\b{PREFIX}([UW][A-Z0-9]{{1,40}})\b")
 _USER = re.compile(r"[UW][A-Z0-9]{1,40}")
 
 
@@ -20,3 +21,8 @@ def display(name: str) -> str:
     """A person in mrkdwn: a mention for Slack's, plain text for others."""
     user = user_of(name)
     return f"<@{user}>" if user else clip(escape(name), 100) or "nobody"
+
+
+def mentions(text: str) -> str:
+    """Escaped text, with Slack's people in it as mentions."""
+    return _NAMED.sub(r"<@\1>", text)

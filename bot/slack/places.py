@@ -45,6 +45,11 @@ class Places:
         self._groups: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._bot = ""
 
+    @property
+    def somewhere(self) -> bool:
+        """Whether the settings name a channel: without one, no incident is told."""
+        return bool(self._where.channel)
+
     def wanted(self, picture: Picture) -> str:
         """The channel of the settings, or "" when the incident is to have a private one."""
         if picture.drill:
@@ -160,13 +165,18 @@ class Places:
 
     def _members(self) -> Iterable[str]:
         for group in sorted(self._where.invited):
-            seen, people = self._groups.get(group, (-MEMBERS_S, ()))
-            if self._now() - seen >= MEMBERS_S:
-                said = self._wire.call("usergroups.users.list", lambda group=group: (  # type: ignore[misc]
-                    self._wire.client.usergroups_users_list(usergroup=group)))  # fmt: skip
-                people = tuple(map(str, said.get("users") or ()))
-                self._groups[group] = self._now(), people
-            yield from people
+            yield from self.members(group)
+
+    def members(self, group: str) -> tuple[str, ...]:
+        """Who is in a user group, as of a few minutes ago: enough to invite and to show, not to decide."""
+        seen, people = self._groups.get(group, (-MEMBERS_S, ()))
+        if self._now() - seen >= MEMBERS_S:
+            said = self._wire.call(
+                "usergroups.users.list", lambda: self._wire.client.usergroups_users_list(usergroup=group)
+            )
+            people = tuple(map(str, said.get("users") or ()))
+            self._groups[group] = self._now(), people
+        return people
 
     def dm(self, user: str) -> str:
         """The channel of direct messages with somebody. Raises bot.errors' ProviderErrors."""

@@ -31,6 +31,7 @@ from bot.slack.border import Border
 from bot.slack.client import answer_to, quiet_logger, slack_errors, web_client
 from bot.slack.commands import Commands
 from bot.slack.door import Answer, Door
+from bot.slack.follow import board_of
 from bot.slack.front import Http, Socket
 from bot.slack.groups import Groups
 from bot.slack.heard import FormWrong, Heard, owner_of
@@ -95,6 +96,7 @@ class Room:
         settings = house.settings
         self.house, self.word = house, settings.slack_command
         self.client = web_client(settings.slack_bot_token.get_secret_value(), settings.slack_api)
+        self.board = board_of(house)
         self.groups = Groups(self.client, settings.groups)
         self.commands = Commands()
         self.border = Border(house.vault, house.recognizer)
@@ -253,7 +255,7 @@ class Room:
         """Be in Slack until cancelled: listen, work what is left from before, forget what is old."""
         token = self.house.settings.slack_app_token.get_secret_value()
         sockets = [Socket(self.door, token, self.house.settings.slack_api).run()] if token else []
-        tasks = [asyncio.ensure_future(one) for one in (self.tend(), *sockets)]
+        tasks = [asyncio.ensure_future(one) for one in (self.tend(), self.board.run(), *sockets)]
         try:
             await asyncio.gather(*tasks)
         finally:

@@ -261,7 +261,7 @@ class Service:
         rows = self.parts.posts.of(self.picture.row.id, OWNER)
         for row in rows:
             if row.state == SENT:
-                drawn = owner_question(self.picture, str(row.body["name"]))
+                drawn = owner_question(self.picture, str(row.body["name"]), str(row.body["to"]))
                 over = bool(self.picture.over) or self.picture.last("owner-answer") is not None
                 if done := self._redraw(row, drawn, over=over):
                     return done
@@ -279,8 +279,8 @@ class Service:
         try:
             channel = self.parts.places.dm(call.user)
             if self._free(SAYS, channel):
-                posting = owner_question(self.picture, call.name)
-                self._once(call.key, OWNER, channel, "", posting, SENT, {"name": call.name})
+                posting = owner_question(self.picture, call.name, call.user)
+                self._once(call.key, OWNER, channel, "", posting, SENT, {"name": call.name, "to": call.user})
         except Rejected as exc:  # somebody who has left; the next one is asked in his turn
             row, _ = self.parts.posts.intend(
                 call.key, incident=self.picture.row.id, kind=OWNER, at=self._at(), body={"name": call.name}
@@ -352,7 +352,7 @@ class Service:
     def _ready(self, posting: Posting, key: str) -> Posting:
         """A message as it goes out: with the key of its row, and without any secret that this process knows."""
         payload = posting.metadata["event_payload"] | {"post": key}
-        blocks = _scrubbed(posting.blocks, self.parts.scrub)
+        blocks = kit.scrubbed(posting.blocks, self.parts.scrub)
         return Posting(
             blocks=blocks, text=self.parts.scrub(posting.text), metadata=posting.metadata | {"event_payload": payload}
         )
@@ -382,11 +382,3 @@ def _key(message: dict[str, Any]) -> str:
 
 def _has_file(message: dict[str, Any], name: str) -> bool:
     return any(one.get("name") == name for one in message.get("files") or ())
-
-
-def _scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, dict):
-        return {name: _scrubbed(one, scrub) for name, one in value.items()}
-    return [_scrubbed(one, scrub) for one in value] if isinstance(value, list) else value

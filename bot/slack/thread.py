@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bot.slack import kit
+from bot.slack import kit, names
 from bot.slack.asks import ask_blocks, settled_line
 from bot.slack.calls import Called
 from bot.slack.card import DRILL_BANNER, Posting, banner, metadata
@@ -115,7 +115,9 @@ def _texts(picture: Picture, upto: int) -> dict[int, list[str]]:
 def _line(line: Line) -> str:
     mark = f"*{kit.escape(line.mark)}* " if line.mark else ""
     clock = f"{kit.escape(line.clock)} " if line.clock else ""
-    return kit.clip(f"{MARKS.get(line.style, ':small_blue_diamond:')} {clock}{mark}{kit.escape(line.text)}", 2000)
+    return kit.clip(
+        f"{MARKS.get(line.style, ':small_blue_diamond:')} {clock}{mark}{names.mentions(kit.escape(line.text))}", 2000
+    )
 
 
 # questions -----------------------------------------------------------------------------------------------------------

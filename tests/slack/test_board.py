@@ -14,17 +14,11 @@ from bot.store import iso
 from bot.timeline import verify
 from tests.incidents import ASKED, ASKING, CLOSED, DECIDED, ID, LOOK, SEVERITY
 from tests.slack.boards import Stage, staged, what, words
-from tests.slack_range import Slack, slack_served
+from tests.slack_range import Slack
 
 LOW = ("incident", "severity", SEVERITY | {"level": "medium"})
 PUBLIC = [LOW if kind == "severity" else (step, kind, body) for step, kind, body in ASKING]
 REST = CLOSED[len(ASKING) :]
-
-
-@pytest.fixture(scope="module")
-def slack() -> Iterator[Slack]:
-    with slack_served() as served:
-        yield served
 
 
 @pytest.fixture
@@ -266,7 +260,7 @@ def test_when_it_turns_out_to_be_bad_the_card_moves_and_is_never_there_twice(sta
     stage.open()
     stage.grow(PUBLIC)
     stage.settle(board)
-    worse = {"level": "critical", "by": f"slack:{stage.slack.user('alice')}", "why": "it is the signing key"}
+    worse = {"level": "critical", "by": f"slack:{stage.slack.user('alice')}", "reason": "it is the signing key"}
     stage.grow([("severity", "severity", worse)])
     for _ in range(60):
         board.turn()

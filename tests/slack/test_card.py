@@ -177,7 +177,7 @@ def test_undo_is_offered_where_there_is_one_and_says_what_it_means() -> None:
 
 def test_roles_a_persons_severity_the_owners_answer_and_the_page_are_on_the_card() -> None:
     story: Story = [*ASKING, ("lead", "role", {"role": "lead", "who": "slack:U0ALICE"}),
-                    ("severity", "severity", {"level": "low", "by": "slack:U0ALICE", "why": "a test key"}),
+                    ("severity", "severity", {"level": "low", "by": "slack:U0ALICE", "reason": "a test key"}),
                     ("owner", "owner-answer", {"said": "no", "by": "slack:U0MARA"}),
                     ("page", "paged", {"to": "PagerDuty"})]  # fmt: skip
     posting = card.draw(picture(story))

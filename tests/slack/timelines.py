@@ -50,8 +50,9 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
         sightings=st.lists(st.fixed_dictionaries(
             {"where": TEXT, "line": st.integers(0, 9), "encoding": TEXT}), max_size=4),
     ),
-    "severity": st.fixed_dictionaries({"level": st.sampled_from(["critical", "low"])}, optional={
-        "reason": TEXT, "rule": TEXT, "why": TEXT, "by": WHO}),
+    "severity": st.fixed_dictionaries(
+        {"level": st.sampled_from(["critical", "low"]), "reason": TEXT}, optional={"rule": TEXT, "by": WHO}),
+    "not-me": st.fixed_dictionaries({"by": WHO, "of": STEP}),
     "plan": st.fixed_dictionaries({"playbook": TEXT, "mode": st.sampled_from(["observe", "act"]), "steps": st.lists(
         st.fixed_dictionaries({"id": TEXT, "needs": st.lists(TEXT, max_size=3)}), max_size=4)}),
     "look": made(LOOK, before=BEFORE, breaks=st.fixed_dictionaries(
@@ -78,8 +79,8 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
     "undone": st.fixed_dictionaries(
         {"outcome": st.just({}), "by": st.lists(WHO, max_size=2), "kills": st.none() | st.just(ROW)}),
     "undo-refused": st.fixed_dictionaries({"why": TEXT}),
-    "note": st.fixed_dictionaries({"text": TEXT, "by": WHO}),
-    "role": st.fixed_dictionaries({"role": st.sampled_from(["lead", "scribe"]), "who": WHO}),
+    "note": st.fixed_dictionaries({"text": TEXT, "by": WHO, "act": st.booleans()}),
+    "role": st.fixed_dictionaries({"role": st.sampled_from(["lead", "scribe"]), "who": WHO, "by": WHO}),
     "owner-answer": st.fixed_dictionaries({"said": st.sampled_from(["yes", "no"]), "by": WHO}),
     "paged": st.fixed_dictionaries({"to": TEXT}),
     "acknowledged": st.fixed_dictionaries({"by": WHO, "to": TEXT}),

@@ -1,0 +1,84 @@
+"""The board of one house: put together from its settings. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from slack_sdk import WebClient
+
+from bot.engine.rules import Rulebook
+from bot.posts import Posts
+from bot.quiet import Quiet
+from bot.settings import Settings
+from bot.slack.board import Board
+from bot.slack.calls import Called
+from bot.slack.client import web_client
+from bot.slack.homes import Homes
+from bot.slack.places import Places, Where
+from bot.slack.service import Parts
+from bot.slack.wire import Wire
+from bot.store import Store
+from bot.vault import Vault
+
+PAGES_AT = "pages-at"  # the setting that says where the pages are served; bot/app.py writes it
+
+
+class Site(Protocol):
+    """What the board needs of a World's clients: their clock."""
+
+    @property
+    def clock(self) -> Any:
+        """``bot.world.Clock``."""
+
+
+class House(Protocol):
+    """What ``app.Bulkhead`` hands to the board."""
+
+    settings: Settings
+    store: Store
+    vault: Vault
+    rules: Rulebook
+
+    @property
+    def sites(self) -> Mapping[str, Site]:
+        """The Worlds that this process has clients for."""
+
+
+def called_of(settings: Settings) -> Called:
+    """Who can be called."""
+    people = {name.lower(): slack.removeprefix("slack:") for slack, name in settings.aliases.items()}
+    oncall = frozenset({settings.slack_oncall} if settings.slack_oncall else ())
+    quiet = Quiet.read(settings.quiet_hours) if settings.quiet_hours else None
+    return Called(groups=settings.groups, people=people, oncall=oncall, quiet=quiet)
+
+
+def where_of(settings: Settings) -> Where:
+    """The channels."""
+    private = frozenset(level.strip() for level in settings.slack_private.split(",") if level.strip())
+    groups = settings.groups
+    invited = frozenset().union(*(groups.get(posture, frozenset()) for posture in ("lead", "one", "two", "person")))
+    return Where(channel=settings.slack_channel, drills=settings.slack_drill_channel, private=private, invited=invited)
+
+
+def own_client(settings: Settings) -> WebClient:
+    """A client that tries nothing again by itself: what it repeated would be said twice."""
+    client = web_client(settings.slack_bot_token.get_secret_value(), settings.slack_api)
+    client.retry_handlers = []
+    return client
+
+
+def board_of(house: House) -> Board:
+    """The board of this house; it works where BULKHEAD_SLACK_CHANNEL names a channel."""
+    settings = house.settings
+    called, posts, wire = called_of(settings), Posts(house.store), Wire(own_client(settings))
+    places, scrub = Places(wire, posts, where_of(settings), called.user), house.vault.scrubber.scrub
+    homes = Homes(
+        store=house.store, posts=posts, wire=wire, places=places, may=house.rules.may, groups=settings.groups,
+        scrub=scrub,
+    )  # fmt: skip
+    return Board(Parts(
+        store=house.store, posts=posts, wire=wire, places=places, called=called,
+        clocks={name: site.clock for name, site in house.sites.items()}, scrub=scrub,
+        url=lambda: house.store.setting(PAGES_AT), homes=homes.turn,
+    ))  # fmt: skip
