@@ -28,13 +28,12 @@ READY = "BULKHEAD_READY_FILE"  # where a program that has started this is told t
 def play() -> None:
     """Run it until Ctrl-C or SIGTERM; the folder goes with it."""
     frame.quiet_logs()
-    base = read()
-    home = base.home / "range" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+    home = read().home / "range" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
     try:
         with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
             with frame.busy("starting the range: a small company on 127.0.0.1"):
                 here = stack.enter_context(drills.range_up())
-            settings = settings_for(here, home, base)
+            settings = settings_for(here, home)
             site = range_site(here.endpoints)
             bulkhead = stack.enter_context(opened(settings, sites={"range": site}, release=True))
             asyncio.run(frame.until_told(together(bulkhead.serve(), introduce(bulkhead, here))))
@@ -43,30 +42,25 @@ def play() -> None:
     page.lines([Line("Stopped. Nothing of it is left.")])
 
 
-def settings_for(here: drills.Range, home: Path, base: Settings) -> Settings:
-    """Settings of a folder of its own, for an app that is installed in the range's Slack and nowhere else."""
+def settings_for(here: drills.Range, home: Path) -> Settings:
+    """Settings of a folder of its own, for an app that is installed in the range's Slack and nowhere else.
+
+    They begin at the defaults: what the environment says of the real installation is not even read.
+    """
     cast = here.info["cast"]["slack"]
     groups = cast["groups"]
-    nobody = {
-        "signers": None, "policy": None, "github_token": SecretStr(""), "github_app_key": SecretStr(""),
-        "github_app_id": "", "npm_token": SecretStr(""), "slack_app_token": SecretStr(""), "slack_people": "",
-        "slack_team": "", "slack_private": "", "slack_oncall": groups["oncall"], "responders": "", "syslog": "",
-        "metrics_token": SecretStr(""), "database_url": "",
-    }  # fmt: skip
+    plain = {name: one.get_default(call_default_factory=True) for name, one in Settings.model_fields.items()}
     mine = {
-        "mode": "act", "web_host": "127.0.0.1", "web_port": 0, "web_url": "", "slack_command": "/bulkhead",
+        "home": home, "mode": "act", "web_port": 0,
         "slack_api": f"{here.info['slack']}/api/", "slack_bot_token": SecretStr(cast["bot_token"]),
         "slack_signing_secret": SecretStr(cast["signing_secret"]), "slack_app_id": cast["app_id"],
         "slack_groups": f"one={groups['approvers']},two={groups['responders']},person={groups['responders']},"
         f"lead={groups['leads']}",
-        "slack_channel": cast["channels"]["incidents"], "slack_drill_channel": cast["channels"]["incidents"],
+        "slack_channel": cast["channels"]["incidents"], "slack_private": "", "slack_oncall": groups["oncall"],
         "slack_client_id": cast["client_id"], "slack_client_secret": SecretStr(cast["client_secret"]),
         "web_group": groups["responders"],
     }  # fmt: skip
-    known = Settings.model_fields.keys()
-    update = {name: value for name, value in (nobody | mine).items() if name in known}
-    alone = base.model_copy(update={"database_url": ""})
-    return frame.inside(alone, home).model_copy(update=update)
+    return Settings.model_construct(**(plain | mine))
 
 
 async def introduce(bulkhead: Bulkhead, here: drills.Range) -> None:
