@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooSlow
 from datetime import UTC, datetime, timedelta
@@ -102,6 +102,7 @@ class Room:
         self.border = Border(house.vault, house.recognizer)
         self.deliveries = Deliveries(house.store)
         self.listeners: dict[tuple[str, str], Listener] = {}
+        self.jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self.tend, self.board.run]  # while it is open
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="slack")
         # Bolt waits in one thread for the acknowledgement of another: of one pool they could wait for each other.
         self._waiting = ThreadPoolExecutor(THREADS, thread_name_prefix="slack-answer")
@@ -255,7 +256,7 @@ class Room:
         """Be in Slack until cancelled: listen, work what is left from before, forget what is old."""
         token = self.house.settings.slack_app_token.get_secret_value()
         sockets = [Socket(self.door, token, self.house.settings.slack_api).run()] if token else []
-        tasks = [asyncio.ensure_future(one) for one in (self.tend(), self.board.run(), *sockets)]
+        tasks = [asyncio.ensure_future(one) for one in (*(job() for job in self.jobs), *sockets)]
         try:
             await asyncio.gather(*tasks)
         finally:

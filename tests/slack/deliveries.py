@@ -1,0 +1,103 @@
+"""One true delivery for each listener of the room, as the range's Slack would send it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.range.slack import elements, payloads
+from bot.slack import decisions, people, reports
+from bot.slack.heard import carried
+from tests.slack.workspace import INCIDENT, KEY, PLAN, Workspace
+
+Payload = dict[str, Any]
+SECRET = "made+up/secret" + "x7Q" * 8 + "ab"
+FIELDS: dict[str, dict[str, dict[str, Any]]] = {
+    reports.FORM: {"where": {"where": {"type": "plain_text_input", "value": KEY}}},
+    decisions.ANSWER: {"text": {"answer_text": {"type": "plain_text_input", "value": "it is done"}}},
+    decisions.UNDO: {"reason": {"reason": {"type": "plain_text_input", "value": "it was ours"}}},
+    people.SEVERITY: {
+        "level": {"level": {"type": "static_select", "selected_option": {"value": "low"}}},
+        "why": {"why": {"type": "plain_text_input", "value": "a toy account"}},
+    },
+}
+STEPS = {"answer": "tell", decisions.ANSWER: "tell"}  # which step of the made-up incident a delivery is about
+
+
+def of(work: Workspace, kind: str, name: str, user: str = "alice") -> Payload:
+    """The payload that ``user`` causes for a listener. Raises KeyError for a kind that nobody thought of here."""
+    made = {
+        "command": _command, "shortcut": _shortcut, "message_action": _message, "block_actions": _click,
+        "view_submission": _submission, "event": _event,
+    }  # fmt: skip
+    return made[kind](work, name, user)
+
+
+def _command(work: Workspace, name: str, user: str) -> Payload:
+    state = work.slack.range.state
+    with state.lock:
+        channel = state.channels[work.slack.channel("incidents")]
+        return payloads.command(state, state.people[work.slack.user(user)], channel, name, "note unplugged it")
+
+
+def _shortcut(work: Workspace, name: str, user: str) -> Payload:
+    state = work.slack.range.state
+    with state.lock:
+        return payloads.shortcut(state, state.people[work.slack.user(user)], name, None) | {"type": "shortcut"}
+
+
+def _message(work: Workspace, name: str, user: str) -> Payload:
+    ts = work.slack.hand(user, "message", channel=work.slack.channel("incidents"), text=f"oh no: {KEY} {SECRET}")["ts"]
+    state = work.slack.range.state
+    with state.lock:
+        message = state.channels[work.slack.channel("incidents")].messages[ts]
+        return payloads.shortcut(state, state.people[work.slack.user(user)], name, message)
+
+
+def _click(work: Workspace, name: str, user: str) -> Payload:
+    if name not in (reports.CHECK, "leaked_secret"):
+        return work.button(user, name, ids(name) | {"u": work.slack.user(user)})
+    view = opened(work, reports.form(work.slack.channel("incidents")), user)
+    state, text = work.slack.range.state, {"type": "plain_text_input", "value": f"{KEY} {SECRET}"}
+    with state.lock:
+        found = state.views[view]
+        found.values["secret"] = {"leaked_secret": text}
+        place = "check" if name == reports.CHECK else "secret"
+        block = next(block for block in found.body["blocks"] if block["block_id"] == place)
+        element = block["elements"][0] if name == reports.CHECK else block["element"]
+        action = elements.action(block, element, None if name == reports.CHECK else text)
+        return payloads.view_click(state, state.people[work.slack.user(user)], found, [action])
+
+
+def _submission(work: Workspace, name: str, user: str) -> Payload:
+    body = {
+        "type": "modal", "callback_id": name, "title": {"type": "plain_text", "text": "A form"},
+        "submit": {"type": "plain_text", "text": "Go"},
+        "private_metadata": carried(c=work.slack.channel("incidents"), **ids(name)),
+        "blocks": [{"type": "section", "text": {"type": "plain_text", "text": "a form"}}],
+    }  # fmt: skip
+    view, state = opened(work, body, user), work.slack.range.state
+    bob = {"who": {"who": {"type": "users_select", "selected_user": work.slack.user("bob")}}}
+    with state.lock:
+        found = state.views[view]
+        found.values = {**(bob if name == people.HAND_OVER else FIELDS[name])}
+        return payloads.submission(state, state.people[work.slack.user(user)], found)
+
+
+def _event(work: Workspace, name: str, user: str) -> Payload:
+    state = work.slack.range.state
+    with state.lock:
+        what = {"type": name, "user": work.slack.user(user), "channel": "D0", "tab": "home", "event_ts": state.new_ts()}
+        return payloads.event(state, what)
+
+
+def opened(work: Workspace, view: Payload, user: str) -> str:
+    """Open a form for somebody; its id."""
+    state = work.slack.range.state
+    with state.lock:
+        trigger = state.new_trigger(work.slack.user(user))
+    return str(work.room.client.views_open(trigger_id=trigger, view=view)["view"]["id"])
+
+
+def ids(name: str) -> dict[str, str]:
+    """What the buttons and forms of the made-up incident carry."""
+    return {"i": INCIDENT, "s": STEPS.get(name, "deactivate"), "p": PLAN if name in ("approve", "deny") else ""}
