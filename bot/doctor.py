@@ -115,12 +115,14 @@ class Examination:
 
 def examine(settings: Settings) -> Examination:
     """Look at the installation. Raises nothing for what is missing or does not answer: that is what it reports."""
-    site = real_site(settings)
-    found = Examination()
+    from bot.slack.checks import checks  # nobody else here pays for importing Slack's libraries
+
+    site, found = real_site(settings), Examination()
     for findings, power in (_github(settings, site), _aws(site)):
         found.findings.extend(findings)
         found.powers.extend([power] if power else [])
-    found.findings.extend([*_people(settings), *_own(settings), *_books(settings)])
+    slack = [Finding(**asdict(one)) for one in checks(settings)]
+    found.findings.extend([*_people(settings), *slack, *_own(settings), *_books(settings)])
     return found
 
 

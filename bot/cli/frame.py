@@ -57,7 +57,7 @@ class Edge(TyperGroup):
 
     groups: ClassVar = {name: f"bot.cli.{name}" for name in ("drill", "export", "incident", "playbook", "policy")}
     work: ClassVar = dict.fromkeys(("clock", "doctor", "migrate", "report", "serve", "web", "worker"), "bot.cli.work")
-    work |= dict.fromkeys(("backup", "restore"), "bot.cli.copies")
+    work |= dict.fromkeys(("backup", "restore"), "bot.cli.copies") | {"manifest": "bot.cli.slack"}
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         extra |= {"standalone_mode": False, "prog_name": "bulkhead"}

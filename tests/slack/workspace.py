@@ -20,6 +20,7 @@ from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.range.slack.deliver import sign
 from bot.settings import Settings
 from bot.slack.features import FEATURES
+from bot.slack.manifest import manifest
 from bot.slack.room import Room
 from bot.store import canonical, iso
 from tests.incidents import ASKED as ONE_ASKED
@@ -167,7 +168,8 @@ def moved_in(
         room = Room(house, FEATURES)
         try:
             with serving(room.http) as url:
-                slack.range.install({"request_url": f"{url}/slack/events", "rate_limits": False})
+                made = manifest(command=room.word, url=url)  # what its scopes do not allow is refused
+                slack.range.install({"manifest": made, "request_url": f"{url}/slack/events", "rate_limits": False})
                 yield Workspace(slack, house, room, f"{url}/slack/events")
         finally:
             room.close()
