@@ -50,10 +50,13 @@ def effects(work: Workspace) -> dict[str, Any]:
         views = {view.id: (view.hash, view.errors) for view in state.views.values()}
         said = sum(len(c.messages) + len(c.whispers) for c in state.channels.values())
     store = work.house.store
+    with store.connect() as c:
+        posts = c.exec_driver_sql("SELECT key, state FROM post ORDER BY key").fetchall()
     return {
         "decisions": [(row.kind, row.by) for row in store.decisions()],
         "events": [(event["kind"], event["step"]) for event in store.events(INCIDENT)],
         "reports": [row["id"] for row in store.inbox()], "views": views, "said": said,
+        "posts": posts,
     }  # fmt: skip
 
 
