@@ -94,6 +94,12 @@ def test_a_channel_takes_one_message_a_second(slack: Slack, bot: WebClient) -> N
     assert [m["text"] for m in slack.messages("alice", "incidents")] == ["one", "two"]
 
 
+def test_the_log_of_requests_says_what_was_refused(slack: Slack, bot: WebClient) -> None:
+    error(bot.chat_postMessage, channel="C0NOWHERE00", text="x")
+
+    assert slack.switchboard.requests()[-1]["detail"] == "channel_not_found"
+
+
 def test_a_method_of_tier_two_takes_twenty_calls_a_minute(slack: Slack, bot: WebClient) -> None:
     state, now = slack.range.state, [100.0]
     state.limits.on, state.limits.now = True, lambda: now[0]
@@ -196,6 +202,29 @@ def test_a_message_is_edited_and_deleted_by_its_own_app_only(slack: Slack, bot: 
     assert error(bot.api_call, api_method="chat.update", json={"channel": incidents, "ts": own}) == "no_text"
     bot.chat_delete(channel=incidents, ts=own)
     assert [m["text"] for m in slack.messages("bob", "incidents")] == ["mine"]
+
+
+def test_metadata_stays_unless_it_is_taken_away(slack: Slack, bot: WebClient) -> None:
+    incidents, meta = slack.channel("incidents"), {"event_type": "card", "event_payload": {"i": "inc-1"}}
+    ts = bot.chat_postMessage(channel=incidents, text="one", metadata=meta)["ts"]
+
+    assert bot.chat_update(channel=incidents, ts=ts, text="two")["message"]["metadata"] == meta
+    assert "metadata" not in bot.chat_update(channel=incidents, ts=ts, text="three", metadata={})["message"]
+
+
+def test_a_deleted_reply_is_counted_no_more_and_a_deleted_root_leaves_its_thread(slack: Slack, bot: WebClient) -> None:
+    incidents = slack.channel("incidents")
+    card = bot.chat_postMessage(channel=incidents, text="card")["ts"]
+    replies = [bot.chat_postMessage(channel=incidents, text=str(n), thread_ts=card)["ts"] for n in range(3)]
+    bot.chat_delete(channel=incidents, ts=replies[1])
+    bot.chat_delete(channel=incidents, ts=card)
+    thread = bot.conversations_replies(channel=incidents, ts=card)["messages"]
+
+    assert [(m["text"], m.get("subtype")) for m in thread] == [
+        ("This message was deleted.", "tombstone"), ("0", None), ("2", None)
+    ]  # fmt: skip
+    assert thread[0]["reply_count"] == 2
+    assert error(bot.chat_update, channel=incidents, ts=card, text="back") == "cant_update_message"
 
 
 def test_an_ephemeral_message_is_for_one_person_and_cannot_be_edited(slack: Slack, bot: WebClient) -> None:

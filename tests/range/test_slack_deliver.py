@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 from slack_sdk import WebClient, WebhookClient
 from slack_sdk.signature import SignatureVerifier
 from starlette.responses import RedirectResponse, Response
@@ -22,6 +26,7 @@ BODY = (
     "&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
     "&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
 )
+MANY = 40  # threads that a loop has for its work when nobody says otherwise
 SIGNATURE = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
 
 
@@ -221,6 +226,29 @@ def test_a_click_as_the_app_gets_it(slack: Slack, app: App, bot: WebClient) -> N
     ]  # fmt: skip
     assert (got["container"]["message_ts"], got["message"]["text"]) == (card, "card")
     assert got["trigger_id"]
+
+
+def test_many_people_at_once_do_not_keep_the_app_from_calling_back(slack: Slack, app: App, bot: WebClient) -> None:
+    """Each click waits for the app, and the app asks the Web API before it answers."""
+    card, together = posted(slack, bot), threading.Barrier(MANY, timeout=60)
+
+    def answer(_got: dict[str, Any]) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait()
+        slack.client().auth_test()
+
+    app.answer = answer
+    with ThreadPoolExecutor(MANY) as crowd:
+        click = {"channel": "incidents", "ts": card, "action_id": "approve"}
+        done = list(crowd.map(lambda _: post(slack, "alice", click), range(MANY)))
+    assert done == [{"ok": True}] * MANY
+
+
+def post(slack: Slack, user: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A click of a connection of its own."""
+    with requests.Session() as http:
+        http.trust_env = False
+        return dict(http.post(f"{slack.url}/hand/{user}/click", json=body, timeout=90).json())
 
 
 def test_nobody_clicks_what_they_do_not_see(slack: Slack, app: App, bot: WebClient) -> None:

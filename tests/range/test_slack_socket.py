@@ -58,7 +58,7 @@ def test_an_event_a_command_and_a_click_come_in_envelopes(slack: Slack, bot: Web
     slack.hand("alice", "click", channel="incidents", ts=ts, action_id="ok")
 
     assert [(r.type, r.accepts_response_payload) for r in listener.got] == [
-        ("events_api", False), ("slash_commands", True), ("interactive", True)
+        ("events_api", False), ("slash_commands", True), ("interactive", False)
     ]  # fmt: skip
     assert listener.got[1].payload["command"] == "/bulkhead"
     assert [m["text"] for m in slack.messages("alice", "incidents")] == ["card", "hello"]

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from slack_sdk import WebClient
+from slack_sdk import WebClient, WebhookClient
 
 from tests.slack_range import App, Slack, actions, button, error, plain, refusal
 
@@ -171,6 +171,31 @@ def test_a_submission_as_the_app_gets_it(slack: Slack, app: App, bot: WebClient)
     )  # fmt: skip
     assert got["view"]["state"]["values"] == {"b": {"a": {"type": "plain_text_input", "value": "a key"}}}
     assert titles(slack) == []
+
+
+def test_people_and_channels_are_chosen_by_name(slack: Slack, app: App, bot: WebClient) -> None:
+    """And who chose a channel may be answered there, where the element asks for it."""
+    picks: list[dict[str, Any]] = [
+        {"type": "users_select"}, {"type": "multi_users_select"},
+        {"type": "conversations_select", "response_url_enabled": True},
+    ]  # fmt: skip
+    blocks = [
+        {"type": "input", "block_id": f"b{n}", "label": plain("?"), "element": element | {"action_id": "a"}}
+        for n, element in enumerate(picks)
+    ]
+    opened(slack, app, bot, *blocks)
+    values: dict[str, Any] = {"b0": {"a": "bob"}, "b1": {"a": ["@alice", "carol"]}, "b2": {"a": "#incidents"}}
+    wrong = slack.hand("alice", "submit", status=400, values=values | {"b0": {"a": "nobody"}})
+    assert wrong["error"] == "invalid_value"
+    slack.hand("alice", "submit", values=values)
+    held = app.last["view"]["state"]["values"]
+
+    assert held["b0"]["a"]["selected_user"] == slack.user("bob")
+    assert held["b1"]["a"]["selected_users"] == [slack.user("alice"), slack.user("carol")]
+    [row] = app.last["response_urls"]
+    assert (row["block_id"], row["channel_id"]) == ("b2", slack.channel("incidents"))
+    assert WebhookClient(row["response_url"]).send(text="here", response_type="in_channel").body == "ok"
+    assert [m["text"] for m in slack.messages("bob", "incidents")] == ["here"]
 
 
 def test_what_is_required_is_asked_for_before_the_app_is(slack: Slack, app: App, bot: WebClient) -> None:

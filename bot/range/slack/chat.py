@@ -49,7 +49,7 @@ def invalid_blocks(wrong: list[str]) -> Refusal:
 
 def _metadata(call: Call) -> dict[str, Any] | None:
     found = call.json("metadata", "invalid_metadata_format")
-    if found is None:
+    if found is None or found == {}:
         return None
     if not isinstance(found, dict) or set(found) != {"event_type", "event_payload"}:
         raise Refusal("invalid_metadata_format")
@@ -130,7 +130,7 @@ def update(call: Call) -> dict[str, Any]:
         if call.json("blocks") is not None:
             found.blocks = call.state.named(what["blocks"])
         found.edited = call.state.new_ts()
-    if "metadata" in call.args:
+    if "metadata" in call.args:  # an empty object takes it away, what is not said stays
         found.metadata = what["metadata"]
     call.state.changed()
     return {
@@ -155,6 +155,8 @@ def remove(state: State, channel: Channel, found: Message) -> None:
         found.metadata, found.files = None, []
     else:
         del channel.messages[found.ts]
+        if found.thread_ts:
+            channel.threads[found.thread_ts].remove(found.ts)
     channel.pins = [ts for ts in channel.pins if ts != found.ts]
     state.changed()
 

@@ -12,6 +12,7 @@ import hmac
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 RETRIES_S = (0.0, 60.0, 300.0)  # after the failure before
 MAX_REDIRECTS = 2
+MAX_LOG = 10_000
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 _ENVELOPE = {"event": "events_api", "command": "slash_commands", "interactive": "interactive"}
 
@@ -70,19 +72,21 @@ class Outbox:
         self._state, self._sockets = state, sockets
         self._retries: list[_Retry] = []
         self._lock = threading.Lock()
-        self.log: list[dict[str, Any]] = []  # what was sent and what became of it, without bodies
+        self.log: deque[dict[str, Any]] = deque(maxlen=MAX_LOG)  # what was sent and what became of it, no bodies
 
     def reset(self) -> None:
         with self._lock:
-            self._retries, self.log = [], []
+            self._retries = []
+            self.log.clear()
 
     def send(self, kind: str, payload: dict[str, Any], *, number: int = 0, reason: str = "") -> Answer:
         """Deliver once and wait for the answer. ``number`` and ``reason`` are of a retried event."""
         app = self._state().app
         if app.socket_mode or not app.request_url:
             answer = self._sockets.send(
-                _ENVELOPE[kind], payload, timeout_s=app.ack_s, accepts=kind != "event", number=number, reason=reason
-            )
+                _ENVELOPE[kind], payload, timeout_s=app.ack_s, accepts=accepts(kind, payload), number=number,
+                reason=reason,
+            )  # fmt: skip
         else:
             answer = self._post(app, kind, payload, number, reason)
         with self._lock:
@@ -130,6 +134,11 @@ class Outbox:
         """Events that are to be sent again."""
         with self._lock:
             return len(self._retries)
+
+
+def accepts(kind: str, payload: dict[str, Any]) -> bool:
+    """Whether the answer itself may say something: to a command, a submission or a question for options."""
+    return kind == "command" or payload.get("type") in ("view_submission", "block_suggestion")
 
 
 def _type_of(payload: dict[str, Any]) -> str:

@@ -69,6 +69,7 @@ class Channel:
     created: int = 0
     members: list[str] = field(default_factory=list)
     messages: dict[str, Message] = field(default_factory=dict)  # by ts, oldest first
+    threads: dict[str, list[str]] = field(default_factory=dict)  # ts -> those of its replies, oldest first
     whispers: list[Message] = field(default_factory=list)  # ephemeral ones; no API reads them back
     pins: list[str] = field(default_factory=list)
     bookmarks: list[dict[str, Any]] = field(default_factory=list)

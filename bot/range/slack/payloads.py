@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.range.slack import shapes
+from bot.range.slack import elements, shapes
 from bot.range.slack.nouns import Channel, Message, Person, View
 from bot.range.slack.state import State
 
@@ -73,8 +73,25 @@ def view_click(state: State, person: Person, view: View, actions: list[Payload])
 def submission(state: State, person: Person, view: View) -> Payload:
     return common(state, person) | {
         "type": "view_submission", "trigger_id": state.new_trigger(person.id, view.id),
-        "view": shapes.view(state, view), "response_urls": [],
+        "view": shapes.view(state, view), "response_urls": _response_urls(state, person, view),
     }  # fmt: skip
+
+
+def _response_urls(state: State, person: Person, view: View) -> list[Payload]:
+    """One for each channel that was chosen in an element with response_url_enabled."""
+    made = []
+    for block, element in elements.each(view.body["blocks"]):
+        if element.get("response_url_enabled"):
+            held = view.values[block["block_id"]][element["action_id"]]
+            chosen = held.get("selected_conversation") or held.get("selected_channel")
+            if chosen in state.channels:
+                made.append(
+                    {
+                        "block_id": block["block_id"], "action_id": element["action_id"], "channel_id": chosen,
+                        "response_url": state.new_hook(user=person.id, channel=chosen),
+                    }
+                )  # fmt: skip
+    return made
 
 
 def closed(state: State, person: Person, view: View, *, cleared: bool) -> Payload:

@@ -29,6 +29,7 @@ from bot.range.slack.nouns import (
 _ALPHABET = string.ascii_uppercase + string.digits
 MAX_STACK = 3  # one modal opened, two pushed
 HOOK_S, HOOK_USES = 1800.0, 5  # of a response_url
+MAX_KEPT = 20_000  # triggers and response URLs
 
 
 class State:
@@ -145,6 +146,8 @@ class State:
             channel.whispers.append(message)
         else:
             channel.messages[message.ts] = message
+            if message.thread_ts:
+                channel.threads.setdefault(message.thread_ts, []).append(message.ts)
         self.changed()
         return message
 
@@ -163,7 +166,7 @@ class State:
 
     def replies(self, channel: Channel, ts: str) -> list[Message]:
         """The replies under a message, oldest first."""
-        return [m for m in channel.messages.values() if m.thread_ts == ts and m.ts != ts]
+        return [channel.messages[each] for each in channel.threads.get(ts, ())]
 
     def notice(self, user: str, text: str) -> None:
         """Something that Slack itself tells a person, as the grey line under the composer."""
@@ -175,14 +178,22 @@ class State:
 
     def new_trigger(self, user: str, view: str = "") -> str:
         value = f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**11)}.{secrets.token_hex(16)}"
+        _keep_newest(self.triggers)
         self.triggers[value] = Trigger(user=user, made=time.monotonic(), view=view)
         return value
 
     def new_hook(self, **what: Any) -> str:
         """A response_url for a command, or for a click on a message."""
         token = secrets.token_urlsafe(24)
+        _keep_newest(self.hooks)
         self.hooks[token] = Hook(made=self.now(), **what)
         return f"{self.base_url}/respond/{self.team}/{token}"
+
+
+def _keep_newest(rows: dict[str, Any]) -> None:
+    """Forget the oldest, so that a range which runs for days does not grow: they have expired long ago."""
+    while len(rows) >= MAX_KEPT:
+        del rows[next(iter(rows))]
 
 
 def _named_element(element: dict[str, Any]) -> dict[str, Any]:

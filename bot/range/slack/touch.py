@@ -77,9 +77,23 @@ class Touch:
         if element["type"] == "button":
             return None
         try:
-            return elements.filled(element, body["value"], self._suggested.get((where, element["action_id"])))
+            value = self._named(element["type"], body["value"])
+            return elements.filled(element, value, self._suggested.get((where, element["action_id"])))
         except (elements.Awkward, ValueError, TypeError) as exc:
             raise Cannot("invalid_value", str(exc)) from None
+
+    def _named(self, kind: str, value: Any) -> Any:
+        """Ids of people and channels, which may be said by their names. Raises Awkward for who is not there."""
+        if isinstance(value, list):
+            return [self._named(kind, each) for each in value]
+        word = str(value or "").lstrip("@#")
+        if not word or not kind.endswith(("users_select", "channels_select", "conversations_select")):
+            return value
+        rows = self.state.people if kind.endswith("users_select") else self.state.channels
+        for found in rows.values():
+            if word in (found.id, found.name):
+                return found.id
+        raise elements.Awkward(f"{word!r} cannot be chosen")
 
     # forms ---------------------------------------------------------------------------------------------------------
 

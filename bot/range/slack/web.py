@@ -78,6 +78,7 @@ class SlackWeb:
             )  # fmt: skip
         except Refusal as refusal:
             said = refusal.body()
+            request.scope["range.detail"] = refusal.error
             if refusal.retry_after:
                 headers["retry-after"] = str(refusal.retry_after)
                 return JSONResponse(said, 429, headers)
