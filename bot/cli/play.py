@@ -20,6 +20,7 @@ from bot import drill as drills
 from bot.app import PAGES_AT, SLACK_DOOR, Bulkhead, opened, range_site, together
 from bot.cli import frame, page
 from bot.settings import Settings, read
+from bot.slack.manifest import manifest
 from bot.story import DIM, GOOD, HEADING, Line
 
 READY = "BULKHEAD_READY_FILE"  # where a program that has started this is told the address
@@ -67,7 +68,9 @@ async def introduce(bulkhead: Bulkhead, here: drills.Range) -> None:
     """Install the app once its pages listen, let a key leak, and say what to click; then wait for ever."""
     while not (at := await asyncio.to_thread(bulkhead.store.setting, PAGES_AT)):
         await asyncio.sleep(0.05)
-    listens = {"request_url": f"{at}{SLACK_DOOR}", "redirect_urls": [f"{at}/signed-in"]}
+    # Slack takes https only in a manifest; where the app really listens is said beside it
+    asked = manifest(command=bulkhead.settings.slack_command, url="https://bulkhead.example", sign_in=True)
+    listens = {"manifest": asked, "request_url": f"{at}{SLACK_DOOR}", "redirect_urls": [f"{at}/signed-in"]}
     await asyncio.to_thread(here.post, "/slack/app", listens)
     await asyncio.to_thread(here.post, "/stage", {})
     logging.getLogger("bulkhead").setLevel(logging.ERROR)
@@ -84,8 +87,8 @@ def welcome(address: str) -> list[Line]:
         Line(f"{address}/", command=True),
         Line("That is the company's Slack, on this machine only. A deploy key has just leaked. You are Jonas:"),
         Line("1. In #deploys Mara wonders about her deploy. Menu of her message (⋯): This contains a secret."),
-        Line("2. Send the form, and go to #incidents: the card shows what was cut and how that was proven."),
-        Line("3. Become Alice and then Bob (You are, on the left): approve, deny, undo, answer what the card asks."),
+        Line("2. In #incidents the card comes: what leaked, what was cut by itself, and how that was proven."),
+        Line("3. Become Alice and then Bob (You are, on the left): approve, deny, undo, answer what it asks."),
         Line("4. Become Mallory, who is of another company, and try to get in."),
         Line("5. Let the attacker try again (In the company): every one of its credentials is refused.", style=GOOD),
         Line("Ctrl-C ends all of it, and nothing is left.", style=DIM),

@@ -225,7 +225,10 @@ def _undos(picture: Picture) -> list[Block]:
         undo = kit.button("Undo", "undo", value, ask=sure) if value else None
         text = f":white_check_mark: *{kit.escape(step)}*: {kit.clip(kit.escape(summary), 400)}"
         blocks.append(kit.section(text, undo))
-    return blocks
+    others = {step: kit.value_of(picture.row.id, step) for step in picture.undoable()[UNDOS:]}
+    choice = kit.select("Undo another step", "undo", others)
+    more = f":white_check_mark: {len(others)} other steps can be undone too"
+    return [*blocks, kit.section(more, choice)] if choice else blocks
 
 
 def _people(picture: Picture) -> list[Block]:

@@ -82,8 +82,10 @@ class Heard:
 
     @property
     def value(self) -> Payload:
-        """What a button carries: ids of incident, step, plan and attempt as i, s, p, a."""
-        return _table(self.action.get("value") or self.action.get("block_id") or "")
+        """What a button, or a choice of a list, carries: ids of incident, step, plan and attempt as i, s, p, a."""
+        chosen = self.action.get("selected_option") or {}
+        carriers = (self.action.get("value"), chosen.get("value"), self.action.get("block_id"))
+        return next((found for text in carriers if (found := _table(text or ""))), {})
 
     @property
     def view(self) -> Payload:

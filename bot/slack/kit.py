@@ -15,6 +15,7 @@ from typing import Any
 BLOCKS = 50  # a message; a view has twice as many
 TEXT, HEADER, BUTTON, VALUE = 3000, 150, 75, 2000
 CONFIRM_TITLE, CONFIRM_TEXT, CONFIRM_BUTTON = 100, 300, 30
+OPTIONS, OPTION, OPTION_VALUE, PLACEHOLDER = 100, 75, 150, 150
 CONTEXT = 10  # elements
 ACTIONS = 25  # elements
 _HALF = re.compile(r"(?:&[a-z]*|<[^<>]*)\Z")
@@ -132,6 +133,14 @@ def button(words: str, action_id: str, value: str, *, style: str = "", ask: Bloc
     if style:
         block["style"] = style
     return block | {"confirm": ask} if ask else block
+
+
+def select(words: str, action_id: str, choices: dict[str, str]) -> Block | None:
+    """A list to choose from, name -> what the choice carries. Without one that fits into it there is none."""
+    fit = [(name, value) for name, value in choices.items() if value and len(value) <= OPTION_VALUE][:OPTIONS]
+    options = [{"text": _plain(name, OPTION), "value": value} for name, value in fit]
+    placed = {"type": "static_select", "action_id": action_id, "placeholder": _plain(words, PLACEHOLDER)}
+    return placed | {"options": options} if options else None
 
 
 def value_of(incident: str, step: str = "", plan: str = "", attempt: int = 0, user: str = "") -> str:
