@@ -53,10 +53,12 @@ from bot.vault import Vault, load_key
 from bot.world import Aws, Clock, GitHub, Images, Npm, RangeEndpoints, World
 
 if TYPE_CHECKING:
+    from bot.paging import Pager
     from bot.slack.room import Room as SlackRoom
 
 SHIPPED = Path(shipped.__file__).parent
 INBOX_S = 0.2
+PAGER_S = 2.0
 SLACK_DOOR = "/slack/events"  # events, commands and clicks alike
 PAGES_AT = "pages-at"  # the setting that says where the pages are served
 log = logging.getLogger("bulkhead")
@@ -295,9 +297,17 @@ class Bulkhead:
         jobs = [*clock.of_house(self.store, self.vault, self.settings.max_age), clock.beating(self.store, "clock")]
         if self.settings.syslog:
             jobs.append(clock.to_syslog(self.store, Syslog.of(self.settings.syslog), socket.gethostname()))
+        if (pager := self.pager()) is not None:
+            jobs.append(clock.Job(pager.turn_async, PAGER_S))
         with self._watch():
             async with clock.running(jobs):
                 await asyncio.Event().wait()
+
+    def pager(self) -> Pager | None:
+        """What wakes people; None where the settings name nobody to wake. Raises SettingsError."""
+        from bot.paging import pager_of  # nobody else pays for importing PagerDuty's client
+
+        return pager_of(self.settings, self.store, self.timeline, lambda: self.store.setting(PAGES_AT))
 
     def _watch(self) -> contextlib.AbstractContextManager[None]:
         """Raise the alarm while the block runs when worker or clock falls silent."""
@@ -305,7 +315,8 @@ class Bulkhead:
         return heartbeat.watching(watch)
 
     def _alarm(self, alarm: heartbeat.Alarm) -> None:
-        for tell in self.on_alarm:
+        pager = self.pager()
+        for tell in [*self.on_alarm, *([pager.alarm] if pager else [])]:
             tell(alarm)
 
     async def serve(self) -> None:
@@ -318,13 +329,20 @@ class Bulkhead:
 
         token, url = self.settings.metrics_token.get_secret_value(), self.settings.web_url
         slack = self.slack()
-        more = {SLACK_DOOR: slack.http} if slack else {}
+        more: dict[str, Any] = {SLACK_DOOR: slack.http} if slack else {}
+        more |= self._page_doors()
         pages = web.application(
             self.store, metrics_token=token, url=url, evidence=self.room.read, more=more, sign_in=self._sign_in(slack)
         )
         serving = web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
         with self._watch():
             await together(serving, *([slack.run()] if slack else []))
+
+    def _page_doors(self) -> dict[str, Any]:
+        """Path -> where acknowledgements of pages arrive."""
+        from bot.paging_door import doors_of
+
+        return dict(doors_of(self.settings, self.store, self.timeline, self.vault.scrubber.scrub))
 
     def slack(self) -> SlackRoom | None:
         """The room in Slack, which whoever serves the pages keeps; None where no bot token is set."""

@@ -102,11 +102,12 @@ class Posts:
             count, events = c.execute(grown).one()
             return f"{count}/{events or 0}/{c.scalar(sa.select(sa.func.max(decision.c.seq))) or 0}"
 
-    def counts(self, kind: str) -> Counter[tuple[str, str]]:
-        """How many rows of a kind there are, by whom they were for and by state."""
-        counted: Counter[tuple[str, str]] = Counter()
+    def counts(self, kind: str) -> Counter[tuple[str, ...]]:
+        """How many rows of a kind there are, by whom they were for and by state: intended, failing, sent, over."""
+        counted: Counter[tuple[str, ...]] = Counter()
         for one in self.all(kind):
-            counted[str(one.body.get("to", "")), one.state] += 1
+            failing = one.state == INTENDED and one.body.get("tries")
+            counted[str(one.body.get("to", "")), "failing" if failing else one.state] += 1
         return counted
 
 

@@ -154,6 +154,32 @@ class Settings(BaseSettings):
         pattern="^(S[A-Z0-9]{1,20})?$",
         description="Slack: user group of those on call, who are called when others do not answer",
     )
+    pagerduty_key: SecretStr = Field(
+        default=SecretStr(""), description="PagerDuty: the integration key of a service (Events API v2); wakes people"
+    )
+    pagerduty_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="PagerDuty: secret of the webhook (v3) to /pages/pagerduty, which says who has taken a page",
+    )
+    pagerduty_url: str = Field(
+        default="https://events.pagerduty.com",
+        pattern=r"^(https://[^/\s]+|http://127\.0\.0\.1:\d+)$",
+        description="PagerDuty: address of its Events API; https://events.eu.pagerduty.com in Europe",
+    )
+    page_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s]+)?$",
+        description="Any other pager: address that pages are posted to, signed",
+    )
+    page_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Any other pager: what pages, and acknowledgements to /pages/webhook, are signed with",
+    )
+    page_from: str = Field(
+        default="high",
+        pattern="^(critical|high|medium|low)$",
+        description="The least severity that wakes somebody; what nobody has answered in time always does",
+    )
     quiet_hours: str = Field(
         default="",
         description="Hours in which nobody is called for what can wait: 22:00-07:00 Europe/Berlin",

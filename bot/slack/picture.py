@@ -85,6 +85,7 @@ class Picture:
     def failures(self) -> list[Event]:
         """What failed and was not mended since."""
         mended = {step for step, e in self.proofs.items() if e.body["verdict"] == Verdict.PROVEN}
+        mended |= {e.step for e in self.told if e.kind == "paged"}
         return [e for e in self.told if e.kind in ("failed", "broken", "page-failed") and e.step not in mended]
 
     def bodies(self, kind: str) -> Iterator[dict[str, Any]]:

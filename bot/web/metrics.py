@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from bot import heartbeat
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
+from bot.posts import Posts
 from bot.store import Store, when
 from bot.timeline import load
 
@@ -52,6 +53,8 @@ class _Collector:
         yield _family("ledger_rows", "Rows of the ledgers of open incidents", ["state"], _single(states))
         yield _family("asks", "Questions to people that nobody has settled", ["group"], _single(groups))
         yield _family("reports", "Reports", ["state"], _single(reports))
+        pages = _family("pages", "Pages that were to wake somebody", ["to", "state"], Posts(self._store).counts("page"))
+        yield pages
         yield GaugeMetricFamily("bulkhead_tails", "What was minted from a dead credential and may still live", tails)
         ages = heartbeat.ages(self._store, self._now)
         beats = _family("heartbeat_age_seconds", "How long ago each role said that it lives", ["role"], {})

@@ -230,6 +230,13 @@ def test_what_failed_is_told_until_it_is_mended() -> None:
     assert "failed:" not in text(card.draw(picture(mended)))
 
 
+def test_a_page_that_failed_stands_on_the_card_until_one_has_come_through() -> None:
+    failed = [*ASKING, ("page/PagerDuty/1", "page-failed", {"to": "PagerDuty", "error": "PagerDuty answered 503"})]
+    assert "failed: PagerDuty answered 503" in text(card.draw(picture(failed)))
+    paged = [*failed, ("page/PagerDuty/1", "paged", {"to": "PagerDuty"})]
+    assert "answered 503" not in text(card.draw(picture(paged)))
+
+
 @pytest.mark.parametrize(
     ("story", "words"),
     [
