@@ -170,3 +170,22 @@ def plain(text: str) -> dict[str, str]:
 
 def actions(*found: dict[str, Any]) -> dict[str, Any]:
     return {"type": "actions", "block_id": "b", "elements": list(found)}
+
+
+def manifest() -> dict[str, Any]:
+    return {
+        "display_information": {"name": "Bulkhead"},
+        "features": {
+            "bot_user": {"display_name": "bulkhead"},
+            "app_home": {"home_tab_enabled": True},
+            "slash_commands": [
+                {"command": "/bulkhead", "description": "x", "url": "https://b.example", "should_escape": True}
+            ],
+            "shortcuts": [{"name": "Report", "type": "global", "callback_id": "report_leak", "description": "x"}],
+        },
+        "oauth_config": {"scopes": {"bot": ["commands", "chat:write", "app_mentions:read"]}},
+        "settings": {
+            "event_subscriptions": {"bot_events": ["app_mention"], "request_url": "https://b.example"},
+            "interactivity": {"is_enabled": True, "request_url": "https://b.example"},
+        },
+    }  # fmt: skip

@@ -155,9 +155,9 @@ def open_dm(call: Call) -> dict[str, Any]:
     if call.word("channel", ""):
         channel = call.channel()
         return {"channel": {"id": channel.id}, "no_op": True, "already_open": True}
-    if not call.word("users", ""):
+    users = call.words("users") if call.args.get("users") else []
+    if not users:
         raise Refusal("users_list_not_supplied")
-    users = call.words("users")
     if len(users) > 1:
         raise Refusal("method_not_supported_for_channel_type")  # no group messages in the range
     person = call.state.people.get(users[0])
