@@ -49,6 +49,8 @@ def test_a_missing_scope_is_named_with_those_that_there_are(slack: Slack, bot: W
     assert refused["error"] == "missing_scope"
     assert "channels:history" in refused["needed"]
     assert refused["provided"] == "chat:write,users:read"
+    assert refused.headers["x-oauth-scopes"] == "chat:write,users:read"
+    assert "channels:history" in refused.headers["x-accepted-oauth-scopes"]
 
 
 def test_the_scope_is_that_of_the_kind_of_channel(slack: Slack, bot: WebClient) -> None:
@@ -165,6 +167,7 @@ def test_an_archived_channel_takes_nothing(slack: Slack, bot: WebClient) -> None
         ({"text": "x", "metadata": {"event_type": "", "event_payload": {}}}, "invalid_metadata_format"),
         ({"text": "x", "metadata": {"event_type": "a", "event_payload": {"x": "y" * 17_000}}}, "metadata_too_large"),
         ({"text": "x", "thread_ts": "1.000001"}, "thread_not_found"),
+        ({"text": "x", "thread_ts": "inc-1"}, "invalid_thread_ts"),
     ],
 )
 def test_a_message_that_cannot_be_posted(slack: Slack, bot: WebClient, params: dict[str, Any], said: str) -> None:
@@ -189,13 +192,14 @@ def test_a_message_is_edited_and_deleted_by_its_own_app_only(slack: Slack, bot: 
     incidents = slack.channel("incidents")
     own = bot.chat_postMessage(channel=incidents, text="one", blocks=[{"type": "divider"}])["ts"]
     theirs = slack.hand("alice", "message", channel="incidents", text="mine")["ts"]
-    bot.chat_update(channel=incidents, ts=own, text="two")
+    bot.chat_update(channel=incidents, ts=own, text="two", blocks=[{"type": "divider"}] * 2)
 
-    assert [(m["text"], len(m.get("blocks", []))) for m in slack.messages("bob", "incidents")] == [
-        ("two", 1), ("mine", 0)
+    assert [(m["text"], len(m.get("blocks", [])), "edited" in m) for m in slack.messages("bob", "incidents")] == [
+        ("two", 2, False), ("mine", 0, False)
     ]  # fmt: skip
-    bot.chat_update(channel=incidents, ts=own, text="two", blocks=[])
-    assert "blocks" not in slack.messages("bob", "incidents")[0], "an empty list takes the blocks away"
+    bot.chat_update(channel=incidents, ts=own, text="three")
+    shown = slack.messages("bob", "incidents")[0]
+    assert ("blocks" in shown, "edited" in shown) == (False, True), "a text alone takes the blocks away"
     assert error(bot.chat_update, channel=incidents, ts=theirs, text="no") == "cant_update_message"
     assert error(bot.chat_delete, channel=incidents, ts=theirs) == "cant_delete_message"
     assert error(bot.chat_update, channel=incidents, ts="1.000001", text="no") == "message_not_found"

@@ -6,10 +6,16 @@ import json
 from typing import Any
 
 import pytest
+from slack_bolt import App as Bolt
+from slack_bolt.adapter.starlette import SlackRequestHandler
 from slack_sdk import WebClient
+from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
-from tests.slack_range import App, Slack, error, manifest, until
+from bot.errors import InputError
+from tests.slack_range import App, Slack, error, manifest, serving, until
 
 # events ------------------------------------------------------------------------------------------------------------
 
@@ -133,6 +139,45 @@ def test_what_the_manifest_says_holds(slack: Slack, app: App, bot: WebClient) ->
     assert app.got == [], "not subscribed"
     slack.hand("alice", "shortcut", callback_id="report_leak")
     assert app.last["type"] == "shortcut"
+
+
+def test_a_request_url_repeats_a_challenge(slack: Slack, app: App) -> None:
+    """Slack asks when the URL is entered; the challenge may come back as JSON or as text."""
+    url = f"{app.url}/slack/events"
+    app.answer = lambda got: {"challenge": got["challenge"]}
+    assert slack.range.install({"request_url": url, "verify": True})["request_url"] == url
+    assert (app.last["type"], app.got[-1][0]["content-type"]) == ("url_verification", "application/json")
+    app.answer = lambda got: got["challenge"]
+    slack.range.install({"request_url": url, "verify": True})
+    app.answer = lambda _: {"challenge": "another"}
+    for wrong in (url, "http://127.0.0.1:9/"):
+        with pytest.raises(InputError, match="challenge"):
+            slack.range.install({"request_url": wrong, "verify": True})
+
+
+def bolt_served(bolt: Bolt) -> Starlette:
+    handler = SlackRequestHandler(bolt)
+
+    async def endpoint(request: Request) -> Response:
+        found: Response = await handler.handle(request)
+        return found
+
+    return Starlette(routes=[Route("/slack/events", endpoint, methods=["POST"])])
+
+
+def test_bolt_answers_the_challenge_and_checks_the_signature(slack: Slack) -> None:
+    """Bolt over HTTP, unchanged: with the app's signing secret it listens, with another it answers nobody."""
+    for secret, ok in ((slack.cast["signing_secret"], True), ("another", False)):
+        bolt = Bolt(client=slack.client(), signing_secret=secret)
+        bolt.command("/bulkhead")(lambda ack: ack("hello"))
+        with serving(bolt_served(bolt)) as url:
+            there = {"request_url": f"{url}/slack/events"}
+            if ok:
+                slack.range.install(there | {"verify": True})
+            slack.range.install(there)
+            done = slack.hand("alice", "command", channel="incidents", text="/bulkhead x")
+            assert done == ({"ok": True} if ok else {"ok": False, "error": "http_service_error"})
+    assert [m["text"] for m in slack.messages("alice", "incidents")] == ["hello"]
 
 
 @pytest.mark.parametrize(

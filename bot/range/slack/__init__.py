@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
+from bot.errors import InputError
 from bot.range.clock import RangeClock
 from bot.range.slack import appconfig, cast, chat
 from bot.range.slack.deliver import Outbox
@@ -88,7 +89,12 @@ class SlackRange:
     # for the control address ---------------------------------------------------------------------------------------
 
     def install(self, body: Any) -> dict[str, Any]:
-        """Set how the app is installed. Raises InputError."""
+        """Set how the app is installed. Raises InputError.
+
+        With ``verify`` the request URL is asked first, as Slack asks when it is entered: it must repeat a challenge.
+        """
+        if isinstance(body, dict) and body.get("verify") and not self.outbox.answers(str(body.get("request_url", ""))):
+            raise InputError("the request URL did not answer with the value of the challenge parameter")
         with self.state.lock:
             return appconfig.install(self.state, body)
 

@@ -13,7 +13,7 @@ from bot.range.slack.state import State
 
 _KNOWN = {
     "request_url", "socket_mode", "manifest", "scopes", "events", "redirect_urls", "home", "ack_s", "trigger_s",
-    "rate_limits",
+    "rate_limits", "verify",
 }  # fmt: skip
 _NAME, _COMMAND, _DESCRIPTION, _HINT = 35, 32, 140, 1000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from bot.range.slack import blocks as block_kit
@@ -86,6 +87,9 @@ def _thread(call: Call, channel: Channel) -> str:
     ts = call.word("thread_ts", "")
     if not ts:
         return ""
+    if not re.fullmatch(r"\d{1,10}\.\d{1,6}", ts):
+        said = f"[ERROR] {ts} is not a valid thread_ts"
+        raise Refusal("invalid_thread_ts", response_metadata={"messages": [said]})
     parent = channel.messages.get(ts)
     if parent is None:
         raise Refusal("thread_not_found")
@@ -117,7 +121,10 @@ def post_ephemeral(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
-    """Edit a message of the app's own. Blocks that are not said stay, and an empty list takes them away."""
+    """Edit a message of the app's own. A text without blocks takes the blocks away; only then it counts as edited.
+
+    Blocks without a text leave an empty fallback, as Slack does.
+    """
     channel = call.channel()
     found = call.message(channel)
     if found.user != call.state.app.bot_user or found.subtype:
@@ -126,10 +133,8 @@ def update(call: Call) -> dict[str, Any]:
         raise Refusal("is_archived")
     what = content(call, needed="metadata" not in call.args)
     if what["text"] or what["blocks"]:
-        found.text = what["text"]
-        if call.json("blocks") is not None:
-            found.blocks = call.state.named(what["blocks"])
-        found.edited = call.state.new_ts()
+        found.text, found.blocks = what["text"], call.state.named(what["blocks"])
+        found.edited = found.edited if what["blocks"] else call.state.new_ts()
     if "metadata" in call.args:  # an empty object takes it away, what is not said stays
         found.metadata = what["metadata"]
     call.state.changed()

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -102,6 +103,14 @@ class Outbox:
         body, content_type = encode(kind, payload)
         retried = {"x-slack-retry-num": str(number), "x-slack-retry-reason": reason} if number else {}
         return post(app, body, content_type, retried)
+
+    def answers(self, url: str) -> bool:
+        """Whether a request URL repeats a challenge (docs.slack.dev/reference/events/url_verification)."""
+        app, challenge = self._state().app, secrets.token_urlsafe(32)
+        asked = {"type": "url_verification", "token": app.verification, "challenge": challenge}
+        answer = post(replace(app, request_url=url), json.dumps(asked).encode(), JSON, {})
+        said = answer.body.get("challenge") if isinstance(answer.body, dict) else answer.body
+        return answer.ok and str(said or "").strip().removeprefix("challenge=") == challenge
 
     # events --------------------------------------------------------------------------------------------------------
 

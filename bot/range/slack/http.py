@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -61,7 +61,6 @@ class Call:
     args: dict[str, Any]
     token: Token | None = None
     authorization: str = ""  # the header as it came
-    headers: dict[str, str] = field(default_factory=dict)  # of the answer
 
     # arguments -----------------------------------------------------------------------------------------------------
 
@@ -195,8 +194,8 @@ def arguments(query: str, content_type: str, body: bytes) -> dict[str, Any]:
     raise Refusal("invalid_post_type")
 
 
-def authorize(state: State, method: Method, authorization: str, args: dict[str, Any]) -> Token | None:
-    """The token of a call, which may use this method. Raises Refusal with Slack's word for what is wrong."""
+def identify(state: State, method: Method, authorization: str, args: dict[str, Any]) -> Token | None:
+    """The token of a call, of a kind that this method takes. Raises Refusal with Slack's word for what is wrong."""
     said = str(args.pop("token", "") or "")
     value = authorization.removeprefix("Bearer ").strip() if authorization.startswith("Bearer ") else said
     if not method.kinds:
@@ -210,6 +209,4 @@ def authorize(state: State, method: Method, authorization: str, args: dict[str, 
         raise Refusal("token_revoked")
     if token.kind not in method.kinds:
         raise Refusal("not_allowed_token_type")
-    if method.scopes and not set(method.scopes) & set(token.scopes):
-        raise Refusal("missing_scope", needed=",".join(method.scopes), provided=",".join(token.scopes))
     return token

@@ -17,7 +17,7 @@ from bot.range.slack import chat, conversations, directory, eyes, files, marks, 
 from bot.range.slack.appconfig import METHODS as MANIFEST
 from bot.range.slack.eyes import Cannot
 from bot.range.slack.hand import Act
-from bot.range.slack.http import Call, Method, Refusal, arguments, authorize
+from bot.range.slack.http import Call, Method, Refusal, arguments, identify
 from bot.range.slack.nouns import File, Person
 from bot.range.slack.openid import OpenId
 from bot.range.slack.sockets import Sockets
@@ -91,16 +91,15 @@ class SlackWeb:
             raise Refusal("unknown_method", req_method=name)
         state = self._state()
         with state.lock:
-            token = authorize(state, method, authorization, args)
-            if token is not None:
+            token = identify(state, method, authorization, args)
+            call = Call(state=state, method=method, args=args, token=token, authorization=authorization)
+            if token is not None:  # told of a refused call too: a doctor reads them there
                 headers["x-oauth-scopes"] = ",".join(token.scopes)
                 headers["x-accepted-oauth-scopes"] = ",".join(method.scopes)
+            call.need(*method.scopes)
             if seconds := state.limits.call(name, method.tier):
                 raise Refusal("ratelimited", retry_after=seconds)
             chat.post_due(state)
-            call = Call(
-                state=state, method=method, args=args, token=token, authorization=authorization, headers=headers
-            )  # fmt: skip
             return {"ok": True, **(method.handle(call) or {})}
 
     def _open(self, _call: Call) -> dict[str, Any]:
