@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"world", "strictyaml"},
     {"action", "workflow", "clients", "npm", "reference"},
     {"steps"},
-    {"playbook"},
+    {"playbook", "oidc"},
     {"tables"},
     {"store", "scenario"},
     {"vault", "evidence", "signing", "timeline", "doors", "export", "heartbeat", "store_slack", "posts"},

@@ -55,7 +55,9 @@ class Edge(TyperGroup):
     A group of commands is imported when it is asked for: starting the range must not wait for the engine's libraries.
     """
 
-    groups: ClassVar = {name: f"bot.cli.{name}" for name in ("drill", "export", "incident", "playbook", "policy")}
+    groups: ClassVar = {
+        name: f"bot.cli.{name}" for name in ("drill", "export", "incident", "oidc", "playbook", "policy")
+    }
     work: ClassVar = dict.fromkeys(("clock", "doctor", "migrate", "report", "serve", "web", "worker"), "bot.cli.work")
     work |= dict.fromkeys(("backup", "restore"), "bot.cli.copies") | {"manifest": "bot.cli.slack"}
 

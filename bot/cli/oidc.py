@@ -1,0 +1,198 @@
+"""``bulkhead oidc``: move a repository's workflows from static secrets to short-lived identities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from bot.cli import frame, page
+from bot.errors import InputError
+from bot.oidc import find, recipes, report
+from bot.oidc.plan import Outcome, Plan
+from bot.oidc.plan import plan as make_plan
+from bot.oidc.repository import FOLDER, Repository
+from bot.oidc.work import Answers
+from bot.story import ASKS, BAD, DIM, GOOD, HEADING, Line
+
+app = frame.group("Move workflows from static secrets to OIDC.")
+MOST_FILES, MOST_BYTES = 20_000, 1_000_000
+SKIPPED = {".git", "node_modules", ".venv", "vendor", "target", "dist"}
+READ = (".yml", ".yaml", ".json", ".toml", ".sh", ".py", ".js", ".mjs", ".ts", "Makefile", "justfile", "Rakefile")
+
+Where = Annotated[Path, typer.Argument(help="A repository's folder, or one workflow file.")]
+
+
+def load(path: Path) -> Repository:
+    """The files of a folder, or one file as the only workflow. Raises InputError when there is nothing to read."""
+    if path.is_file():
+        return Repository.of({f"{FOLDER}{path.name}": _bytes(path)}, whole=False)
+    if not path.is_dir():
+        raise InputError(f"{path} is neither a folder nor a file")
+    files = {each.relative_to(path).as_posix(): _bytes(each) for each in _files(path)}
+    if not any(name.startswith(FOLDER) for name in files):
+        raise InputError(f"{path} holds no {FOLDER}; give the top of a repository, or one workflow file")
+    return Repository.of(files)
+
+
+def _files(top: Path) -> Iterator[Path]:
+    seen = 0
+    for folder, folders, names in top.walk() if hasattr(top, "walk") else _walk(top):
+        folders[:] = sorted(set(folders) - SKIPPED)
+        for name in sorted(names):
+            each = folder / name
+            if name.endswith(READ) and each.is_file() and not each.is_symlink() and each.stat().st_size <= MOST_BYTES:
+                seen += 1
+                if seen > MOST_FILES:
+                    raise InputError(f"{top} holds more than {MOST_FILES} files to read; give the repository alone")
+                yield each
+
+
+def _walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    import os  # Path.walk is of Python 3.12
+
+    for folder, folders, names in os.walk(top):
+        yield Path(folder), folders, names
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {exc.strerror}") from None
+
+
+@app.command()
+def scan(
+    path: Where,
+    json_: frame.Json = False,
+    sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF for code scanning.")] = False,
+) -> None:
+    """Show every static credential that workflows use: where it stands, who uses it, what starts that."""
+    repository = load(path)
+    found = find.credentials(repository.workflows.values())
+    if sarif:
+        frame.document(report.sarif(found, version("bulkhead")))
+    elif json_:
+        frame.document(report.scanned(repository, found))
+    else:
+        _show(repository, found)
+
+
+def _show(repository: Repository, found: list[find.Credential]) -> None:
+    table = page.table("credential", "secrets", "where it stands", "started by")
+    for credential in found:
+        used = report.users(repository, credential)
+        events = sorted({event for each in used for event in each["events"]})
+        forks = sorted({event for each in used for event in each["forks"]})
+        started = ", ".join(events) + (f"; outsiders reach it by {', '.join(forks)}" if forks else "")
+        where = "\n".join(f"{Path(c.file).name}:{c.line} {c.kind} {c.name}".rstrip() for c in credential.carriers)
+        table.add_row(credential.title, "\n".join(credential.secrets), where, started)
+    lines: list[Any] = [Line(f"{len(found)} static credentials", style=HEADING)]
+    lines += [table] if found else []
+    lines += [Line(f"{name}: {refusal.why}", style=BAD) for name, refusal in repository.unreadable.items()]
+    page.lines(lines)
+
+
+@app.command()
+def plan(
+    path: Where,
+    config: Annotated[Path | None, typer.Option(help="Answers in a YAML file; the options go before it.")] = None,
+    role: Annotated[
+        list[str] | None, typer.Option(help="ARN of the role, or SECRET=ARN for the key of that secret.")
+    ] = None,
+    region: Annotated[str, typer.Option(help="AWS region where none can be seen.")] = "",
+    environment: Annotated[str, typer.Option(help="Bind the jobs that get an identity to this environment.")] = "",
+    consumer: Annotated[
+        list[str] | None, typer.Option(help="FILE:JOB that uses a secret which a whole workflow was given.")
+    ] = None,
+    session: Annotated[int, typer.Option(min=900, max=43200, help="Seconds that an AWS session lives.")] = 900,
+    write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
+    json_: frame.Json = False,
+) -> None:
+    """Say for each static credential how it is migrated, or why not; show the difference, and write it if told to."""
+    repository = load(path)
+    answers = _answers(config, role or [], region, environment, consumer or [], session)
+    made = make_plan(repository, answers)
+    if write:
+        for name, data in made.changed.items():
+            (path if path.is_file() else path / name).write_bytes(data)
+    if json_:
+        frame.document(report.planned(made) | {"written": write})
+    else:
+        page.lines(_told(made, write))
+
+
+def _answers(
+    config: Path | None, roles: list[str], region: str, environment: str, consumers: list[str], session: int
+) -> Answers:
+    said = _config(config) if config else {}
+    given: dict[str, str] = {str(k).upper(): str(v) for k, v in (said.get("roles") or {}).items()}
+    if said.get("role"):
+        given[""] = str(said["role"])
+    for each in roles:
+        name, found, arn = each.partition("=")
+        given |= {name.upper(): arn} if found else {"": each}
+    named = [*(said.get("consumers") or []), *consumers]
+    if wrong := next((each for each in named if ":" not in each), None):
+        raise InputError(f"--consumer {wrong}: write FILE:JOB, such as deploy.yml:release")
+    pairs = frozenset((_file(file), job) for file, _, job in (each.rpartition(":") for each in named))
+    values = {key: str(value) for key, value in (said.get("values") or {}).items()}
+    return Answers(
+        roles=given, region=region or str(said.get("region") or ""), consumers=pairs, values=values,
+        environment=environment or str(said.get("environment") or ""), session_s=session,
+    )  # fmt: skip
+
+
+def _file(name: str) -> str:
+    return name if "/" in name else f"{FOLDER}{name}"
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(_bytes(path))
+    except yaml.YAMLError:
+        raise InputError(f"{path} is not YAML") from None
+    known = {"role", "roles", "region", "environment", "consumers", "values"}
+    if not isinstance(found, dict) or set(found) - known:
+        raise InputError(f"{path} must be a table with the keys {', '.join(sorted(known))}")
+    return found
+
+
+def _told(made: Plan, written: bool) -> list[Line]:
+    lines = [Line(f"{len(made.migrated)} migrated, {len(made.refused)} left as they are", style=HEADING)]
+    for outcome in made.outcomes:
+        lines += _outcome(outcome)
+    lines += [Line(f"{name}: {refusal.why}", style=BAD) for name, refusal in made.before.unreadable.items()]
+    if made.changed:
+        lines += [Line(""), *(Line(each, command=True, style=_colour(each))
+                              for each in report.diff(made.before.files, made.after.files).splitlines())]  # fmt: skip
+        lines.append(
+            Line(
+                f"Releases of actions are those of {recipes.pin_date()}, from the table; GitHub was not asked.",
+                style=DIM,
+            )
+        )
+        lines.append(Line("Written." if written else "Nothing was written; give --write.", style=DIM))
+    return lines
+
+
+def _outcome(outcome: Outcome) -> list[Line]:
+    credential = outcome.credential
+    name = f"{credential.title} ({', '.join(credential.secrets)})"
+    if outcome.refusal is not None:
+        lines = [Line(f"{name}: left as it is, {outcome.refusal.code}: {outcome.refusal.why}", style=ASKS)]
+        return lines + ([Line(f"  By hand: {outcome.refusal.hand}")] if outcome.refusal.hand else [])
+    jobs = ", ".join(f"{Path(file).name}:{job}" for file, job in outcome.granted)
+    lines = [Line(f"{name}: migrated; an identity for {jobs}", style=GOOD)]
+    lines += [Line(f"  Set {name}: {what}") for name, what in outcome.asks.items()]
+    lines += [Line(f"  Assumed: {each}") for each in outcome.assumed]
+    return lines + [Line(f"  Note: {each}") for each in outcome.notes]
+
+
+def _colour(line: str) -> str:
+    return GOOD if line.startswith("+") else BAD if line.startswith("-") else DIM

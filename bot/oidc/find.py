@@ -1,0 +1,259 @@
+"""Every carrier of a static credential in a repository's workflow files, and who uses it.
+
+A carrier is one place whose text reads a secret: an input, a variable, a script, what is handed to a called workflow.
+Secrets that belong together (an id and its secret) are one credential; a secret that is recognised anywhere is
+followed everywhere, since one carrier left would keep it alive.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import pairwise
+
+from bot.oidc import recipes
+from bot.oidc.shape import ANY_SECRETS, EXPRESSION, Step, Workflow, computed, secrets_of, walk
+from bot.oidc.source import Node, Path
+
+_PUBLIC = re.compile(r"(PROVIDER(_NAME)?|EMAIL|_ID|PROJECT|REGION|NAME|ADDR(ESS)?|URL|HOST)(_\d+)?$", re.IGNORECASE)
+_USER = re.compile(r"USER(NAME)?(_\d+)?$|EMAIL$", re.IGNORECASE)
+MERGED = ("aws", "vault")  # their ids and secrets go in pairs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carrier:
+    """One place that reads secrets. ``kind``: input, step-env, job-env, workflow-env, run, secrets, inherit or other.
+
+    ``name`` is the input, the variable or the secret of the called workflow; ``part`` what the value is for its
+    provider, '' when only the secret's name says so. ``step`` is None outside of steps, ``job`` '' outside of jobs.
+    """
+
+    file: str
+    path: Path
+    line: int
+    kind: str
+    job: str
+    step: int | None
+    name: str
+    text: str
+    secrets: tuple[str, ...]
+    provider: str
+    part: str
+    owned: tuple[str, ...]  # those of the secrets that are recognised here as the provider's
+
+    @property
+    def where(self) -> str:
+        """In words, for people."""
+        place = f"job {self.job}" if self.job else "the workflow"
+        if self.step is not None:
+            place += f", step {self.step + 1}"
+        return f"{self.file}:{self.line}: {place}: {self.kind.replace('-', ' ')} {self.name}".rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """Secrets that are one credential, with all its carriers."""
+
+    provider: str
+    secrets: tuple[str, ...]
+    carriers: tuple[Carrier, ...]
+
+    @property
+    def title(self) -> str:
+        return str(_providers()[self.provider]["title"])
+
+    @property
+    def key(self) -> str:
+        """A name for people and for ids: the provider and its secrets."""
+        return f"{self.provider}:{'+'.join(self.secrets)}"
+
+    @property
+    def jobs(self) -> tuple[tuple[str, str], ...]:
+        """The jobs that carry it themselves, as (file, job)."""
+        return tuple(dict.fromkeys((c.file, c.job) for c in self.carriers if c.job))
+
+
+@cache
+def _providers() -> dict[str, dict[str, dict[str, str]]]:
+    return dict(recipes.data("providers"))
+
+
+@cache
+def _like(provider: str) -> re.Pattern[str]:
+    return re.compile(str(_providers()[provider]["like"]), re.IGNORECASE)
+
+
+@cache
+def _scripts(provider: str) -> re.Pattern[str] | None:
+    found = list(_providers()[provider]["scripts"])
+    return re.compile("|".join(found), re.IGNORECASE) if found else None
+
+
+def carriers(workflow: Workflow) -> list[Carrier]:
+    """Every place of a workflow that reads a secret; those of no provider that is known have provider ''."""
+    return [*_found(workflow)]
+
+
+def _found(workflow: Workflow) -> Iterator[Carrier]:
+    for path, node in walk(workflow.source.root):
+        names = tuple(secrets_of(node.value))
+        whole = computed(node.value) if ANY_SECRETS.search(node.value) else False
+        if path[-1:] == ("if",) and not EXPRESSION.search(node.value):
+            names = tuple(secrets_of("${{" + node.value + "}}"))
+        inherit = len(path) == 3 and path[0] == "jobs" and path[2] == "secrets" and node.value == "inherit"
+        if names or whole or inherit:
+            yield _carrier(workflow, path, node, names, inherit=inherit, whole=whole)
+
+
+def _carrier(
+    workflow: Workflow, path: Path, node: Node, names: tuple[str, ...], *, inherit: bool, whole: bool
+) -> Carrier:
+    job = workflow.jobs.get(str(path[1])) if path[0] == "jobs" and len(path) > 1 else None
+    index = path[3] if job is not None and len(path) > 3 and path[2] == "steps" and isinstance(path[3], int) else None
+    step = Step(job, index, job.node.get("steps").real.items[index].real) if job and index is not None else None  # type: ignore[union-attr]
+    kind = "inherit" if inherit else "computed" if whole else _kind(path)
+    name = str(path[-1]) if kind in {"input", "step-env", "job-env", "workflow-env", "secrets"} else ""
+    provider, part, owned = _classified(kind, name, node.value, names, step)
+    return Carrier(
+        file=workflow.path, path=path, line=workflow.source.line(node.start), kind=kind, job=job.id if job else "",
+        step=index, name=name, text=node.value, secrets=names, provider=provider, part=part, owned=owned,
+    )  # fmt: skip
+
+
+def _kind(path: Path) -> str:
+    if path[0] == "env" and len(path) == 2:
+        return "workflow-env"
+    if path[0] != "jobs":
+        return "other"
+    match path[2:]:
+        case ("env", _):
+            return "job-env"
+        case ("secrets", _):
+            return "secrets"
+        case ("steps", int(), "env", _):
+            return "step-env"
+        case ("steps", int(), "with", _):
+            return "input"
+        case ("steps", int(), "run"):
+            return "run"
+    return "other"
+
+
+def _classified(
+    kind: str, name: str, text: str, names: tuple[str, ...], step: Step | None
+) -> tuple[str, str, tuple[str, ...]]:
+    if not names:
+        return "", "", ()
+    if kind == "input" and step is not None:
+        if step.action == "docker/login-action":
+            return *_registry(step, name.lower(), names), names
+        for provider, recipe in _providers().items():
+            inputs: Mapping[str, str] = recipe["inputs"].get(step.action) or {}  # type: ignore[assignment]
+            if name.lower() in inputs:
+                return provider, inputs[name.lower()], names
+            if inputs and all(_PUBLIC.search(secret) for secret in names):
+                return "", "", ()  # an id or an address in a secret's place
+    if kind in {"step-env", "job-env", "workflow-env"}:
+        for provider, recipe in _providers().items():
+            if part := recipe["env"].get(name.upper()):
+                return provider, part, names
+    for secret in names:
+        for provider in _providers():
+            if _like(provider).fullmatch(secret):
+                return provider, "", tuple(n for n in names if _like(provider).fullmatch(n))
+    if kind == "run":
+        for provider in _providers():
+            if owned := _in_script(provider, text):
+                return provider, "", owned
+    return "", "", ()
+
+
+def _in_script(provider: str, text: str) -> tuple[str, ...]:
+    """The secrets that stand on a line which does something at the provider."""
+    pattern = _scripts(provider)
+    lines = [line for line in text.splitlines() if pattern.search(line)] if pattern else []
+    names = dict.fromkeys(name for line in lines for name in secrets_of(line))
+    return tuple(name for name in names if not _USER.search(name))
+
+
+def _registry(step: Step, name: str, names: tuple[str, ...]) -> tuple[str, str]:
+    """Whose credential a login to a container registry is: by the registry's address."""
+    part = {"password": "token", "username": "user"}.get(name, "")
+    registry = step.input("registry").lower()
+    if not part:
+        return "", ""
+    if ".dkr.ecr." in registry or "public.ecr.aws" in registry or any(_like("aws").fullmatch(n) for n in names):
+        return "aws", {"token": "secret", "user": "id"}[part]
+    if "gcr.io" in registry or "pkg.dev" in registry:
+        return "gcp", part
+    if "azurecr.io" in registry:
+        return "azure", "acr" if part == "token" else part
+    if "ghcr.io" in registry:
+        return "ghcr", part
+    if registry in {"", "docker.io", "index.docker.io", "registry-1.docker.io", "https://index.docker.io/v1/"}:
+        return "dockerhub", part
+    return next(((p, part) for p in _providers() for n in names if _like(p).fullmatch(n)), ("", ""))
+
+
+def credentials(workflows: Iterable[Workflow]) -> list[Credential]:
+    """The static credentials of a repository's workflows, each with every carrier."""
+    found = [carrier for workflow in workflows for carrier in carriers(workflow)]
+    owner: dict[str, str] = {}
+    for carrier in sorted(found, key=lambda c: (not c.part, c.file, c.line)):
+        for secret in carrier.owned:
+            if carrier.provider and carrier.part != "user":  # a name is no secret; it goes with its token
+                owner.setdefault(secret, carrier.provider)
+    groups = _groups(found, owner)
+    return [
+        Credential(provider=provider, secrets=tuple(sorted(group)),
+                   carriers=tuple(c for c in found if group & set(c.secrets)))
+        for provider, group in groups
+    ]  # fmt: skip
+
+
+def _groups(found: list[Carrier], owner: Mapping[str, str]) -> list[tuple[str, set[str]]]:
+    """Secrets that stand side by side for one provider are one credential; so are those of one expression."""
+    parent = {secret: secret for secret in owner}
+    root = partial(_root, parent)
+    beside: dict[tuple[str, Path, str], list[str]] = {}
+    for carrier in found:
+        own = [s for s in carrier.secrets if s in owner]
+        if carrier.kind in {"run", "other"}:
+            _pairs([s for s in own if owner[s] in MERGED], parent)
+        else:
+            for one, two in pairwise(own):
+                if owner[one] == owner[two]:
+                    parent[root(two)] = root(one)
+        for secret in own:
+            if owner[secret] in MERGED:
+                beside.setdefault((carrier.file, carrier.path[:-1], owner[secret]), []).append(secret)
+    for (_, path, provider), group in beside.items():
+        if provider == "aws" and path[-1:] in {("env",), ("secrets",)}:
+            _pairs(group, parent)
+            continue
+        for one, two in pairwise(group):
+            parent[root(two)] = root(one)
+    members: dict[str, set[str]] = {}
+    for secret in owner:
+        members.setdefault(root(secret), set()).add(secret)
+    return [(owner[first], group) for first, group in members.items()]
+
+
+def _pairs(group: list[str], parent: dict[str, str]) -> None:
+    """Of several AWS keys in one table, those whose names differ in the word for id and secret are a pair."""
+    for secret in group:
+        for other in group:
+            if secret != other and _stem(secret) == _stem(other):
+                parent[_root(parent, other)] = _root(parent, secret)
+
+
+def _root(parent: Mapping[str, str], secret: str) -> str:
+    while parent[secret] != secret:
+        secret = parent[secret]
+    return secret
+
+
+def _stem(secret: str) -> str:
+    return re.sub(r"ACCESS_?KEY(_?ID)?|SECRET(_?ACCESS)?(_?KEY)?|KEY(_?ID)?|SESSION_?TOKEN|ACCESS(_?ID)?", "", secret)

@@ -1,0 +1,329 @@
+"""AWS: a role by OIDC in place of an access key.
+
+Sources: README of aws-actions/configure-aws-credentials (OIDC is used only when a role and no key is given; the
+session's values are exported to the steps that follow) and of docker/login-action (an ECR login takes them from there).
+Temporary credentials have a third value, AWS_SESSION_TOKEN: wherever the two were handed on by name it goes too, and
+where it cannot the job is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bot.oidc import permissions
+from bot.oidc.find import Carrier
+from bot.oidc.hands import aws_script
+from bot.oidc.hands.aws_script import KEYS
+from bot.oidc.refusal import Refusal
+from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step, leaves
+from bot.oidc.work import Work
+
+WHY = "AWS STS: AssumeRoleWithWebIdentity"
+CONFIGURE = "aws-actions/configure-aws-credentials"
+KEY_INPUTS = ("aws-access-key-id", "aws-secret-access-key", "aws-session-token")
+REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+# Steps that never speak to AWS, so a login may come after them.
+QUIET = re.compile(
+    r"actions/(checkout|setup-[\w-]+|cache|cache/\w+|download-artifact|upload-artifact)|docker/(setup-\w+-action)"
+    r"|pnpm/action-setup|ruby/setup-ruby|astral-sh/setup-uv|hashicorp/setup-terraform|aws-actions/setup-sam"
+    r"|dtolnay/rust-toolchain|swatinem/rust-cache|step-security/harden-runner|taiki-e/install-action"
+)
+# What shows that a script or an action speaks to AWS.
+SPEAKS = re.compile(
+    r"(?i)(^|[\s;&|(`])(aws|cdk|sam|sls|serverless|eksctl|ecs-cli|eb|terraform|tofu|terragrunt|packer|pulumi|s3cmd|boto3"
+    r"|npx (cdk|sls|serverless)|copilot|chalice|zappa|kops|helm secrets|sops)\b|s3://|\becr\b|amazonaws"
+)
+AWS_ACTIONS = re.compile(r"(?i)^aws-actions/|s3|cloudfront|lambda|ecs|ecr|elasticbeanstalk|beanstalk|cloudformation")
+ELSEWHERE = re.compile(
+    r"(?i)r2\.cloudflarestorage|digitaloceanspaces|wasabisys|backblazeb2|minio|storage\.googleapis|linodeobjects|scw\.cloud"
+    r"|--endpoint(-url)?[= ](?!\S*amazonaws)"
+)
+ENDPOINT_NAMES = re.compile(r"(?i)^(AWS_ENDPOINT(_URL.*)?|AWS_S3_ENDPOINT|S3_ENDPOINT(_URL)?|SCCACHE_ENDPOINT|R2_.*)$")
+TWO_VALUES_ONLY = {
+    "jakejarvis/cloudfront-invalidate-action": "it writes a profile of two values",
+    "elgohr/publish-docker-github-action": "it hands two values to docker login",
+}
+SYNC = "jakejarvis/s3-sync-action"  # it writes a profile of two values, around one command of the AWS CLI
+# Actions that take the three values as inputs: id, secret, session.
+FED = {
+    "appleboy/lambda-action": ("aws_access_key_id", "aws_secret_access_key", "aws_session_token"),
+    "einaregilsson/beanstalk-deploy": ("aws_access_key", "aws_secret_key", "aws_session_token"),
+}
+
+
+def migrate(work: Work) -> None:
+    """Draft the migration of one key pair. Raises Refusal."""
+    work.refuse_odd()
+    found = work.by_job()
+    wide = [c for c in work.credential.carriers if c.kind == "workflow-env"]
+    for carrier in wide:
+        for user in _consumers(work, carrier):
+            found.setdefault((carrier.file, user), [])
+        work.drop(carrier)
+    for (file, name), carriers in found.items():
+        job = work.repository.job(file, name)
+        if job.uses:
+            continue  # what it hands on goes in pass_on
+        _job(work, job, carriers, bool(wide and any(c.file == file for c in wide)))
+    work.pass_on()
+
+
+def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
+    work.trusted(job)
+    _refuse_elsewhere(job)
+    steps = {step.index: step for step in job.steps}
+    by_step: dict[int, list[Carrier]] = {}
+    for carrier in carriers:
+        if carrier.kind == "job-env":
+            wide = True
+            _standard(carrier)
+            work.drop(carrier)
+        elif carrier.step is not None:
+            by_step.setdefault(carrier.step, []).append(carrier)
+    logins: set[int] = set()
+    consumers: dict[int, Step] = {}
+    for index, own in by_step.items():
+        step = steps[index]
+        if step.action == CONFIGURE:
+            _configure(work, step, own)
+            logins.add(index)
+        elif _consumer(work, step, own):
+            consumers[index] = step
+    if wide:
+        first = next((s for s in job.steps if not QUIET.fullmatch(s.action) or s.run), None)
+        if first is None:
+            raise Refusal("consumers-unknown", f"no step of job {job.id} can be seen to use the key")
+        if not any(index <= first.index for index in logins):
+            consumers[first.index] = first
+    _refuse_both_ways(job, logins, consumers)
+    needed = [step for index, step in sorted(consumers.items()) if not _covered(steps, logins, step)]
+    whole = work.guard_job(job, [steps[n] for n in sorted(logins)], [consumers[n] for n in sorted(consumers)])
+    for step in () if whole else (*(steps[n] for n in logins), *consumers.values()):
+        work.guard(step)
+    work.login(job, needed, lambda condition: _step(work, job, needed, condition))
+    aws_script.hand_on(work, job)
+    work.grant(job, WHY)
+
+
+def _covered(steps: Mapping[int, Step], logins: set[int], step: Step) -> bool:
+    """Whether a login of the job that always ran before the step serves it too."""
+    return any(index < step.index and steps[index].condition in {"", step.condition} for index in logins)
+
+
+def _standard(carrier: Carrier) -> None:
+    if carrier.name.upper() not in KEYS or not carrier.part:
+        raise Refusal(
+            "renamed", f"{carrier.where} gives the key to a script under the name {carrier.name}",
+            "Let the script use the SDK's own chain of credentials, then plan again.",
+        )  # fmt: skip
+
+
+def _configure(work: Work, step: Step, carriers: list[Carrier]) -> None:
+    """The official action: the keys go, the role comes."""
+    if step.input("role-chaining") == "true" or step.input("web-identity-token-file"):
+        raise Refusal("both-ways", f"step {step.name!r} of job {step.job.id} chains roles")
+    role = step.input("role-to-assume")
+    work.drop_input(step, *KEY_INPUTS, "role-external-id")
+    if not role:
+        work.set_input(step, "role-to-assume", _role(work, carriers), near=_first(step, KEY_INPUTS))
+    else:
+        work.notes.append(
+            f"the trust policy of {role} has to let this repository in; until now it let the key's user in"
+        )
+    if not step.input("role-session-name"):
+        work.set_input(step, "role-session-name", "gha-${{ github.run_id }}", near=_first(step, KEY_INPUTS))
+    if not step.input("role-duration-seconds"):
+        work.set_input(step, "role-duration-seconds", str(work.answers.session_s), near=_first(step, KEY_INPUTS))
+    if not step.input("aws-region"):
+        work.set_input(step, "aws-region", _region(work, step.job, [step]))
+    work.repin(step)
+
+
+def _first(step: Step, names: tuple[str, ...]) -> str:
+    return next((key for key in step.inputs if key.lower() in names), list(step.inputs)[-1])
+
+
+def _consumer(work: Work, step: Step, carriers: list[Carrier]) -> bool:
+    """A step that was given the key: take it away. Whether it needs a login before it."""
+    if why := TWO_VALUES_ONLY.get(step.action):
+        raise Refusal("tool-cannot", f"{step.uses.split('@')[0]}: {why}", "Use `aws s3 sync` after a login by OIDC.")
+    texts = {c.path for c in carriers if c.kind == "run"}
+    if step.action == SYNC:
+        _sync(work, step)
+    for carrier in carriers:
+        if carrier.kind == "step-env":
+            _standard(carrier)
+            if not ONLY_SECRET.fullmatch(carrier.text) and not _chosen(carrier.text):
+                raise Refusal("computed", f"{carrier.where} makes the value from an expression")
+            work.drop(carrier)
+        elif carrier.kind == "input" and step.action == "docker/login-action":
+            work.drop(carrier)
+        elif carrier.kind == "input" and step.action in FED:
+            _feed(work, step, carrier)
+        elif carrier.kind == "input":
+            raise Refusal(
+                "forwarded", f"{carrier.where} hands the key to {step.uses.split('@')[0]}, without its session",
+                "Use the action's own OIDC or the SDK's environment, then plan again.",
+            )  # fmt: skip
+    if texts and work.draft(step.job.workflow.path).edit_lines(
+        (*step.path, "run"), lambda lines: aws_script.without(work, lines)
+    ):
+        work.draft(step.job.workflow.path).delete_step(step.path)
+        later = [s for s in step.job.steps if s.index > step.index]
+        if not later:
+            raise Refusal("consumers-unknown", f"nothing in job {step.job.id} follows the step that stores the key")
+        work.login(step.job, [later[0]], lambda condition: _step(work, step.job, [step, later[0]], condition))
+        return False
+    return True
+
+
+def _feed(work: Work, step: Step, carrier: Carrier) -> None:
+    """An action that takes the values as inputs gets those of the session, the third one with them."""
+    names = FED[step.action]
+    if carrier.name.lower() not in names[:2]:
+        raise Refusal("forwarded", f"{carrier.where} takes the key under another name")
+    which = names.index(carrier.name.lower())
+    work.draft(carrier.file).replace(carrier.path, f"${{{{ env.{KEYS[which]} }}}}")
+    if which == 1 and not step.input(names[2]):
+        work.set_input(step, names[2], f"${{{{ env.{KEYS[2]} }}}}", near=carrier.name)
+
+
+def _sync(work: Work, step: Step) -> None:
+    """What the action runs, without the profile: its entrypoint.sh, which is `aws s3 sync` with its args."""
+    env = step.env
+    if set(map(str.lower, step.inputs)) - {"args"} or "AWS_S3_BUCKET" not in env or "${{" in step.input("args"):
+        raise Refusal(
+            "tool-cannot", f"{SYNC} writes a profile of two values", "Run `aws s3 sync` after a login by OIDC."
+        )
+    draft = work.draft(step.job.workflow.path)
+    source = '"$SOURCE_DIR"' if "SOURCE_DIR" in env else "."
+    target = '"s3://$AWS_S3_BUCKET/$DEST_DIR"' if "DEST_DIR" in env else '"s3://$AWS_S3_BUCKET/"'
+    args = " ".join(step.input("args").split())
+    draft.delete((*step.path, "uses"))
+    if step.inputs:
+        draft.delete((*step.path, "with"))
+    draft.insert(step.path, "run", f"aws s3 sync {source} {target} --no-progress {args}".strip(), near="uses")
+
+
+def _chosen(text: str) -> bool:
+    """``a && secrets.X || secrets.Y``: one of several keys, chosen by a condition that can choose a role as well."""
+    return bool(re.fullmatch(r"\s*\$\{\{[^{}]*&&[^{}]*\|\|[^{}]*\}\}\s*", text))
+
+
+def _step(work: Work, job: Job, consumers: list[Step], condition: str) -> Mapping[str, Any]:
+    inputs = {
+        "role-to-assume": _role(work, [c for c in work.credential.carriers if c.file == job.workflow.path]),
+        "role-session-name": "gha-${{ github.run_id }}",
+        "role-duration-seconds": str(work.answers.session_s),
+        "aws-region": _region(work, job, consumers),
+    }
+    return work.uses_step(CONFIGURE, inputs, **{"if": condition})
+
+
+def _role(work: Work, carriers: list[Carrier]) -> str:
+    """The role's ARN: as answered, else a variable named after the secret that held the key's id."""
+    for name in (*work.credential.secrets, ""):
+        if given := work.answers.roles.get(name):
+            return given
+    chosen = next((c for c in carriers if c.part == "id" and _chosen(c.text)), None)
+    if chosen is not None:
+        return SECRET.sub(lambda m: f"vars.{_variable(work, m[1] or m[2])}", chosen.text)
+    ids = [s for c in carriers if c.part == "id" for s in c.secrets] or list(work.credential.secrets)
+    return f"${{{{ vars.{_variable(work, ids[0])} }}}}"
+
+
+def _variable(work: Work, secret: str) -> str:
+    stem = re.sub(
+        r"(AWS_)?(SECRET_?)?ACCESS_?KEY(_?ID)?|(AWS_)?SECRET(_?ACCESS)?_?KEY|AWS_KEY(_ID)?",
+        "AWS_ROLE_ARN",
+        secret.upper(),
+        count=1,
+    )
+    name = stem if "ROLE_ARN" in stem else f"{stem}_ROLE_ARN"
+    work.need(name, "the ARN of the role that this repository may assume")
+    return name
+
+
+def _region(work: Work, job: Job, steps: list[Step]) -> str:
+    for step in steps:
+        for name in REGIONS:
+            if value := step.env.get(name, ""):
+                return value
+    for env in (job.env, job.workflow.env):
+        for name in REGIONS:
+            if env.get(name):
+                return f"${{{{ env.{name} }}}}"
+    for step in steps:
+        if found := re.search(r"\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws", step.input("registry")):
+            return found[1]
+        if "public.ecr.aws" in step.input("registry"):
+            return "us-east-1"
+        if found := re.search(r"(?:--|set (?:default\.)?)region[= ]([a-z]{2}-[a-z-]+-\d)\b", step.run):
+            return found[1]
+        if value := step.input("aws-region") or step.input("aws_region") or step.input("region"):
+            return value
+    return work.answers.region or work.need("AWS_REGION", "the region of the job's AWS calls")
+
+
+def _refuse_elsewhere(job: Job) -> None:
+    """Keys of a store that only speaks S3 (R2, MinIO, Spaces) are no keys of AWS."""
+    tables: Iterator[Mapping[str, str]] = iter((job.workflow.env, job.env, *(s.env for s in job.steps)))
+    named = next((name for table in tables for name in table if ENDPOINT_NAMES.match(name)), "")
+    text = next((t for t in leaves(job.node) if ELSEWHERE.search(t)), "")
+    if named or text:
+        said = named or (m[0] if (m := ELSEWHERE.search(text)) else "")
+        raise Refusal(
+            "other-service", f"job {job.id} sends its calls elsewhere ({said}), so the key may be no key of AWS",
+            "Ask that service for short-lived keys; keep this one in a protected environment until then.",
+        )  # fmt: skip
+
+
+def _refuse_both_ways(job: Job, logins: set[int], consumers: Mapping[int, Step]) -> None:
+    if not consumers:
+        return
+    for step in job.steps:
+        if step.action == CONFIGURE and step.index not in logins and permissions.mints(permissions.effective(job)):
+            raise Refusal(
+                "both-ways", f"job {job.id} has a role by OIDC in step {step.name!r} and the key beside it",
+                "Find out what the key is for; if the role may do it, take the key out.",
+            )  # fmt: skip
+
+
+def _consumers(work: Work, carrier: Carrier) -> list[str]:
+    """The jobs that use a key which the whole workflow was given. Raises Refusal when that is not plain."""
+    workflow = work.repository.workflows[carrier.file]
+    _standard(carrier)
+    answered = [job for file, job in work.answers.consumers if file == carrier.file]
+    if answered:
+        return answered
+    sure: list[str] = []
+    unclear: list[str] = []
+    for job in workflow.jobs.values():
+        if job.uses:
+            continue  # a caller's env does not reach what it calls
+        spoken = [step for step in job.steps if SPEAKS.search(step.run) or AWS_ACTIONS.search(step.action)]
+        opaque = [step for step in job.steps if _opaque(step)]
+        if spoken:
+            sure.append(job.id)
+        elif opaque:
+            unclear.append(job.id)
+    if unclear or not sure:
+        raise Refusal(
+            "consumers-unknown", f"{carrier.where} feeds every job; unclear: {', '.join(unclear or workflow.jobs)}",
+            "Name the jobs that use it with --consumer JOB, then plan again.",
+        )  # fmt: skip
+    return sure
+
+
+def _opaque(step: Step) -> bool:
+    """Whether a step may do anything: a script of the repository, a tool with a configuration, a strange action."""
+    if step.run:
+        return bool(
+            re.search(
+                r"(^|\s)(\./|make\b|npm run|yarn |pnpm |bash |sh |python|node |task |just |mvn|gradle|go (test|run))",
+                step.run,
+            )
+        )
+    return not QUIET.fullmatch(step.action)

@@ -1,0 +1,95 @@
+"""Scripts that were given an AWS key: the lines that hold it go, and the session token goes where the two went."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from bot.oidc.refusal import Refusal
+from bot.oidc.shape import SECRET, Job
+from bot.oidc.work import Work
+
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_ASSIGN = re.compile(r"""(?:^|(?<=\s))(?:export\s+)?AWS_(?:ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)=
+    (?:"\$\{\{[^}]*\}\}"|'\$\{\{[^}]*\}\}'|\$\{\{[^}]*\}\})[ \t]*""", re.VERBOSE)  # fmt: skip
+_CONFIGURE_SET = re.compile(
+    r"\s*aws\s+configure\s+set\s+(--profile\s+default\s+)?(default\.)?"
+    r"aws_(access_key_id|secret_access_key|session_token)\s+\S.*"
+)
+_TO_ENV = re.compile(
+    r"""\s*echo\s+["']?AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)=.*>>\s*"?\$\{?GITHUB_ENV\}?"?\s*"""
+)
+_VALUE = r"(?P<quote>[\"']?){0}(=(\$\{{\{{[^}}]*\}}\}}|\$\{{?{0}\}}?))?(?P=quote)(?=\s|$)"
+_HANDED = re.compile(r"(?P<flag>-e|--env)[ =]" + _VALUE.format(KEYS[1]))
+_HANDED_ID = re.compile(r"(?P<flag>-e|--env)[ =]" + _VALUE.format(KEYS[0]))
+_NAMED = re.compile(r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)")
+
+
+def without(work: Work, lines: list[str]) -> list[str | None]:
+    """The lines of a script without the key. Raises Refusal when one cannot be told."""
+    made: list[str | None] = []
+    names = set(work.credential.secrets)
+    heredoc = ""
+    for number, line in enumerate(lines):
+        if heredoc:
+            heredoc = "" if line.strip() == heredoc else heredoc
+        elif opened := re.search(r"<<-?\s*['\"]?(\w+)", line):
+            heredoc = opened[1]
+        new: str | None = line
+        if names & {n.upper() for pair in SECRET.findall(line) for n in pair if n}:
+            carried = number and (lines[number - 1] or "").rstrip().endswith("\\")
+            whole = not heredoc and not carried and not line.rstrip().endswith("\\")
+            new = _line(line, whole)
+            if new is not None and names & {n.upper() for pair in SECRET.findall(new) for n in pair if n}:
+                raise Refusal("forwarded", f"a script hands the key on: {SECRET.sub('secrets.…', line).strip()[:80]}")
+        made.append(new)
+    return made
+
+
+def _line(line: str, whole: bool) -> str | None:
+    if whole and ((_CONFIGURE_SET.fullmatch(line) and "--profile" not in line) or _TO_ENV.fullmatch(line)):
+        return None
+    handed = _HANDED_ID.sub(r"\g<flag> AWS_ACCESS_KEY_ID", line)
+    handed = _HANDED.sub(r"\g<flag> AWS_SECRET_ACCESS_KEY \g<flag> AWS_SESSION_TOKEN", handed)
+    if whole:
+        left = _ASSIGN.sub("", handed)
+        if left != handed and not left.strip():
+            return None
+        command = left.strip().split(" ")[0].rpartition("/")[2]
+        if left != handed and command in {"docker-compose", "docker", "podman", "sudo"}:
+            raise Refusal("forwarded", "a script hands the key to containers, which a session token would not reach")
+        return left if left == line or left[:1] == line[:1] else line[: len(line) - len(line.lstrip())] + left.lstrip()
+    return handed
+
+
+def hand_on(work: Work, job: Job) -> None:
+    """Where the two values are handed on by name, hand on the third. Raises Refusal where that cannot be done."""
+    draft = work.draft(job.workflow.path)
+    for step in job.steps:
+        for key, value in (*step.inputs.items(), *((k, v) for k, v in step.env.items() if k.upper() not in KEYS)):
+            if re.search(r"\benv\s*\.\s*AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)\b", value):
+                raise Refusal("forwarded", f"step {step.name!r} of job {job.id} hands the key on as {key}")
+        if not step.run or draft.deleted(step.path):
+            continue
+        carried = bool(
+            set(work.credential.secrets) & {n.upper() for pair in SECRET.findall(step.run) for n in pair if n}
+        )
+        if not carried and _NAMED.search(step.run):
+            draft.edit_lines((*step.path, "run"), partial(_handed_on, step.name))
+
+
+def _handed_on(name: str, lines: list[str]) -> list[str | None]:
+    text = "\n".join(lines)
+    made: list[str | None] = []
+    for line in lines:
+        new = line
+        if _NAMED.search(line) and not line.strip().startswith("#"):
+            rest = _HANDED.sub("", _HANDED_ID.sub("", line))
+            if _NAMED.search(rest):
+                raise Refusal(
+                    "forwarded", f"step {name!r} uses the key by its variable and would miss the session token"
+                )
+            if "AWS_SESSION_TOKEN" not in text:
+                new = _HANDED.sub(lambda m: f"{m[0]} {m['flag']} AWS_SESSION_TOKEN", line)
+        made.append(new)
+    return made

@@ -1,0 +1,251 @@
+"""npm: trusted publishing in place of a token.
+
+Sources: docs.npmjs.com/trusted-publishers (npm 11.5.1 or newer and Node 22.14 or newer, GitHub-hosted runners, publish
+only), README of actions/setup-node (``package-manager-cache``). npm tries OIDC first and falls back to a token in
+silence, so every token has to go: one that stays hides a publisher that is set up wrongly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from bot.oidc.find import Carrier
+from bot.oidc.hands import npm_tools
+from bot.oidc.refusal import Refusal
+from bot.oidc.shape import SECRET, Job, Step
+from bot.oidc.work import Work
+
+WHY = "npm trusted publishing"
+SETUP = "actions/setup-node"
+REGISTRY = "https://registry.npmjs.org"
+OWN = re.compile(r"(https?://)?registry\.(npmjs\.org|yarnpkg\.com)/?", re.IGNORECASE)
+_AUTH = re.compile(r"_authToken|npmAuthToken|_auth=|\bnpm-cli-login\b", re.IGNORECASE)
+_AUTH_LINE = re.compile(
+    r"""\s*(
+        (echo|printf)\s.*(_authToken|npmAuthToken).*>+\s*\S+                       # into an .npmrc
+      | (p?npm|yarn)\s+(config\s+)?set\s.*(_authToken|npmAuthToken).*              # by the tool itself
+    )\s*""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_AUTH_FIRST = re.compile(
+    r"((echo|printf)\s[^&|;]*_authToken[^&|;]*>+\s*[^\s&|;]+|npm\s+(config\s+)?set\s[^&|;]*_authToken[^&|;]*)\s*&&\s*",
+    re.IGNORECASE,
+)
+_HEREDOC = re.compile(
+    r"\s*cat\s*(<<-?\s*['\"]?(\w+)['\"]?\s*>+\s*\S*npmrc\S*|>+\s*\S*npmrc\S*\s*<<-?\s*['\"]?(\w+)['\"]?)\s*"
+)
+_FLAG = re.compile(
+    r"\s--(//registry\.npmjs\.org/:_authToken|token|auth-token)[= ]\S*(\$\{\{[^}]*\}\}|\$\{?\w+\}?)[\"']?"
+)
+
+
+def migrate(work: Work) -> None:
+    """Draft the migration of one token. Raises Refusal."""
+    work.refuse_odd()
+    found = work.by_job()
+    wide = {c.file: c for c in work.credential.carriers if c.kind == "workflow-env"}
+    for file, carrier in wide.items():
+        work.drop(carrier)
+        users = [
+            j
+            for j in work.repository.workflows[file].jobs.values()
+            if any(npm_tools.PUBLISH.search(npm_tools.script(s)) for s in j.steps)
+        ]
+        if not users:
+            raise Refusal("consumers-unknown", f"{carrier.where} feeds every job, and none can be seen to publish")
+        for job in users:
+            found.setdefault((file, job.id), [])
+    for (file, name), carriers in found.items():
+        job = work.repository.job(file, name)
+        if not job.uses:
+            _job(work, job, carriers, wide.get(file))
+    work.pass_on()
+
+
+def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) -> None:
+    work.trusted(job)
+    if not job.hosted:
+        raise Refusal("self-hosted", f"job {job.id} runs on {job.runs_on}", "Publish from a job on a hosted runner.")
+    steps = {step.index: step for step in job.steps}
+    touched: dict[int, list[Carrier]] = {}
+    for carrier in carriers:
+        if carrier.kind == "job-env":
+            work.drop(carrier)
+            wide = carrier
+        elif carrier.step is not None:
+            touched.setdefault(carrier.step, []).append(carrier)
+    names = {c.name for c in carriers} | ({wide.name} if wide else set())
+    consumers = [steps[n] for n, own in sorted(touched.items()) if _step(work, steps[n], own, names)]
+    if wide is not None or not consumers:
+        known = {step.index for step in consumers}
+        consumers += [s for s in job.steps if s.index not in known and _publishes(work, job, s)]
+    for step in job.steps:
+        if (
+            step.index not in touched
+            and _AUTH.search(step.run)
+            and any(re.search(rf"\$\{{?{n}\b", step.run) for n in names if n)
+        ):
+            _script(work, step)
+    if not consumers:
+        raise Refusal("consumers-unknown", f"no step of job {job.id} can be seen to publish to npm")
+    consumers.sort(key=lambda step: step.index)
+    _refuse_other_uses(job, consumers)
+    npm_tools.check(work, job, consumers)
+    _node(work, job, consumers)
+    for step in consumers:
+        work.guard(step)
+    work.grant(job, WHY)
+
+
+def _publishes(work: Work, job: Job, step: Step) -> bool:
+    gone = work.draft(job.workflow.path).deleted(step.path)
+    return not gone and bool(npm_tools.PUBLISH.search(npm_tools.script(step)))
+
+
+def _step(work: Work, step: Step, carriers: Iterable[Carrier], names: set[str]) -> bool:
+    """Take the token out of a step. Whether the step publishes, or may."""
+    inputs = [c for c in carriers if c.kind == "input"]
+    for carrier in carriers:
+        if carrier.kind == "step-env" and not carrier.part and not _only_for_auth(step, carrier.name):
+            raise Refusal("renamed", f"{carrier.where} gives the token to a script under the name {carrier.name}")
+        if carrier.kind in {"step-env", "input"}:
+            work.drop(carrier)
+    if step.uses:
+        npm_tools.action(step, inputs)
+        return True
+    if (_AUTH.search(step.run) or any(c.kind == "run" for c in carriers)) and _script(work, step):
+        return False
+    if npm_tools.NOT_PUBLISHED.search(step.run):
+        raise Refusal("not-only-publish", f"step {step.name!r} of job {step.job.id} does more than to publish")
+    if npm_tools.PUBLISH.search(step.run):
+        return True
+    if npm_tools.INSTALLS.search(step.run) and not npm_tools.OPAQUE.search(npm_tools.INSTALLS.sub("", step.run)):
+        raise Refusal(
+            "not-only-publish", f"step {step.name!r} of job {step.job.id} installs with the token",
+            "Give the install a token that may only read, under another name, then plan again.",
+        )  # fmt: skip
+    left = [line for line in step.run.splitlines() if not _AUTH.search(line)]
+    return bool(npm_tools.OPAQUE.search("\n".join(left)))
+
+
+def _only_for_auth(step: Step, name: str) -> bool:
+    """Whether a variable is read in lines that write the token to a configuration, and nowhere else."""
+    lines = [line for line in step.run.splitlines() if re.search(rf"\$\{{?{re.escape(name)}\b", line)]
+    return bool(lines) and all(_AUTH.search(line) for line in lines)
+
+
+def _script(work: Work, step: Step) -> bool:
+    """Take out the lines that write the token to a configuration. True when nothing is left and the step goes."""
+    draft = work.draft(step.job.workflow.path)
+    if draft.edit_lines((*step.path, "run"), lambda lines: _lines(work, lines)):
+        draft.delete_step(step.path)
+        return True
+    return False
+
+
+def _lines(work: Work, lines: list[str]) -> list[str | None]:
+    made: list[str | None] = list(lines)
+    for start, end in _heredocs(lines):
+        kept = [n for n in range(start + 1, end) if lines[n].strip() and not _AUTH.search(lines[n])]
+        for number in range(start, end + 1) if not kept else range(start + 1, end):
+            if not kept or _AUTH.search(lines[number]):
+                made[number] = None
+    for number, line in enumerate(made):
+        if line is None or line.strip().startswith("#"):
+            continue
+        new: str | None = _FLAG.sub("", _AUTH_FIRST.sub("", line))
+        if (
+            _AUTH_LINE.fullmatch(line)
+            and not line.rstrip().endswith("\\")
+            and (not number or not lines[number - 1].rstrip().endswith("\\"))
+        ):
+            new = None
+        checked = line if new is None else ""
+        if checked and not OWN.search(checked) and "//" in checked:
+            raise Refusal("other-service", "the token is written for a registry other than registry.npmjs.org")
+        if new is not None and (
+            _AUTH.search(new) or set(work.credential.secrets) & {n.upper() for p in SECRET.findall(new) for n in p if n}
+        ):
+            raise Refusal(
+                "forwarded",
+                f"a script uses the token otherwise than to publish: {SECRET.sub('secrets.…', new).strip()[:80]}",
+            )
+        made[number] = new
+    return made
+
+
+def _heredocs(lines: list[str]) -> list[tuple[int, int]]:
+    found = []
+    for start, line in enumerate(lines):
+        if opened := _HEREDOC.fullmatch(line):
+            word = opened[2] or opened[3]
+            end = next((n for n in range(start + 1, len(lines)) if lines[n].strip() == word), None)
+            if end is not None and any(_AUTH.search(each) for each in lines[start:end]):
+                found.append((start, end))
+    return found
+
+
+def _refuse_other_uses(job: Job, consumers: list[Step]) -> None:
+    registries = {s.input("registry-url") for s in job.steps if s.action == SETUP and s.input("registry-url")}
+    named = {m for s in consumers for m in re.findall(r"--registry[= ][\"']?(\S+)", s.run)}
+    foreign = [r for r in registries if not OWN.match(r)]
+    if any(not OWN.match(r) for r in named) or (foreign and not named and len(registries) == len(foreign)):
+        said = ", ".join(sorted([*foreign, *named]))
+        raise Refusal(
+            "other-service", f"job {job.id} publishes to {said}", "That registry has to offer federation itself."
+        )
+
+
+# Node and npm ---------------------------------------------------------------------------------------------------------
+
+
+def _node(work: Work, job: Job, consumers: list[Step]) -> None:
+    """See to it that the publishing steps have npm 11.5.1: Node 24 brings it."""
+    first = consumers[0]
+    before = [s for s in job.steps if s.action == SETUP and s.index < first.index]
+    step = before[-1] if before else None
+    version = step.input("node-version") if step is not None else ""
+    if (
+        step is None
+        or not _known(version)
+        or not all(_same(step, each) for each in consumers)
+        or (OWN.match(step.input("registry-url") or REGISTRY) is None)
+    ):
+        conditions = {work.condition(each) for each in consumers}
+        shared = conditions.pop() if len(conditions) == 1 else ""  # setting up Node does no harm where nothing follows
+        inputs = {"node-version": "24", "registry-url": REGISTRY, "package-manager-cache": "false"}
+        work.draft(job.workflow.path).insert_step(first.path, work.uses_step(SETUP, inputs, **{"if": shared}))
+        for other in before:
+            work.drop_input(other, "cache", "cache-dependency-path")
+        said = f"{job.workflow.path}, job {job.id}: Node 24 is set up before publishing; the build keeps its own"
+        work.notes.append(said)
+        return
+    if not _new_enough(version):
+        work.set_input(step, "node-version", "24")
+        work.notes.append(
+            f"{job.workflow.path}, job {job.id}: Node {version} becomes 24, whose npm knows trusted publishing"
+        )
+    work.drop_input(step, "cache", "cache-dependency-path", "always-auth")
+    work.set_input(step, "package-manager-cache", "false", near=list(step.inputs)[-1])
+    work.repin(step)
+
+
+def _same(setup: Step, first: Step) -> bool:
+    return setup.condition in {"", first.condition}
+
+
+def _known(version: str) -> bool:
+    """Whether a version may be raised in place: one written out, and not so old that the build would not survive it."""
+    if version.lower() in {"lts/*", "latest", "current", "node", "lts/krypton"}:
+        return True
+    found = re.match(r"[v^~>=]*(\d+)", version)
+    return "${{" not in version and found is not None and int(found[1]) >= 20
+
+
+def _new_enough(version: str) -> bool:
+    if not version[:1].isdigit():
+        return version.lower() in {"lts/*", "latest", "current", "node", "lts/krypton"}
+    major, *rest = version.split(".")
+    minor = rest[0] if rest else "x"
+    return int(major) > 24 or (int(major) == 24 and (not minor.isdigit() or int(minor) >= 5))

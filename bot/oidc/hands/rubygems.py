@@ -1,0 +1,105 @@
+"""RubyGems: rubygems.org's trusted publishing in place of an API key.
+
+Source: README and source of rubygems/configure-rubygems-credentials: it writes ~/.gem/credentials and exports
+GEM_HOST_API_KEY and BUNDLE_GEM__PUSH_KEY to the steps that follow, so both the file and the variable have to go.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bot.oidc.find import Carrier
+from bot.oidc.refusal import Refusal
+from bot.oidc.shape import SECRET, Job, Step
+from bot.oidc.work import Work
+
+WHY = "RubyGems trusted publishing"
+CONFIGURE = "rubygems/configure-rubygems-credentials"
+EXPORTED = ("GEM_HOST_API_KEY", "BUNDLE_GEM__PUSH_KEY")
+NOT_PUBLISHED = re.compile(r"gem\s+(yank|owner)\b")
+_FILE = re.compile(r".*(\.gem/credentials|(mkdir|chmod)\b.*\.gem\b|umask\b).*")
+_NAMED = re.compile(r"\$\{?(\w+)\}?")
+PUSHES = re.compile(r"gem\s+push|rake\s+\S*release|gem_push|release-gem|publish")
+
+
+def migrate(work: Work) -> None:
+    """Draft the migration of one key. Raises Refusal."""
+    work.refuse_odd()
+    wide = {c.file: c for c in work.credential.carriers if c.kind == "workflow-env"}
+    found = work.by_job()
+    for file, carrier in wide.items():
+        work.drop(carrier)
+        for job in work.repository.workflows[file].jobs.values():
+            if any(PUSHES.search(step.run or step.action) for step in job.steps):
+                found.setdefault((file, job.id), [])
+    for (file, name), carriers in found.items():
+        job = work.repository.job(file, name)
+        if not job.uses:
+            _job(work, job, carriers, file in wide)
+    work.pass_on()
+
+
+def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
+    work.trusted(job)
+    if any(NOT_PUBLISHED.search(step.run) for step in job.steps):
+        raise Refusal("not-only-publish", f"job {job.id} yanks or names owners")
+    steps = {step.index: step for step in job.steps}
+    consumers: dict[int, Step] = {}
+    for carrier in carriers:
+        if carrier.kind == "job-env":
+            work.drop(carrier)
+            wide = True
+        elif carrier.step is not None:
+            consumers[carrier.step] = steps[carrier.step]
+            _carrier(work, steps[carrier.step], carrier)
+    for step in job.steps:
+        own = {c.step for c in carriers}
+        if (
+            ".gem/credentials" in step.run
+            and (step.index in own or not step.env)
+            and not work.draft(job.workflow.path).deleted(step.path)
+        ):
+            _script(work, step, (*EXPORTED, *(c.name for c in carriers)))
+    if wide:
+        consumers |= {s.index: s for s in job.steps if PUSHES.search(s.run or s.action)}
+    consumers = {n: s for n, s in consumers.items() if not work.draft(job.workflow.path).deleted(s.path)}
+    if not consumers:
+        consumers = {s.index: s for s in job.steps if re.search(r"gem\s+push|rake\s+\S*release", s.run)}
+    if not consumers:
+        raise Refusal("consumers-unknown", f"no step of job {job.id} can be seen to push a gem")
+    ordered = [consumers[index] for index in sorted(consumers)]
+    work.login(job, ordered, lambda condition: work.uses_step(CONFIGURE, {}, **{"if": condition}))
+    for step in ordered:
+        work.guard(step)
+    work.grant(job, WHY)
+
+
+def _carrier(work: Work, step: Step, carrier: Carrier) -> None:
+    if carrier.kind == "step-env":
+        if "Bearer" in carrier.text or "pkg.github.com" in step.run:
+            raise Refusal("other-service", f"{carrier.where} is for GitHub Packages")
+        known = carrier.name.upper() in EXPORTED
+        used = any(m[1] == carrier.name and not _FILE.fullmatch(line)
+                   for line in step.run.splitlines() for m in _NAMED.finditer(line))  # fmt: skip
+        if not known and used:
+            raise Refusal("renamed", f"{carrier.where} gives the key to a script under the name {carrier.name}")
+        work.drop(carrier)
+    elif carrier.kind == "run":
+        _script(work, step, EXPORTED)
+    elif carrier.kind == "input":
+        if not carrier.part:
+            raise Refusal("tool-cannot", f"{carrier.where} hands the key to {step.uses.split('@')[0]}")
+        work.draft(carrier.file).replace(carrier.path, "${{ env.GEM_HOST_API_KEY }}")
+
+
+def _script(work: Work, step: Step, names: tuple[str, ...]) -> None:
+    """Take out the lines that write the key to a file."""
+    if re.search(r"<<-?\s*['\"]?\w+", step.run) and _FILE.search(step.run):
+        raise Refusal("write-in-place", f"step {step.name!r} writes the key by a here-document")
+    draft = work.draft(step.job.workflow.path)
+    if draft.edit_lines((*step.path, "run"), lambda lines: [None if _FILE.fullmatch(line) else line for line in lines]):
+        draft.delete_step(step.path)
+        return
+    left = [line for line in step.run.splitlines() if not _FILE.fullmatch(line)]
+    if any(SECRET.search(line) for line in left):
+        raise Refusal("forwarded", f"step {step.name!r} of job {step.job.id} uses the key otherwise than to push")

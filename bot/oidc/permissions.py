@@ -1,0 +1,174 @@
+"""What a job's token may do: read what is stated, infer what was not, and write the least that keeps the job working.
+
+A job's ``permissions`` replace the workflow's and set every scope that is not named to none, so a block that is added
+for ``id-token`` alone would take away what the job lives by. Nothing stated anywhere: the scopes are inferred from
+``recipes/scopes.yaml``; what cannot be known is returned and listed, never guessed.
+Source: docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#permissions.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+
+from bot.oidc import recipes
+from bot.oidc.draft import Draft
+from bot.oidc.refusal import Refusal
+from bot.oidc.shape import Job, Step, uses_token
+from bot.oidc.source import Node, Path
+from bot.oidc.splice import Said
+
+LEVELS = {"none": 0, "read": 1, "write": 2}
+_OPAQUE = re.compile(
+    r"(^|[\s;&|])(\./|bash |sh |make |just |task |scripts?/|bin/|(npm|yarn|pnpm) run (release|deploy|publish))"
+)
+_CODE = re.compile(r"(?m)^\s*#.*$")
+
+
+@dataclass(slots=True)
+class Scopes:
+    """What a job needs, why, and the steps of which it cannot be told."""
+
+    needed: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    blocking: list[str] = field(
+        default_factory=list
+    )  # they are handed the token on purpose, and do what we cannot tell
+
+    def add(self, scopes: dict[str, str]) -> None:
+        """Take the higher level of each."""
+        for scope, level in scopes.items():
+            if LEVELS[level] > LEVELS[self.needed.get(scope, "none")]:
+                self.needed[scope] = level
+
+
+@cache
+def _actions() -> dict[str, dict[str, str]]:
+    return dict(recipes.data("scopes")["actions"])
+
+
+@cache
+def _commands() -> list[tuple[re.Pattern[str], dict[str, str]]]:
+    return [(re.compile(each["match"]), each["scopes"]) for each in recipes.data("scopes")["commands"]]
+
+
+def stated(node: Node | None) -> dict[str, str] | None:
+    """A ``permissions`` value as scopes; None when there is none. ``write-all`` is {"*": "write"}."""
+    if node is None:
+        return None
+    found = node.real
+    if found.kind == "map":
+        return {entry.key.value: entry.value.real.value for entry in found.entries}
+    return {"*": found.value.removesuffix("-all")} if found.value in {"read-all", "write-all"} else {}
+
+
+def effective(job: Job) -> dict[str, str] | None:
+    """What stands for a job: its own, else the workflow's, else None."""
+    own = stated(job.node.get("permissions"))
+    return own if own is not None else stated(job.workflow.source.root.get("permissions"))
+
+
+def mints(scopes: dict[str, str] | None) -> bool:
+    """Whether these allow an id-token."""
+    found = scopes or {}
+    return found.get("id-token", found.get("*", "")) == "write"
+
+
+def inferred(job: Job) -> Scopes:
+    """The scopes that a job's steps use, for a job that states none."""
+    found = Scopes()
+    for step in job.steps:
+        if step.uses:
+            _of_action(step, found)
+        else:
+            _of_script(step, found)
+    if any(uses_token(value) for value in (*job.env.values(), *job.workflow.env.values())):
+        found.blocking.append("the env of the job or the workflow hands GITHUB_TOKEN to every step")
+    return found
+
+
+def _of_action(step: Step, found: Scopes) -> None:
+    known = _actions().get(step.action)
+    asked = any(uses_token(text) for text in (*step.inputs.values(), *step.env.values()))
+    if known is not None:
+        found.add(known)
+        if step.action == "docker/login-action" and "ghcr.io" in step.input("registry") and asked:
+            found.add({"packages": "write"})
+        if step.action == "actions/download-artifact" and step.input("run-id"):
+            found.add({"actions": "read"})
+    elif step.uses.startswith(("./", "$/")):
+        found.add({"contents": "read"})
+        (found.blocking if asked else found.unknown).append(f"{step.uses} is an action of this repository")
+    elif step.uses.startswith("docker://"):
+        (found.blocking if asked else found.unknown).append(f"{step.uses} is a container")
+    else:
+        found.add({"contents": "read"})
+        (found.blocking if asked else found.unknown).append(f"{step.action} is not in the table of scopes")
+
+
+def _of_script(step: Step, found: Scopes) -> None:
+    text = _CODE.sub("", step.run)
+    if re.search(r"deploy.{0,12}docs|docs.{0,12}deploy", step.name, re.IGNORECASE) and _OPAQUE.search(text):
+        found.add({"contents": "write"})
+    if _OPAQUE.search(text):
+        found.unknown.append(f"what step {step.name!r} runs with the checkout's own git credential, if anything")
+    asked = uses_token(step.run) or any(uses_token(value) for value in step.env.values())
+    matched = [scopes for pattern, scopes in _commands() if pattern.search(text)]
+    for scopes in matched:
+        found.add(scopes)
+    if asked and (not matched or re.search(r"\bgh\s+api\b", text)):
+        found.blocking.append(f"step {step.name!r} gets GITHUB_TOKEN for commands that are not in the table of scopes")
+
+
+def grant(draft: Draft, job: Job, why: str, assumed: list[str], *, drop: tuple[str, ...] = ()) -> None:
+    """Let a job ask for an id-token and keep every scope that it has or needs.
+
+    ``why`` stands as a comment behind the scope. ``assumed`` collects what could not be told. ``drop``: scopes that
+    the job no longer needs. Raises Refusal when the scopes cannot be told.
+    """
+    now = effective(job)
+    path: Path = (*job.path, "permissions")
+    if mints(now) or (draft.has(path) and job.node.get("permissions") is None):
+        return
+    own = job.node.get("permissions")
+    if own is not None and own.real.kind == "map" and own.real.entries:
+        if own.get("id-token") is not None:
+            draft.replace((*path, "id-token"), "write", comment=why)
+        else:
+            last = own.real.entries[-1].key.value
+            draft.insert(path, "id-token", Said("write", why), near=last)
+        return
+    if own is not None and own.real.kind == "map":
+        draft.insert(path, "id-token", "write", near="")
+        return
+    if own is not None:  # read-all, or an odd scalar: written out
+        draft.delete(path)
+        draft.insert(job.path, "permissions", _block(_written_out(now or {}), why), near="permissions")
+        return
+    scopes = _written_out(now) if now is not None else _infer(job, assumed)
+    scopes = {scope: level for scope, level in scopes.items() if scope not in drop}
+    near = "runs-on" if job.node.get("runs-on") is not None else "uses" if job.uses else job.node.entries[0].key.value
+    draft.insert(job.path, "permissions", _block(scopes, why), near=near)
+
+
+def _infer(job: Job, assumed: list[str]) -> dict[str, str]:
+    found = inferred(job)
+    if found.blocking:
+        said = "; ".join(dict.fromkeys(found.blocking))
+        raise Refusal(
+            "permissions-unknown", f"job {job.id} states no permissions, and {said}",
+            "State the permissions of the job as they are needed, then plan again.",
+        )  # fmt: skip
+    assumed += [f"job {job.id}: scopes of {each}, which got none but those listed" for each in found.unknown]
+    return found.needed
+
+
+def _written_out(scopes: dict[str, str]) -> dict[str, str]:
+    level = scopes.get("*")
+    return dict.fromkeys(recipes.READ_ALL, level) if level else dict(scopes)
+
+
+def _block(scopes: dict[str, str], why: str) -> dict[str, object]:
+    block: dict[str, object] = {k: v for k, v in scopes.items() if k != "id-token"}
+    return block | {"id-token": Said("write", why)}

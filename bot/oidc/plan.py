@@ -1,0 +1,122 @@
+"""Plan the migration of a repository: each credential whole or not at all, and what people have to do beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bot.oidc import find
+from bot.oidc.draft import Edited
+from bot.oidc.find import Credential
+from bot.oidc.hands import HANDS
+from bot.oidc.refusal import Refusal
+from bot.oidc.repository import Repository
+from bot.oidc.splice import Change
+from bot.oidc.work import Answers, Work
+
+KEEP_TFC = (
+    "Keep a team token with the least rights and an end, in a protected environment; move the cloud's keys to HCP "
+    "Terraform's dynamic provider credentials."
+)
+KEEP_JFROG = (
+    "Where the server offers OIDC, use jfrog/setup-jfrog-cli with oidc-provider-name; until then a scoped token with "
+    "an end, in a protected environment."
+)
+NO_FEDERATION = {
+    "tfc": ("no-federation", "HCP Terraform takes no token of GitHub's issuer", KEEP_TFC),
+    "artifactory": (
+        "no-federation",
+        "which Artifactory version and plan answers cannot be told from a file",
+        KEEP_JFROG,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What becomes of one credential. ``refusal`` is None when it is migrated.
+
+    ``changed`` holds the files after this credential's edits, ``splices`` the edits by file; the next credential's
+    edits are made on top. ``jobs`` are (file, job) that carry it.
+    """
+
+    credential: Credential
+    jobs: tuple[tuple[str, str], ...]
+    refusal: Refusal | None = None
+    changed: Mapping[str, bytes] = field(default_factory=dict)
+    splices: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
+    granted: tuple[tuple[str, str], ...] = ()
+    assumed: tuple[str, ...] = ()
+    asks: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What becomes of every credential of a repository."""
+
+    before: Repository
+    after: Repository
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def changed(self) -> dict[str, bytes]:
+        """The files that are different afterwards."""
+        return {path: data for path, data in self.after.files.items() if self.before.files.get(path) != data}
+
+    @property
+    def migrated(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.refusal is None]
+
+    @property
+    def refused(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.refusal is not None]
+
+
+def plan(repository: Repository, answers: Answers | None = None) -> Plan:
+    """Migrate what can be migrated, one credential after the other; each that cannot is refused with its reason."""
+    answers = answers or Answers()
+    now, outcomes = repository, []
+    for credential in find.credentials(repository.workflows.values()):
+        current = next((c for c in find.credentials(now.workflows.values()) if c.key == credential.key), credential)
+        outcome = _one(now, current, answers)
+        now = now.after(outcome.changed) if outcome.changed else now
+        outcomes.append(outcome)
+    return Plan(before=repository, after=now, outcomes=tuple(outcomes))
+
+
+def _one(repository: Repository, credential: Credential, answers: Answers) -> Outcome:
+    jobs = credential.jobs or tuple(dict.fromkeys((c.file, c.job) for c in credential.carriers))
+    work = Work(repository=repository, credential=credential, answers=answers)
+    try:
+        edited = _migrated(work)
+        changed = {file: each.data for file, each in edited.items()}
+        _verify(repository.after(changed), credential)
+    except Refusal as refusal:
+        return Outcome(credential=credential, jobs=jobs, refusal=refusal)
+    return Outcome(
+        credential=credential, jobs=jobs, changed=changed,
+        splices={file: each.changes for file, each in edited.items()},
+        granted=tuple((job.workflow.path, job.id) for job in work.jobs), assumed=tuple(dict.fromkeys(work.assumed)),
+        asks=work.asks, notes=tuple(dict.fromkeys(work.notes)),
+    )  # fmt: skip
+
+
+def _migrated(work: Work) -> dict[str, Edited]:
+    provider = work.credential.provider
+    if provider in NO_FEDERATION:
+        raise Refusal(*NO_FEDERATION[provider])
+    if provider not in HANDS:
+        raise Refusal("no-federation", f"there is no recipe for {work.credential.title} yet")
+    HANDS[provider](work)
+    return work.finish()
+
+
+def _verify(after: Repository, credential: Credential) -> None:
+    """Nothing of the credential may be left anywhere in the repository's workflows."""
+    for workflow in after.workflows.values():
+        for carrier in find.carriers(workflow):
+            if set(carrier.secrets) & set(credential.secrets):
+                raise Refusal("half", f"{carrier.where} still reads the secret, so none of its carriers is changed")
+    if after.unreadable:
+        raise Refusal("half", f"{next(iter(after.unreadable))} cannot be read, and may use the secret too")

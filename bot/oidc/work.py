@@ -1,0 +1,315 @@
+"""What the recipes have in common: the drafts of one credential's migration, and the edits that all of them make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.oidc import find, permissions, recipes
+from bot.oidc.draft import Draft, Edited
+from bot.oidc.find import Carrier, Credential
+from bot.oidc.refusal import Refusal
+from bot.oidc.repository import Repository
+from bot.oidc.shape import Job, Step, plain_if
+from bot.oidc.splice import Said
+
+NO_PULLS = "github.event_name != 'pull_request'"
+REGISTRIES = ("crates", "npm", "nuget", "pypi", "rubygems")
+MERGED = re.compile(r"github\.event\.pull_request\.merged\b(?!\s*(!=\s*true|==\s*false))")
+LAST = re.compile(r"actions/(upload-artifact|cache/save)|slackapi/\S+|8398a7/action-slack|peter-evans/\S*comment")
+TESTS = re.compile(
+    r"\b(pytest|tox|nox|jest|rspec|ctest|phpunit|lint|ruff|eslint|mypy|(npm|yarn|pnpm)( run)? test"
+    r"|(go|cargo|dotnet|deno) test|make (test|check|lint)|mvn\b.*\b(test|verify)"
+    r"|gradlew?\b.*\b(test|check|build))\b|^tests?$",
+    re.MULTILINE,
+)
+CHECKOUT = "actions/checkout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What people said, and what the API told; '' where nobody did.
+
+    ``roles``: role of a credential, by the name of its first secret or '' for all. ``consumers``: (file, job) that use
+    what a whole workflow's env holds. ``pins``: releases of actions that the API gave, by name in small letters.
+    """
+
+    roles: Mapping[str, str] = field(default_factory=dict)
+    region: str = ""
+    environment: str = ""
+    session_s: int = 900
+    values: Mapping[str, str] = field(default_factory=dict)
+    consumers: frozenset[tuple[str, str]] = frozenset()
+    pins: Mapping[str, recipes.Pin] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Work:
+    """The migration of one credential: every file it changes, and what people have to know and to set."""
+
+    repository: Repository
+    credential: Credential
+    answers: Answers
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    jobs: list[Job] = field(default_factory=list)  # those that get an id-token
+    assumed: list[str] = field(default_factory=list)
+    asks: dict[str, str] = field(default_factory=dict)  # variable or setting -> what it must hold
+    notes: list[str] = field(default_factory=list)
+    guarded: set[tuple[str, str]] = field(default_factory=set)  # jobs that pull requests skip as a whole
+
+    def draft(self, file: str) -> Draft:
+        """The draft of a file, made when it is first asked for."""
+        if file not in self.drafts:
+            self.drafts[file] = Draft(self.repository.workflows[file].source)
+            self.drafts[file].mention(*self.credential.secrets)
+        return self.drafts[file]
+
+    def finish(self) -> dict[str, Edited]:
+        """Every changed file. Raises Refusal when one of them cannot be edited as it was meant."""
+        return {file: draft.finish() for file, draft in self.drafts.items() if draft}
+
+    def by_job(self) -> dict[tuple[str, str], list[Carrier]]:
+        """The credential's carriers within jobs."""
+        found: dict[tuple[str, str], list[Carrier]] = {}
+        for carrier in self.credential.carriers:
+            if carrier.job:
+                found.setdefault((carrier.file, carrier.job), []).append(carrier)
+        return found
+
+    def refuse_odd(self) -> None:
+        """Refuse carriers that no recipe knows how to take out."""
+        for carrier in self.everything():
+            raise Refusal("computed", f"{carrier.where} reads all secrets, or one by a computed name")
+        for carrier in self.credential.carriers:
+            if carrier.kind == "other":
+                raise Refusal("forwarded", f"{carrier.where} reads the secret outside of inputs, variables and scripts")
+
+    def everything(self) -> list[Carrier]:
+        """Where a workflow that carries the credential reads all secrets at once, or one by a computed name."""
+        files = {carrier.file for carrier in self.credential.carriers}
+        found = [c for file in files for c in find.carriers(self.repository.workflows[file])]
+        return [c for c in found if c.kind == "computed"]
+
+    def need(self, name: str, what: str) -> str:
+        """A repository variable that people have to set, as the expression that reads it."""
+        self.asks[f"vars.{name}"] = what
+        return f"${{{{ vars.{name} }}}}"
+
+    def pin(self, name: str) -> recipes.Pin:
+        """The release of an action to use: from the API where it was asked, else from the dated table."""
+        return self.answers.pins.get(name) or recipes.pins()[name]
+
+    # edits ------------------------------------------------------------------------------------------------------------
+
+    def drop(self, carrier: Carrier) -> None:
+        """Take a variable or an input out."""
+        draft = self.draft(carrier.file)
+        draft.mention(carrier.name)
+        draft.delete(carrier.path)
+
+    def repin(self, step: Step, name: str = "") -> None:
+        """Put a step's action on the release that the recipe needs."""
+        pin = self.pin(name or step.action)
+        if step.uses != pin.uses:
+            self.draft(step.job.workflow.path).replace((*step.path, "uses"), pin.uses, comment=pin.comment)
+
+    def set_input(self, step: Step, name: str, value: str, *, near: str = "") -> None:
+        """Give an input of an action a value; '' as near puts it last."""
+        draft = self.draft(step.job.workflow.path)
+        path = (*step.path, "with")
+        known = next((key for key in step.inputs if key.lower() == name.lower()), None)
+        if known is not None:
+            if step.inputs[known] != value:
+                draft.replace((*path, known), value)
+        elif step.node.get("with") is None:
+            draft.insert(step.path, "with", {name: value}, near="uses")
+        else:
+            draft.insert(path, name, value, near=near or list(step.inputs)[-1])
+
+    def drop_input(self, step: Step, *names: str) -> None:
+        """Take inputs of an action out, where they are."""
+        for key in step.inputs:
+            if key.lower() in names:
+                self.draft(step.job.workflow.path).delete((*step.path, "with", key))
+
+    def uses_step(self, name: str, inputs: Mapping[str, Any], **extra: str) -> dict[str, Any]:
+        """A step that uses an action, pinned."""
+        pin = self.pin(name)
+        step: dict[str, Any] = {key: value for key, value in extra.items() if value}
+        step["uses"] = Said(pin.uses, pin.comment)
+        return step | ({"with": dict(inputs)} if inputs else {})
+
+    def login(self, job: Job, consumers: Iterable[Step], made: Callable[[str], Mapping[str, Any]]) -> list[int]:
+        """Put a login before the first of the steps that need it, once for each condition that they have.
+
+        ``made`` gets the condition and gives the step. A condition that speaks of steps or variables may have changed
+        by the next step, so such a consumer gets its own. The answer: where logins were put.
+        """
+        done: dict[str, int] = {}
+        for step in consumers:
+            condition = self.condition(step)
+            volatile = re.search(r"\b(steps|env|failure|always|cancelled|success)\b", condition)
+            if condition in done and not volatile:
+                continue
+            self.draft(job.workflow.path).insert_step(step.path, made(condition))
+            done[condition] = step.index
+        return list(done.values())
+
+    def condition(self, step: Step) -> str:
+        """The condition that a login before a step has: the step's own, and no pull requests where they come here."""
+        own = plain_if(step.condition)
+        if not self._guarded(step):
+            return own if "${{" not in own else step.condition
+        if "${{" in own:
+            raise Refusal("write-in-place", f"the condition of step {step.name!r} mixes text and expressions")
+        return f"{NO_PULLS} && ({own})" if own else NO_PULLS
+
+    def _guarded(self, step: Step) -> bool:
+        """Whether pull requests come to a step and have to be kept out."""
+        if not self.repository.reached(step.job, "pull_request") or self.merged_only(step.job):
+            return False
+        if (step.job.workflow.path, step.job.id) in self.guarded:
+            return False
+        return step.reached("pull_request") or not step.job.reached("pull_request")
+
+    def guard_job(self, job: Job, logins: list[Step], consumers: list[Step]) -> bool:
+        """Keep pull requests out of what a cloud's credential is for. True when the whole job is guarded.
+
+        ``logins`` are steps that log in for all that follow, ``consumers`` those that were given the credential. Where
+        consumers are the last steps, only they are guarded; elsewhere later steps would miss what they make, so it is
+        the job. A job that also tests is refused: pull requests would lose the tests.
+        """
+        reached = [step for step in (*logins, *consumers) if self._guarded(step)]
+        if not reached:
+            return False
+        first = min(step.index for step in reached)
+        known = {step.index for step in consumers} - {step.index for step in logins}
+        if all(s.index in known or LAST.fullmatch(s.action) for s in job.steps if s.index > first):
+            return False
+        text = "\n".join([job.id, *(step.run for step in job.steps)])
+        if TESTS.search(text):
+            raise Refusal(
+                "reached-by-forks", f"job {job.id} of {job.workflow.path} tests pull requests and uses the credential",
+                "Split it: tests without the credential, and a job of other events with it.",
+            )  # fmt: skip
+        own = plain_if(job.condition)
+        if "${{" in own:
+            raise Refusal("write-in-place", f"the condition of job {job.id} mixes text and expressions")
+        draft, condition = self.draft(job.workflow.path), f"{NO_PULLS} && ({own})" if own else NO_PULLS
+        if job.node.get("if") is not None:
+            draft.replace((*job.path, "if"), condition)
+        else:
+            near = "runs-on" if job.node.get("runs-on") is not None else job.node.entries[0].key.value
+            draft.insert(job.path, "if", condition, near=near)
+        self.notes.append(f"{job.workflow.path}: pull requests skip job {job.id}; its trust is for other events")
+        self.guarded.add((job.workflow.path, job.id))
+        return True
+
+    def guard(self, step: Step) -> None:
+        """Keep pull requests out of a step that needs the credential: they never had it when they came from forks."""
+        if not self._guarded(step):
+            return
+        draft, condition = self.draft(step.job.workflow.path), self.condition(step)
+        if step.node.get("if") is not None:
+            draft.replace((*step.path, "if"), condition)
+        else:
+            first = step.node.entries[0].key.value
+            draft.insert(step.path, "if", condition, near="name" if step.node.get("name") is not None else first)
+        where = f"{step.job.workflow.path}, job {step.job.id}"
+        self.notes.append(f"{where}: pull requests skip step {step.name!r}; its trust is for other events")
+
+    def merged_only(self, job: Job) -> bool:
+        """Whether the job runs on pull requests only once they are merged, and for a registry, which asks no ref."""
+        chain = [job, *(job.workflow.jobs[name] for name in job.needs if name in job.workflow.jobs)]
+        return self.credential.provider in REGISTRIES and any(MERGED.search(each.condition) for each in chain)
+
+    def trusted(self, job: Job, *, refused: tuple[str, ...] = ("pull_request_target",)) -> None:
+        """Refuse a job that an untrusted event starts, or that only pull requests start."""
+        events = self.repository.reached_by(job)
+        for event in refused:
+            if event in events:
+                raise Refusal(
+                    "untrusted-trigger", f"job {job.id} of {job.workflow.path} runs on {event}",
+                    f"Move the steps that need the credential to a workflow that does not run on {event}.",
+                )  # fmt: skip
+        if events and set(events) <= {"pull_request"} and not self.merged_only(job):
+            raise Refusal(
+                "reached-by-forks", f"job {job.id} of {job.workflow.path} runs on pull requests only",
+                "Give pull requests a role of their own that may only read, trusted for the subject :pull_request.",
+            )  # fmt: skip
+
+    def grant(self, job: Job, why: str) -> None:
+        """Give a job the id-token, and its callers what they must grant for that."""
+        self._environment(job)
+        permissions.grant(self.draft(job.workflow.path), job, why, self.assumed)
+        self.jobs.append(job)
+        if job.workflow.called:
+            self._grant_callers(job.workflow.path, why, 0)
+
+    def _environment(self, job: Job) -> None:
+        if self.answers.environment and not job.environment and not job.uses:
+            near = "runs-on" if job.node.get("runs-on") is not None else job.node.entries[0].key.value
+            self.draft(job.workflow.path).insert(job.path, "environment", self.answers.environment, near=near)
+
+    def _grant_callers(self, path: str, why: str, depth: int) -> None:
+        callers = self.repository.callers(path)
+        if (not callers and set(self.repository.workflows[path].events) == {"workflow_call"}) or depth > 9:
+            raise Refusal(
+                "callers-unknown", f"{path} is called by workflows whose files were not given",
+                "Plan over the whole repository; callers elsewhere have to grant id-token: write themselves.",
+            )  # fmt: skip
+        for caller in callers:
+            self._grant_caller(caller, path, why)
+            if caller.workflow.called:
+                self._grant_callers(caller.workflow.path, why, depth + 1)
+
+    def _grant_caller(self, caller: Job, path: str, why: str) -> None:
+        """A caller that states nothing has to hand on what the called jobs need, and the id-token."""
+        callee = self.repository.workflows[path]
+        draft = self.draft(caller.workflow.path)
+        if permissions.effective(caller) is not None:
+            permissions.grant(draft, caller, why, self.assumed)
+            return
+        if draft.has((*caller.path, "permissions")):
+            return
+        total = permissions.Scopes()
+        for job in callee.jobs.values():
+            own = permissions.effective(job)
+            found = permissions.inferred(job) if own is None else None
+            if found is not None and found.blocking:
+                raise Refusal("permissions-unknown", f"job {job.id} of {path}: {'; '.join(found.blocking)}")
+            if own is not None and "*" in own:
+                raise Refusal("permissions-unknown", f"job {job.id} of {path} asks for all scopes")
+            total.add({k: v for k, v in (found.needed if found else own or {}).items() if v in permissions.LEVELS})
+        block: dict[str, Any] = {k: v for k, v in total.needed.items() if k != "id-token"}
+        draft.insert(caller.path, "permissions", block | {"id-token": Said("write", why)}, near="uses")
+
+    def pass_on(self) -> None:
+        """Take the secret out of calls within the repository: what the caller hands on and what the callee declares."""
+        for carrier in self.credential.carriers:
+            if carrier.kind != "secrets":
+                continue
+            job = self.repository.job(carrier.file, carrier.job)
+            path = self.repository.called(job)
+            if not path:
+                raise Refusal(
+                    "called-elsewhere", f"{carrier.where} hands the secret to {job.uses.split('@')[0]}",
+                    "Migrate that workflow first; then this call only has to grant id-token: write.",
+                )  # fmt: skip
+            if path not in self.repository.workflows:
+                raise Refusal("callee-missing", f"{carrier.where} hands the secret to {path}, which was not given")
+            if carrier.name.upper() not in self.credential.secrets:
+                raise Refusal("forwarded", f"{carrier.where} hands the secret on under another name")
+            self.drop(carrier)
+            declared = ("on", "workflow_call", "secrets", carrier.name)
+            callee = self.draft(path)
+            if callee.has(declared):
+                callee.delete(declared)
+
+
+def free_id(job: Job, wanted: str) -> str:
+    """An id that no step of the job has."""
+    taken = {node.value for step in job.steps if (node := step.node.get("id")) is not None}
+    return next(each for each in (wanted, *(f"{wanted}-{n}" for n in range(2, 99))) if each not in taken)

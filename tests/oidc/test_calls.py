@@ -1,0 +1,105 @@
+"""Reusable workflows: the secret goes on both sides, the identity is granted on both sides, or nothing is touched."""
+
+from __future__ import annotations
+
+from bot.oidc.plan import Plan, plan
+from bot.oidc.repository import FOLDER, Repository
+from bot.oidc.shape import Workflow
+from bot.oidc.source import Source
+
+CALLER = """\
+on: {push: {branches: [main]}}
+jobs:
+  release:
+    uses: ./.github/workflows/publish.yml
+    secrets:
+      AWS_ACCESS_KEY_ID: ${{ secrets.AWS_ACCESS_KEY_ID }}
+      AWS_SECRET_ACCESS_KEY: ${{ secrets.AWS_SECRET_ACCESS_KEY }}
+"""
+CALLEE = """\
+on:
+  workflow_call:
+    inputs:
+      where: {type: string}
+    secrets:
+      AWS_ACCESS_KEY_ID:
+        required: true
+      AWS_SECRET_ACCESS_KEY:
+        required: true
+jobs:
+  copy:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - run: aws s3 ls --region eu-west-1
+        env:
+          AWS_ACCESS_KEY_ID: ${{ secrets.AWS_ACCESS_KEY_ID }}
+          AWS_SECRET_ACCESS_KEY: ${{ secrets.AWS_SECRET_ACCESS_KEY }}
+"""
+INHERIT = CALLER.split("    secrets:")[0] + "    secrets: inherit\n"
+
+
+def planned(**files: str) -> Plan:
+    return plan(Repository.of({f"{FOLDER}{name}.yml": text.encode() for name, text in files.items()}))
+
+
+def tree(made: Plan, name: str) -> dict[str, object]:
+    path = f"{FOLDER}{name}.yml"
+    return dict(Workflow(path, Source(made.after.files[path])).source.root.plain)
+
+
+def codes(made: Plan) -> list[str]:
+    return [outcome.refusal.code for outcome in made.refused if outcome.refusal]
+
+
+def test_caller_and_callee_change_together() -> None:
+    made = planned(main=CALLER, publish=CALLEE)
+    assert codes(made) == []
+    scopes = {"contents": "read", "id-token": "write"}
+    release = {"uses": "./.github/workflows/publish.yml", "permissions": scopes}
+    assert tree(made, "main")["jobs"] == {"release": release}
+    callee = tree(made, "publish")
+    assert callee["on"] == {"workflow_call": {"inputs": {"where": {"type": "string"}}}}
+    assert callee["jobs"]["copy"]["permissions"] == scopes  # type: ignore[index]
+    assert "AWS_ACCESS_KEY_ID" not in str(made.changed)
+
+
+def test_a_caller_that_inherits_is_granted_the_identity_too() -> None:
+    made = planned(main=INHERIT, publish=CALLEE)
+    assert tree(made, "main")["jobs"]["release"]["permissions"]["id-token"] == "write"  # type: ignore[index]
+
+
+def test_callers_of_callers_are_followed() -> None:
+    middle = INHERIT.replace("push: {branches: [main]}", "workflow_call: {}").replace("publish.yml", "publish.yml")
+    top = INHERIT.replace("publish.yml", "middle.yml")
+    made = planned(top=top, middle=middle, publish=CALLEE)
+    assert codes(made) == []
+    for name in ("top", "middle"):
+        assert tree(made, name)["jobs"]["release"]["permissions"]["id-token"] == "write"  # type: ignore[index]
+
+
+def test_a_callee_whose_callers_are_not_there_is_left_alone() -> None:
+    made = planned(publish=CALLEE)
+    assert codes(made) == ["callers-unknown"]
+    assert made.changed == {}
+
+
+def test_a_secret_that_goes_to_another_repository_is_left_alone() -> None:
+    made = planned(main=CALLER.replace("./.github/workflows/publish.yml", "acme/ci/.github/workflows/publish.yml@v1"))
+    assert codes(made) == ["called-elsewhere"]
+
+
+def test_a_callee_that_is_not_there_leaves_its_caller_alone() -> None:
+    assert codes(planned(main=CALLER)) == ["callee-missing"]
+
+
+def test_pull_requests_that_come_through_a_caller_are_kept_out() -> None:
+    caller = CALLER.replace("on: {push: {branches: [main]}}", "on: [push, pull_request]")
+    made = planned(main=caller, publish=CALLEE)
+    steps = tree(made, "publish")["jobs"]["copy"]["steps"]  # type: ignore[index]
+    assert [step.get("if") for step in steps] == [None, *["github.event_name != 'pull_request'"] * 2]
+
+
+def test_a_caller_that_only_pull_requests_start_is_refused() -> None:
+    caller = CALLER.replace("on: {push: {branches: [main]}}", "on: pull_request")
+    assert codes(planned(main=caller, publish=CALLEE)) == ["reached-by-forks"]
