@@ -28,17 +28,19 @@ from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
 from bot.doors import SignIn
+from bot.doorway import open_door
 from bot.engine.decisions import Attest, Desk, unsigned
 from bot.engine.ownership import fence_sql
 from bot.engine.policy import Policy
 from bot.engine.rules import Rulebook
 from bot.engine.run import Engine, Parts, migrate
 from bot.engine.steps import Ruling
-from bot.errors import BulkheadError, InputError, RateLimited, Unavailable
+from bot.errors import BulkheadError, InputError
 from bot.evidence import EvidenceRoom
 from bot.export import Syslog
 from bot.images import ImageClient
 from bot.intake.inbox import Inbox
+from bot.intake.rounds import rounds
 from bot.model import Before, Report, Triage
 from bot.npm import NpmClient
 from bot.playbook import Playbook, load_folder
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
     from bot.slack.room import Room as SlackRoom
 
 SHIPPED = Path(shipped.__file__).parent
-INBOX_S = 0.2
 PAGER_S = 2.0
 SLACK_DOOR = "/slack/events"  # events, commands and clicks alike
 PAGES_AT = "pages-at"  # the setting that says where the pages are served
@@ -189,6 +190,7 @@ class Bulkhead:
         self.inbox = Inbox(
             store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
             playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds, boundary=boundary,
+            authority=self.policy.authority, fetch_values=settings.fetch_values,
         )  # fmt: skip
 
     def _begin(self, release: bool) -> Vault:
@@ -258,29 +260,6 @@ class Bulkhead:
         clock = self.sites[self.store.incident(incident).world].clock
         self.vault.wipe(owner=incident, at=clock.now())
 
-    async def work_inbox(self, engine: Engine) -> None:
-        """Turn landed reports into incidents, for ever. A provider that is away is asked again on the next round."""
-        while True:
-            if await asyncio.to_thread(self.store.inbox, "landed"):
-                # One worker at a time: two reports of one credential, worked at once, would open two incidents.
-                with self.store.only_one("inbox") as mine:
-                    for row in await asyncio.to_thread(self.store.inbox, "landed") if mine else ():
-                        await self._work(engine, row)
-            await asyncio.sleep(INBOX_S)
-
-    async def _work(self, engine: Engine, row: dict[str, Any]) -> None:
-        if row["body"]["world"] not in self.worlds:
-            return
-        try:
-            opened = await asyncio.to_thread(self.inbox.work, row)
-            await asyncio.gather(*(engine.open(incident) for incident in opened))
-        except (Unavailable, RateLimited) as exc:
-            log.warning("report %s waits: %s", row["id"], exc)
-            await asyncio.sleep(1)
-        except BulkheadError as exc:
-            with self.store.begin() as c:
-                self.store.set_inbox(c, row["id"], "dead", str(exc))
-
     async def work(self) -> None:
         """Run a worker until cancelled: the engine, the inbox, and what the engine does by the clock."""
         engine = self.engine()
@@ -288,7 +267,7 @@ class Bulkhead:
         try:
             with self._watch():
                 async with clock.running([*clock.of_engine(engine), clock.beating(self.store, "worker")]):
-                    await self.work_inbox(engine)
+                    await rounds(self.inbox, engine)
         finally:
             await engine.stop()
 
@@ -324,16 +303,18 @@ class Bulkhead:
         await together(self.work(), self.keep_time(), self.show_pages())
 
     async def show_pages(self) -> None:
-        """Serve the pages until cancelled."""
+        """Serve the pages and the webhook door until cancelled."""
         from bot import web  # only who serves pages pays for importing a web server
+        from bot.web import hooks
 
         token, url = self.settings.metrics_token.get_secret_value(), self.settings.web_url
         slack = self.slack()
         more: dict[str, Any] = {SLACK_DOOR: slack.http} if slack else {}
         more |= self._page_doors()
         pages = web.application(
-            self.store, metrics_token=token, url=url, evidence=self.room.read, more=more, sign_in=self._sign_in(slack)
-        )
+            self.store, metrics_token=token, url=url, evidence=self.room.read, more=more, sign_in=self._sign_in(slack),
+            hooks=hooks.Hooks(open_door(self.settings, self.inbox)),
+        )  # fmt: skip
         serving = web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
         with self._watch():
             await together(serving, *([slack.run()] if slack else []))

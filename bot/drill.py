@@ -25,6 +25,7 @@ from bot import timeline
 from bot.engine.decisions import Ask, open_asks
 from bot.engine.ledger import Ledger
 from bot.errors import DecisionRefused, EngineError, Unavailable
+from bot.intake.rounds import rounds
 from bot.model import Exposure, RowState
 from bot.scenario import SCENARIOS, Drill
 from bot.store import iso, when
@@ -130,7 +131,7 @@ class Run:
         engine = self.bulkhead.engine()
         self.bulkhead.timeline.listen(lambda event: self.tell("event", asdict(event)))
         await engine.start()
-        tasks = [asyncio.create_task(self.bulkhead.work_inbox(engine)), asyncio.create_task(self._responders())]
+        tasks = [asyncio.create_task(rounds(self.bulkhead.inbox, engine)), asyncio.create_task(self._responders())]
         try:
             before = await asyncio.to_thread(self._prologue)
             incident = await self._over(engine, tasks)

@@ -12,6 +12,7 @@
     + Unavailable           5xx, time-out, no connection: whether a write happened is unknown
     + Rejected              any other 4xx
   x Conflict                the state is no longer what we wrote down; carries the difference
+  x Undeliverable           a delivery that is not taken: the HTTP status, and a word for the counter
   x DecisionRefused         wrong person, late, for another plan; the person gets the answer
   x EngineError             an invariant of ours does not hold
     + FencedOut             another worker owns this incident now
@@ -121,6 +122,14 @@ class Conflict(BulkheadError):
         self.diff = diff or {}
         shown = "; ".join(f"{k}: expected {a!r}, found {b!r}" for k, (a, b) in self.diff.items())
         super().__init__(f"{message} ({shown})" if shown else message)
+
+
+class Undeliverable(BulkheadError):
+    """A delivery that is not taken. ``status`` is HTTP's; the sender reads the message, the counter the reason."""
+
+    def __init__(self, message: str, status: int, reason: str) -> None:
+        super().__init__(message, reason=reason)
+        self.status = status
 
 
 class DecisionRefused(BulkheadError):

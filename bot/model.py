@@ -97,6 +97,14 @@ class Machine(StrEnum):
     UNKNOWN = "unknown"  # nobody said
 
 
+class Trust(StrEnum):
+    """What a report's word is worth, least first."""
+
+    UNSIGNED = "unsigned"  # a sender that cannot sign: a shared token at most
+    SIGNED = "signed"  # by the sender's key, over the very body
+    OPERATOR = "operator"  # a person of ours, at the command line or in Slack
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """What we know of a secret, never the value. ``id`` is the provider's own name for it."""
@@ -265,7 +273,7 @@ class Triage:
 class Report:
     """Somebody or something says that a credential may be compromised. Already scrubbed."""
 
-    source: str  # cli, drill
+    source: str  # cli, drill, slack, or the name of a scanner's door: github, gitguardian, ...
     by: str
     text: str  # what was said, scrubbed
     url: str = ""
@@ -273,6 +281,13 @@ class Report:
     exposure: Exposure = Exposure.UNKNOWN
     machine: Machine = Machine.UNKNOWN
     machine_name: str = ""
+    trust: Trust = Trust.OPERATOR
+    authority: str = ""  # the rule of policy that says what this report may start
+    why: str = ""  # the reason that the rule gives
+    asks: bool = False  # that rule lets it open an incident, and every change asks a person
+    place: str = ""  # the scanner's own id of the place: seen there again, it is not another sighting
+    instead: str = ""  # the incident that goes into this one, which was worth less
+    again: str = ""  # the closed incident of the same credential
     beside: str = ""  # the incident in whose reach the credential stands: its ledger holds the rest of that reach
 
 

@@ -6,6 +6,7 @@ Variables start with ``BULKHEAD_``. Nothing has to be set to run a drill.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -195,7 +196,7 @@ class Settings(BaseSettings):
     @field_validator("slack_groups")
     @classmethod
     def _groups(cls, value: str) -> str:
-        for name, _, group in (part.rpartition("=") for part in _parts(value)):
+        for name, _, group in (part.rpartition("=") for part in listed(value)):
             if name not in ("", *POSTURES) or not re.fullmatch(r"S[A-Z0-9]{1,20}", group):
                 raise ValueError(f"must be ids of user groups, each for all or for one of {', '.join(POSTURES)}")
         return value
@@ -203,9 +204,50 @@ class Settings(BaseSettings):
     @field_validator("slack_people")
     @classmethod
     def _people(cls, value: str) -> str:
-        for part in _parts(value):
+        for part in listed(value):
             if not re.fullmatch(r"[^=]+=[UW][A-Z0-9]{1,20}", part):
                 raise ValueError("must be pairs of a name and the id of a Slack user: alice=U0123")
+        return value
+
+    hooks: SecretStr = Field(
+        default=SecretStr(""),
+        description="Webhooks that are open, each with the secret or token that its sender was given, as JSON: "
+        '{"github": "…", "gitguardian": ["new", "old"]}',
+    )
+    sources: Path | None = Field(
+        default=None, description="File of your own webhook sources: where the fields stand and how they sign (YAML)"
+    )
+    sns_topics: str = Field(
+        default="", description="ARNs of the SNS topics that may deliver AWS Health and GuardDuty, with commas"
+    )
+    sqs_queue: str = Field(
+        default="",
+        pattern=r"^(https?://[^/\s]+/\S+)?$",
+        description="URL of an SQS queue with the same events, which is asked instead; needs no public address",
+    )
+    github_partner: bool = Field(
+        default=False, description="Take GitHub's secret scanning partner deliveries: only if you issue tokens"
+    )
+    fetch_values: bool = Field(
+        default=True, description="Fetch the value of a GitHub alert into the vault at triage; GitHub does not send it"
+    )
+    upload_audience: str = Field(
+        default="", description="Audience of the OIDC token by which workflow runs upload reports; empty = no uploads"
+    )
+    upload_repositories: str = Field(
+        default="", description="Repositories whose runs may upload, with commas; OWNER/* is all of an owner"
+    )
+    upload_issuer: str = Field(
+        default="https://token.actions.githubusercontent.com", description="Issuer of the OIDC tokens of workflow runs"
+    )
+    upload_keys: str = Field(default="", description="Where the issuer's keys are, when not at ISSUER/.well-known/jwks")
+
+    @field_validator("hooks")
+    @classmethod
+    def _hooks(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and _secrets_of(text) is None:
+            raise ValueError('must be JSON: {"github": "…"}, each secret or list of secrets 16 characters at least')
         return value
 
     @field_validator("vault_key")
@@ -229,7 +271,7 @@ class Settings(BaseSettings):
             raise ValueError("must be udp://HOST, tcp://HOST or tls://HOST, with :PORT when it differs")
         return value
 
-    @field_validator("signers", "policy")
+    @field_validator("signers", "policy", "sources")
     @classmethod
     def _file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
@@ -264,6 +306,11 @@ class Settings(BaseSettings):
             raise SettingsError("on PostgreSQL these must be set:\n  " + "\n  ".join(wrong))
 
     @property
+    def hook_secrets(self) -> dict[str, tuple[str, ...]]:
+        """Name of a webhook source -> its secrets, the newest first."""
+        return _secrets_of(self.hooks.get_secret_value()) or {}
+
+    @property
     def max_age(self) -> timedelta:
         """Maximum age of a sealed secret."""
         return timedelta(days=self.vault_max_age_days)
@@ -272,7 +319,7 @@ class Settings(BaseSettings):
     def groups(self) -> dict[str, frozenset[str]]:
         """The Slack user groups that may answer, by posture."""
         found: dict[str, set[str]] = {posture: set() for posture in POSTURES}
-        for name, _, group in (part.rpartition("=") for part in _parts(self.slack_groups)):
+        for name, _, group in (part.rpartition("=") for part in listed(self.slack_groups)):
             for posture in [name] if name else POSTURES:
                 found[posture].add(group)
         return {posture: frozenset(groups) for posture, groups in found.items() if groups}
@@ -280,22 +327,36 @@ class Settings(BaseSettings):
     @property
     def aliases(self) -> dict[str, str]:
         """Who is known in Slack and elsewhere: slack:U… -> the other name."""
-        pairs = (part.rpartition("=") for part in _parts(self.slack_people))
+        pairs = (part.rpartition("=") for part in listed(self.slack_people))
         return {f"slack:{user}": name.strip() for name, _, user in pairs}
 
     @property
     def teams(self) -> frozenset[str]:
         """The Slack workspaces and enterprises that are let in; empty = the bot's own only."""
-        return frozenset(_parts(self.slack_team))
+        return frozenset(listed(self.slack_team))
 
     @property
     def people(self) -> frozenset[str]:
         """Who may decide."""
-        return frozenset(_parts(self.responders))
+        return frozenset(listed(self.responders))
 
 
-def _parts(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
+    """What stands between commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _secrets_of(text: str) -> dict[str, tuple[str, ...]] | None:
+    """Secrets by source; None when it is written wrongly. A short one could be guessed."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    secrets = {name: tuple(one if isinstance(one, list) else [one]) for name, one in found.items()}
+    good = all(isinstance(one, str) and len(one) >= 16 for some in secrets.values() for one in some)
+    return secrets if good and all(secrets.values()) else None
 
 
 def read() -> Settings:

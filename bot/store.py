@@ -325,7 +325,9 @@ class Store:
 
     def land(self, connection: sa.Connection, row: dict[str, Any]) -> bool:
         """Land a delivery; False when it already is here."""
-        return insert_once(connection, inbox, {**row, "body": canonical(row["body"]), "state": "landed", "note": ""})
+        return insert_once(
+            connection, inbox, {"rank": 0, "state": "landed", "note": "", **row, "body": canonical(row["body"])}
+        )
 
     def inbox(self, state: str = "", inbox_id: str = "") -> list[dict[str, Any]]:
         """Deliveries by time of landing; ``body`` decoded."""

@@ -284,6 +284,19 @@ class Story:
         text = f"{body['by']} reports the same credential again: {body['url'] or body['text']}"
         return [self._line(event, "sighting", text)]
 
+    def _on_seen_again(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        text = f"{body['by']} has seen it again at {body['where']}; {body['incident']} looks at all of it anew"
+        return [self._line(event, "seen again", text, BAD)]
+
+    def _on_scanner_closed(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        whose = f" by {body['by']}" if body["by"] else ""
+        why = "" if body["revoked"] else "; it does not say that the credential was revoked"
+        text = f"{body['source']} has closed its alert{whose}: {body['resolution']}{why}"
+        return [self._line(event, "signal" if body["signal"] else "alert over", text, ASKS if body["signal"] else "")]
+
+    def _on_merged(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        return [self._line(event, "MERGED", f"into {body['into']} by {body['by']}: {body['reason']}", ASKS)]
+
     def _on_waived(self, event: Event, body: dict[str, Any]) -> list[Line]:
         text = f"{body['row']} by {body['by']}, without proof: {body['reason']}"
         return [self._line(event, "waived", text, ASKS)]

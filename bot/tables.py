@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-NEWEST = "0003"  # the last migration
+NEWEST = "0004"  # the last migration
 
 metadata = sa.MetaData()
 Text, Int = sa.Text, sa.BigInteger
@@ -75,8 +75,30 @@ inbox = sa.Table(
     sa.Column("landed_at", Text, nullable=False),
     sa.Column("body", Text, nullable=False),  # scrubbed
     sa.Column("raw_sha256", Text, nullable=False),
-    sa.Column("state", Text, nullable=False),  # landed, worked, dead
+    sa.Column("state", Text, nullable=False),  # landed, worked, held, dead
     sa.Column("note", Text, nullable=False, default=""),
+    sa.Column("rank", sa.Integer, nullable=False, server_default="0"),  # lower is worked sooner
+    sa.Index("ix_inbox_state", "state", "rank", "landed_at"),
+)  # fmt: skip
+
+known_as = sa.Table(
+    "known_as", metadata,
+    sa.Column("world", Text, primary_key=True),
+    sa.Column("name", Text, primary_key=True),  # a credential's key, a digest of it, what a scanner calls it
+    sa.Column("incident", Text, nullable=False),  # the newest that deals with it
+)  # fmt: skip
+
+fact = sa.Table(
+    "fact", metadata,
+    sa.Column("id", Text, primary_key=True),  # delivery and place in it: landed again, it is the same row
+    sa.Column("source", Text, nullable=False),
+    sa.Column("kind", Text, nullable=False),  # workflow_run.completed, push, deploy_key.created, ...
+    sa.Column("repository", Text, nullable=False),
+    sa.Column("at", Text, nullable=False),  # when it happened, as the sender says; otherwise when it landed
+    sa.Column("landed_at", Text, nullable=False),
+    sa.Column("body", Text, nullable=False),  # scrubbed
+    sa.Index("ix_fact_where", "repository", "kind", "at"),
+    sa.Index("ix_fact_landed", "landed_at"),
 )  # fmt: skip
 
 evidence = sa.Table(

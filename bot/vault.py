@@ -111,6 +111,15 @@ class Vault:
         self.scrubber.add(secret)
         return secret
 
+    def value(self, owner: str, credential: str) -> Secret | None:
+        """The value of a credential (``Credential.key``) that an owner holds, or None."""
+        query = sa.select(vault.c.ref).where(
+            vault.c.owner == owner, vault.c.credential == credential, vault.c.sealed.is_not(None)
+        )
+        with self._store.connect() as c:
+            ref = c.execute(query.order_by(vault.c.sealed_at.desc())).scalar()
+        return self.open(str(ref)) if ref else None
+
     def held(self, owner: str) -> list[Secret]:
         """Every value that an owner still holds, to scrub by value."""
         with self._store.connect() as c:

@@ -31,6 +31,9 @@ README = ROOT / "README.md"
 EVENTS = {
     "opened": "The incident begins: the report (scrubbed), its World, the playbook and its SHA-256.",
     "sighting": "The same credential was reported again while this incident was open.",
+    "seen-again": "The credential of this closed incident was seen at a new place; another incident looks at it anew.",
+    "scanner-closed": "A scanner says that its alert is over; without a revocation that itself is a signal.",
+    "merged": "The same credential has another incident, which has all that was seen and goes on; no new step here.",
     "triage": "Which credential, whether it works, whose it is, who could see it, what is in reach, what is unknown.",
     "severity": "How bad it is: by the rule of the policy, later by a person, with the reason.",
     "plan": "The playbook's steps in the order in which they can run, and the mode: observe, ask or act.",

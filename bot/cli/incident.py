@@ -297,6 +297,28 @@ def undo(
 
 
 @app.command()
+def merge(
+    incident: Needed, into: Annotated[str, typer.Option("--into", help="The incident that goes on.")],
+    reason: Why = "", by: frame.By = "", key: Signing = None, home: frame.Home = None,
+) -> None:  # fmt: skip
+    """Two incidents are of one credential: what was seen moves into the other, and no new step begins here."""
+    with _books(home) as bulkhead:
+        one, other, who = _card(bulkhead, incident, home), _card(bulkhead, into, home), frame.person(by)
+        if one.row.status != "open" or other.row.status != "open":
+            raise InputError("both incidents must be open; what is over stays as it is")
+        if one.row.id == other.row.id or one.row.world != other.row.world:
+            raise InputError("name two different incidents of the same World")
+        why = bulkhead.vault.scrubber.scrub(reason)
+        new = bulkhead.desk.order(
+            incident=one.row.id, step="incident", kind="merge", by=who, at=one.now, reason=why, sign=_signer(key),
+            said={"into": other.row.id},
+        )  # fmt: skip
+        # Said again, it is done again: a process that died in between has left it half done.
+        bulkhead.inbox.merge(one.row, other.row, by=who, reason=why, at=one.now)
+    _noted(f"{one.row.id}: merged into {other.row.id} by {who}", new, "")
+
+
+@app.command()
 def waive(
     incident: Needed, row: Annotated[str, typer.Argument(help="The credential, as the ledger names it.")],
     reason: Why = "", by: frame.By = "", key: Signing = None, home: frame.Home = None,

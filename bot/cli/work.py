@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +17,12 @@ import typer
 from bot import doctor
 from bot.app import Bulkhead, Site, opened
 from bot.cli import frame, page
-from bot.errors import InputError
-from bot.model import Exposure, Machine
+from bot.errors import InputError, Undeliverable
+from bot.intake import formats
+from bot.intake.delivery import Delivery, Reading, Sender
+from bot.intake.inbox import Foreseen, Landed
+from bot.intake.wire import MAX_BODY, text_of
+from bot.model import Exposure, Machine, Trust
 from bot.redact import DRAWN
 from bot.settings import Settings, read
 from bot.story import BAD, DIM, GOOD, HEADING, Line, Story
@@ -39,10 +46,22 @@ def report(
         str,
         typer.Option(help="Malware ran on this machine and it still exists; none says that there is no such machine."),
     ] = "",
+    file: Annotated[str, typer.Option("--file", help="A scanner's report instead; - is standard input.")] = "",
+    format_: Annotated[str, typer.Option("--format", help="Its form; auto tells it by what is in it.")] = formats.AUTO,
+    repository: Annotated[str, typer.Option(help="OWNER/NAME that was scanned, where the file does not say.")] = "",
     json_: frame.Json = False,
 ) -> None:
-    """Report a credential as compromised. A secret is never an argument."""
+    """Report a credential as compromised, or all that a scanner has found. A secret is never an argument.
+
+    A file of a known form lands with status 0, also when nothing is in it or it was here already; status 2 says that
+    it could not be read.
+    """
     said = " ".join(text or [])
+    if file:
+        if said or secret or machine:
+            raise InputError("--file goes with --format, --repository, --public and --by alone")
+        _report_file(file, format_, by, repository, public, json_=json_)
+        return
     if any(word.startswith("-") for word in text or []):
         raise InputError("report knows no such option; see `bulkhead report --help`")
     frame.quiet_logs()
@@ -72,6 +91,60 @@ def report(
     text_ = "has landed" if landed.new else "was here already"
     next_ = "A worker (bulkhead serve) opens the incident; `bulkhead incident show` then says what it needs."
     page.lines([Line(f"Report {landed.id} {text_}.", style=GOOD), Line(next_)])
+
+
+def _report_file(
+    file: str, form: str, by: str, repository: str, public: bool | None, *, json_: bool
+) -> None:  # fmt: skip
+    if form not in (formats.AUTO, *formats.FORMATS):
+        raise InputError(f"--format is one of {', '.join([formats.AUTO, *formats.FORMATS])}, not {form[:30]!r}")
+    frame.quiet_logs()
+    try:
+        body = sys.stdin.buffer.read(MAX_BODY + 1) if file == "-" else Path(file).read_bytes()
+    except OSError as exc:
+        raise InputError(f"{file} cannot be read: {exc.strerror}") from None
+    if len(body) > MAX_BODY:
+        raise InputError("the report is larger than 25 MB; split it")
+    try:
+        known, seen = formats.read(text_of(body), form)
+    except Undeliverable as exc:
+        raise InputError(f"{'standard input' if file == '-' else file}: {exc}") from None
+    exposure = Exposure.UNKNOWN if public is None else Exposure.PUBLIC if public else Exposure.INTERNAL
+    seen = [replace(one, repository=one.repository or repository,
+                    exposure=one.exposure if public is None else exposure) for one in seen]  # fmt: skip
+    who = frame.person(by)
+    delivery = Delivery(source=known.name, body=body, headers={}, at=datetime.now(UTC))
+    reading = Reading(
+        event="file", seen=tuple(seen), by=who, key=f"file-{delivery.sha256[:48]}",
+        text=f"{who} reports what {known.title} has found: {len(seen)} findings",
+    )  # fmt: skip
+    with opened(read(), sites={}) as bulkhead:
+        landed = None
+        if seen:
+            landed = bulkhead.inbox.receive(delivery, Sender(trust=Trust.OPERATOR, by=who), reading)
+        found = bulkhead.inbox.foreseen(landed.id) if landed else []
+    _tell_file(known, len(seen), landed, found, json_=json_)
+
+
+def _tell_file(
+    known: formats.Format, count: int, landed: Landed | None, found: list[Foreseen], *, json_: bool
+) -> None:  # fmt: skip
+    if json_:
+        frame.document({
+            "format": known.name, "findings": count, "report": landed.id if landed else "",
+            "new": bool(landed and landed.new), "credentials": [asdict(one) for one in found],
+        })  # fmt: skip
+        return
+    if landed is None:
+        page.lines([Line(f"{known.title}: nothing was found, so nothing has landed.", style=GOOD)])
+        return
+    said = "has landed" if landed.new else "was here already"
+    page.lines([Line(f"{known.title}: {count} findings. Report {landed.id[:40]} {said}.", style=GOOD)])
+    for one in found:
+        what = {"sighting": f"a sighting on {one.incident}", "again": f"seen again after {one.incident} was closed",
+                "opens": "opens an incident", "none": "no playbook knows it"}[one.becomes]  # fmt: skip
+        page.lines([Line(f"- {one.credential}: {what}", style=DIM if one.becomes == "none" else "")])
+    page.lines([Line("A worker (bulkhead serve) does this; `bulkhead incident list` then shows it.")])
 
 
 def _refuse_secrets(bulkhead: Bulkhead, text: str) -> None:

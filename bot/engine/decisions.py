@@ -25,6 +25,7 @@ from bot.world import Clock
 May = Callable[[str, str, Mapping[str, Any]], bool]
 Attest = Callable[[DecisionRow], str]  # why a decision's signature does not hold, "" when it does
 Sign = Callable[[bytes], str]  # statement -> signature
+HOUSE = "bulkhead"  # decides nothing, but that two incidents of one credential are one
 GLASS = "break-glass"  # one person's word for two
 GLASS_APART = timedelta(hours=1)
 REVIEW_WITHIN = timedelta(days=1)

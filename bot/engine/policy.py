@@ -7,6 +7,7 @@ never matters. Raises PlaybookError with every mistake and its line.
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import itertools
 import math
@@ -23,6 +24,8 @@ POSTURES = ("act", "one", "two", "person")
 ON_SILENCE = ("act", "hold", "escalate")
 MODES = ("observe", "ask", "act")  # the more careful first
 SEVERITY_AXES = ("kind", "live", "exposure", "reach")
+STARTS = ("act", "ask", "hold")
+AUTHORITY_AXES = ("source", "by", "exposure", "kind", "repository")
 POSTURE_AXES = ("source", "possession", "effect", "undoable", "exposure", "kind", "machine")
 
 
@@ -42,6 +45,15 @@ class Posture:
     posture: str
     on_silence: str
     after_s: int
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """What a report may start: an incident that acts by the posture table, one that asks, or nothing by itself."""
+
+    starts: str
     rule: str
     reason: str
 
@@ -96,6 +108,8 @@ class Policy:
     kinds: Mapping[str, str]  # kind of credential -> its class
     severities: Table
     postures: Table
+    authorities: Table
+    ours: tuple[str, ...]  # patterns of the repositories that are ours: OWNER/*
     default_mode: str
     playbook_modes: Mapping[str, str]
     repository_modes: Mapping[str, str]
@@ -119,6 +133,20 @@ class Policy:
         rule = self.postures.rule(self._classed(case))
         given = {key: rule[key] for key in ("posture", "on_silence", "after_s", "reason")}
         return Posture(rule=rule["id"], **given)
+
+    def authority(self, case: Mapping[str, str]) -> Authority:
+        """What a report may start: ``case`` names source, by, exposure, kind, repository (OWNER/NAME, or '')."""
+        axes = self.authorities.axes
+        by, repository = case.get("by", ""), case.get("repository", "").lower()
+        asked = {
+            "by": by if by in axes["by"] or not by else OTHER,
+            "repository": UNKNOWN if not (repository and self.ours) else "ours" if self._is_ours(repository) else OTHER,
+        }
+        rule = self.authorities.rule(self._classed({**case, **asked}))
+        return Authority(starts=rule["starts"], rule=rule["id"], reason=rule["reason"])
+
+    def _is_ours(self, repository: str) -> bool:
+        return any(fnmatch.fnmatchcase(repository, pattern.lower()) for pattern in self.ours)
 
     def mode(self, playbook: str, repository: str, default: str = "") -> str:
         """The mode of a playbook in a repository: the more careful of those named, otherwise the default."""
@@ -148,20 +176,27 @@ def reach_size(count: int | None) -> str:
 
 def _load(source_text: str, source: str) -> Policy:
     problems = Problems(source)
-    keys = ("kinds", "severity", "posture", "modes", "brake", "responders")
+    keys = ("kinds", "severity", "authority", "posture", "modes", "brake", "responders")
     top = table(read(source_text, source), "the policy", problems, keys, keys)
     if len(top) < len(keys):
         problems.refuse()
     severities = _table(top["severity"], "severity", SEVERITY_AXES, {"level": LEVELS}, problems)
     outcomes = {"posture": POSTURES, "on_silence": ON_SILENCE, "after_s": range(7 * 86_400 + 1)}
     postures = _table(top["posture"], "posture", POSTURE_AXES, outcomes, problems)
+    authority = dict(top["authority"].value) if isinstance(top["authority"].value, dict) else {}
+    listed = items(authority.pop("ours"), "authority.ours", problems) if "ours" in authority else ()
+    ours = tuple(text(one, "a pattern in authority.ours", problems, most=200) for one in listed)
+    rest = Node(authority, top["authority"].line)
+    authorities = _table(rest, "authority", AUTHORITY_AXES, {"starts": STARTS}, problems)
     modes = table(top["modes"], "modes", problems, ("default", "playbooks", "repositories"), ("default",))
     groups, approvers, escalate = _responders(top["responders"], problems)
     loaded = Policy(
         sha256=hashlib.sha256(source_text.encode()).hexdigest(),
-        kinds=_kinds(top["kinds"], [severities, postures], problems),
+        kinds=_kinds(top["kinds"], [severities, authorities, postures], problems),
         severities=severities,
         postures=postures,
+        authorities=authorities,
+        ours=ours,
         default_mode=_choice(modes.get("default"), "modes.default", MODES, problems),
         playbook_modes=_modes(modes.get("playbooks"), "modes.playbooks", problems),
         repository_modes=_modes(modes.get("repositories"), "modes.repositories", problems),
@@ -282,7 +317,7 @@ def _kinds(node: Node, tables: list[Table], problems: Problems) -> dict[str, str
     found: dict[str, str] = {}
     for name, value in table(node, "kinds", problems, node.value if isinstance(node.value, dict) else ()).items():
         if any(one.axes and name not in one.axes["kind"] for one in tables):
-            problems.add(value.line, f"the class {name[:60]!r} is not on the axis kind of both tables")
+            problems.add(value.line, f"the class {name[:60]!r} is not on the axis kind of every table")
         for kind in _words(value, f"kinds.{name}", problems):
             if kind in found:
                 problems.add(value.line, f"{kind} is both {found[kind]} and {name}")

@@ -11,7 +11,7 @@ from typing import Any
 from bot.action import Action
 from bot.engine.policy import Policy, Severity, reach_size
 from bot.engine.steps import Ruling
-from bot.model import Before, Effect, Liveness, Machine, Triage
+from bot.model import Before, Effect, Liveness, Machine, Triage, Trust
 from bot.signing import GROUPS, is_slack
 from bot.store import IncidentRow, Store, iso
 from bot.world import Clock
@@ -81,7 +81,10 @@ class Rulebook:
             return Ruling(posture="act", on_silence="hold", after_s=0, rule="reads", reason="it only reads")
         said = self.policy.posture(case(row, triage, action, self.store))
         posture, rule, reason, silence = said.posture, said.rule, said.reason, said.on_silence
-        if posture == "act" and self.mode(row) == "ask":
+        report = row.body["report"]
+        if posture == "act" and report.get("asks") and row.world != DRILL:
+            posture, rule, reason = "one", report.get("authority", ""), report.get("why", "")
+        elif posture == "act" and self.mode(row) == "ask":
             posture, rule, reason = "one", "mode-ask", "this installation asks before every change"
         elif posture == "act" and action.effect == Effect.CONTAIN and self._braked(row, clock):
             brake = self.policy.brake
@@ -111,7 +114,7 @@ def case(row: IncidentRow, triage: Triage, action: Action[Any, Any, Any], store:
     kills_first = (action.kills is not None or action.person) and not _has_cut(row, triage, store)
     tried = triage.live == Liveness.LIVE and bool(triage.credential.fingerprint)
     return {
-        "source": "drill" if row.world == DRILL else "operator",
+        "source": "drill" if row.world == DRILL else str(row.body["report"].get("trust", Trust.OPERATOR)),
         "possession": "live" if tried else "id-only" if triage.credential.id else "unknown",
         "effect": action.effect.value,
         "undoable": "yes" if action.undo else "no",

@@ -21,7 +21,7 @@ from dbos._serialization import DBOSPortableJSONSerializer
 
 from bot.action import Action
 from bot.engine import ownership
-from bot.engine.decisions import Attest, Desk, May, Pulse, unsigned
+from bot.engine.decisions import HOUSE, Attest, Desk, May, Pulse, unsigned
 from bot.engine.graph import IncidentRun, close
 from bot.engine.journal import Boundary, Journal
 from bot.engine.pace import Pace
@@ -32,11 +32,13 @@ from bot.model import Before, Report, Triage
 from bot.playbook import Playbook, load
 from bot.reference import adapter
 from bot.store import DecisionRow, IncidentRow, Store, one_worker, set_pragmas
+from bot.store_intake import Known
 from bot.timeline import Timeline
 from bot.world import World
 
 VERSION = "engine-1"  # a constant: DBOS would else leave old incidents pending after every change of the source
 THREADS = 64
+ENDS = ("abort", "merge")  # decisions after which no new step begins
 AGAIN = 100  # so often an incident is taken up that a fault of ours has ended
 
 Triager = Callable[[World, Report], Triage]
@@ -245,8 +247,8 @@ class Engine:
         parts, fence = self.parts, ownership.current_fence()
         world = await asyncio.to_thread(parts.worlds[row.world], row.id)
         for decision in await asyncio.to_thread(parts.store.decisions, row.id):
-            if decision.kind == "abort" and await asyncio.to_thread(self.desk.stands, decision):
-                self._aborted[row.id] = decision.by
+            if by := await asyncio.to_thread(self._ended_by, decision):
+                self._aborted[row.id] = by
         journal = await asyncio.to_thread(
             Journal, row.id, parts.store, parts.timeline, world.clock, fence, parts.boundary
         )
@@ -267,12 +269,25 @@ class Engine:
     # in the background -----------------------------------------------------------------------------------------
 
     def _on_row(self, row: DecisionRow) -> None:
-        if row.kind not in ("abort", "undo") or not self.desk.stands(row):
-            return
-        if row.kind == "abort":
-            self._aborted[row.incident] = row.by
-        else:
+        if by := self._ended_by(row):
+            self._aborted[row.incident] = by
+        elif row.kind == "undo" and self.desk.stands(row):
             self._undo_rows.put_nowait(row)
+
+    def _ended_by(self, row: DecisionRow) -> str:
+        """Who lets no new step begin by this decision, or "" when it does not end the incident or does not count."""
+        if row.kind not in ENDS:
+            return ""
+        if not (self.desk.stands(row) or (row.kind == "merge" and row.by == HOUSE and self._goes_into(row))):
+            return ""
+        return row.by if row.kind == "abort" else f"{row.by}, and it goes on as {row.body['into']}"
+
+    def _goes_into(self, row: DecisionRow) -> bool:
+        """Whether the other incident has taken this one's credential over. Nobody signs for the house: this does."""
+        store = self.parts.store
+        one, into = store.incident(row.incident), store.incident(row.body["into"])
+        leads = Known(store).find(one.world, [one.credential_key]).get(one.credential_key)
+        return into.world == one.world and into.status == "open" and leads == into.id != one.id
 
     async def _opener(self) -> None:
         """Begin the incidents that others have led to. Not inside their workflows: DBOS counts calls there."""

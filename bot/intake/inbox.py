@@ -1,40 +1,47 @@
 """Land, acknowledge, work.
 
-``land`` takes the secret out at the border, seals it and writes the scrubbed report, in one transaction. ``work``
-turns a landed report into incidents: one a credential; a credential that has an open incident is sighted there.
-A crash between the two repeats ``work``, whose ids are drawn from the delivery, so nothing is opened twice.
+``land`` takes what a person reports, ``receive`` what a sender delivers: the secret is taken out at the border and
+sealed, the scrubbed report is written, in one transaction. ``work`` turns landed deliveries into incidents, what is
+worst first: one a credential; a credential that has an open incident is sighted there. A crash between the two repeats
+``work``, whose ids are drawn from the delivery, so nothing is opened twice.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from bot.action import Action
-from bot.errors import InputError
+from bot.engine.policy import Authority
+from bot.errors import BulkheadError, InputError, RateLimited, Unavailable
 from bot.images import IMAGE_REF
+from bot.intake.border import Border, Crossed
+from bot.intake.cases import RUN_URL, Cases, case_of, credential_of
+from bot.intake.delivery import Delivery, Fact, Reading, Sender
+from bot.intake.opening import Case, Ends, Opening, bound
+from bot.intake.proof import moment
 from bot.model import Credential, Exposure, Machine, Report, Triage
 from bot.playbook import Playbook, match
 from bot.redact import Scrubber
 from bot.store import IncidentRow, Store, canonical, iso
+from bot.store_intake import DEAD, HELD, WORKED, Facts, Known, Lander, settle
 from bot.timeline import Timeline
-from bot.triage import find_in_image, find_in_run
-from bot.triage.identify import Found, Recognizer
+from bot.triage.identify import Recognizer
 from bot.vault import Vault
 from bot.world import World
 
-RUN_URL = re.compile(r"https?://[^/\s]+/([\w.-]+/[\w.-]+)/actions/runs/(\d+)")
+REAL = "real"
+LONGEST = 4000  # characters of a text that is kept
 
 
-def _bound(playbook: Playbook) -> dict[str, Any]:
-    """A playbook as an incident keeps it: its text too, so that a running incident never changes."""
-    return {name: getattr(playbook, name) for name in ("id", "sha256", "text", "source", "drill")}
+def everything(_case: Mapping[str, str]) -> Authority:
+    """The authority of an inbox that was given no policy: whoever may land may start."""
+    return Authority(starts="act", rule="", reason="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,23 @@ class Landed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What will become of a credential: opens, sighting, again (its incident is closed), none (no playbook)."""
+
+    credential: str
+    becomes: str
+    incident: str
+
+
+@dataclass(slots=True)
+class Worked:
+    """What became of a batch. ``opened``: incidents to begin; ``later``: why deliveries wait for another round."""
+
+    opened: list[str] = field(default_factory=list)
+    later: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inbox:
     """Where every report lands."""
 
@@ -56,9 +80,33 @@ class Inbox:
     playbooks: Mapping[str, Playbook]
     catalogue: Mapping[str, Action[Any, Any, Any]]
     worlds: Mapping[str, Callable[[str], World]]
-    boundary: Callable[[str], None] = lambda _name: (
-        None
-    )  # called around every durable write; tests kill the process there
+    authority: Callable[[Mapping[str, str]], Authority] = everything
+    fetch_values: bool = True  # ask GitHub for the value of an alert, which it does not send
+    # called around every durable write; tests kill the process there
+    boundary: Callable[[str], None] = lambda _name: None
+
+    lander: Lander = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lander", Lander(self.store))
+
+    @property
+    def opening(self) -> Opening:
+        """What opens incidents."""
+        return Opening(
+            store=self.store, vault=self.vault, timeline=self.timeline, playbooks=self.playbooks, worlds=self.worlds,
+            authority=self.authority, boundary=self.boundary,
+        )  # fmt: skip
+
+    @property
+    def cases(self) -> Cases:
+        """What reads landed rows."""
+        return Cases(
+            store=self.store, vault=self.vault, recognizer=self.recognizer, playbooks=self.playbooks,
+            worlds=self.worlds, fetch_values=self.fetch_values,
+        )  # fmt: skip
+
+    # landing --------------------------------------------------------------------------------------------------------
 
     def land(
         self, *, source: str, world: str, by: str, text: str, at: datetime, delivery: str = "",
@@ -78,92 +126,179 @@ class Inbox:
             )
         raw = hashlib.sha256(text.encode()).hexdigest()
         key = delivery or hashlib.sha256(canonical([source, by, raw, iso(at)[:16]]).encode()).hexdigest()[:16]
-        inbox_id = f"{source}:{key}"
         scrubber = Scrubber(self.vault.fingerprinter)
+        crossed = Crossed()
         credentials = []
         for one in found:
+            credentials.append(credential_of(self.vault, one))
             if one.value:
                 scrubber.add(self.vault.fingerprinter.secret(one.value))
-            credentials.append(self._credential(one))
+                crossed.secrets[f"leaked:{one.key}"] = (one.value, one.key)
         body = {
-            "by": by, "world": world, "text": scrubber.scrub(text)[:4000], "exposure": exposure.value,
+            "by": by, "world": world, "text": scrubber.scrub(text)[:LONGEST], "exposure": exposure.value,
             "url": where[0] if where else "", "credentials": [asdict(c) for c in credentials],
             "machine": machine.value, "machine_name": scrubber.scrub(machine_name)[:200],
         }  # fmt: skip
+        row = {"id": f"{source}:{key}", "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw}
+        return self._land(row, crossed, [], at)
+
+    def receive(self, delivery: Delivery, sender: Sender, reading: Reading, world: str = REAL) -> Landed:
+        """Land what a source has read, whose sender has been checked. Nothing of it is written unscrubbed.
+
+        The row's key is what was signed, not the number that stands beside it in a header: with that alone, whoever
+        has one signed body could deliver it as often as they like.
+        """
+        scrubber = Scrubber(self.vault.fingerprinter)
+        crossed = Border(self.recognizer, self.vault.fingerprinter).cross(delivery.source, reading.seen, scrubber)
+        clean = _cleaner(scrubber)
+        key = (reading.key or delivery.sha256)[:64]
+        inbox_id = f"{delivery.source}:{key}"
+        body = clean({
+            "by": reading.by or sender.by, "world": world, "event": reading.event, "text": reading.text[:LONGEST],
+            "trust": sender.trust.value, "sender": sender.by, "run": sender.run_url,
+            "settled": [asdict(one) for one in reading.settled],
+        }) | {"cases": crossed.cases}  # fmt: skip
+        facts = [self._fact(inbox_id, k, one, delivery, clean) for k, one in enumerate(reading.facts)]
+        rank = min([case["rank"] for case in crossed.cases], default=9)
+        row = {
+            "id": inbox_id, "source": delivery.source, "landed_at": iso(delivery.at), "body": body,
+            "raw_sha256": delivery.sha256, "rank": rank,
+        }  # fmt: skip
+        if not (crossed.cases or reading.settled):
+            row |= {"state": WORKED, "note": f"{len(facts)} facts"}
+        return self._land(row, crossed, facts, delivery.at)
+
+    def refuse(self, delivery: Delivery, why: str) -> Landed:
+        """Keep that an authentic delivery came which nobody understood: visible, without what it held."""
+        row = {
+            "id": f"{delivery.source}:{delivery.sha256}", "source": delivery.source, "landed_at": iso(delivery.at),
+            "body": {"world": REAL, "by": delivery.source, "text": "", "cases": []}, "raw_sha256": delivery.sha256,
+            "state": DEAD, "note": f"it is from {delivery.source} and could not be read: {why}", "rank": 9,
+        }  # fmt: skip
+        return self._land(row, Crossed(), [], delivery.at)
+
+    def _fact(
+        self, inbox_id: str, k: int, one: Fact, delivery: Delivery, clean: Callable[[Any], Any]
+    ) -> dict[str, Any]:  # fmt: skip
+        at = moment(one.at) or delivery.at
+        told: dict[str, Any] = clean({"kind": one.kind, "repository": one.repository, "body": dict(one.body)})
+        when = {"at": iso(at), "landed_at": iso(delivery.at)}
+        return told | {"id": f"{inbox_id}#{k}", "source": delivery.source} | when
+
+    def _land(self, row: dict[str, Any], crossed: Crossed, facts: list[dict[str, Any]], at: datetime) -> Landed:
+        kept = Facts(self.store)
+
+        def write(c: Any) -> bool:
+            if not self.store.land(c, row):
+                return False
+            for label, (value, key) in crossed.secrets.items():
+                self.vault.seal(c, row["id"], label, value, key, at)
+            for fact in facts:
+                kept.land(c, fact)
+            return True
+
         self.boundary("before inbox/landed/1")
-        with self.store.begin() as c:
-            new = self.store.land(
-                c, {"id": inbox_id, "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw}
-            )
-            if new:
-                for one, credential in zip(found, credentials, strict=True):
-                    if one.value:
-                        self.vault.seal(c, inbox_id, f"leaked:{credential.key}", one.value, credential.key, at)
+        new = self.lander.land(write)
         self.boundary("after inbox/landed/1")
-        return Landed(id=inbox_id, new=new)
+        return Landed(id=row["id"], new=new)
+
+    # working --------------------------------------------------------------------------------------------------------
 
     def work(self, row: dict[str, Any]) -> list[str]:
-        """Turn a landed report into incidents; returns their ids. What cannot be worked is dead, with the reason."""
+        """Turn one landed delivery into incidents; returns their ids, also of one that it was sighted on.
+
+        What cannot be worked is dead, visible, with the reason. Raises what a provider that is away says.
+        """
+        cases, why = self.cases.of(row)
+        ends = self._ends(row, cases)
+        self._settle([(row["id"], *_became(ends, why))], row["body"]["world"])
+        return ends.incidents
+
+    def work_all(self, rows: Iterable[dict[str, Any]]) -> Worked:
+        """The same for a batch, in its order, with what is written at the end of each written once for all."""
+        worked = Worked()
+        became: dict[str, list[tuple[str, str, str]]] = {}
+        for row in rows:
+            world = row["body"]["world"]
+            if world not in self.worlds:
+                continue
+            try:
+                cases, why = self.cases.of(row)
+                ends = self._ends(row, cases, wait=False)
+                worked.opened += ends.opened
+                for future in ends.written:
+                    future.result()
+                became.setdefault(world, []).append((row["id"], *_became(ends, why)))
+            except (Unavailable, RateLimited) as exc:
+                worked.later[row["id"]] = str(exc)
+            except BulkheadError as exc:
+                became.setdefault(world, []).append((row["id"], DEAD, str(exc)))
+        for world, settled in became.items():
+            self._settle(settled, world)
+        worked.opened = list(dict.fromkeys(worked.opened))
+        return worked
+
+    def _ends(self, row: dict[str, Any], cases: list[Case], *, wait: bool = True) -> Ends:
+        ends = Ends()
+        for case in cases:
+            self.opening.take(row, case, ends)
+        for one in row["body"].get("settled", ()):
+            self._over(row, one, ends)
+        for future in ends.written if wait else ():
+            future.result()
+        return ends
+
+    def merge(self, one: IncidentRow, into: IncidentRow, *, by: str, reason: str, at: datetime) -> None:
+        """Move what was seen of one incident into another of the same World; a person has ordered it at the desk."""
+        ends = Ends()
+        self.opening.merge(one, into, by=by, reason=reason, at=iso(at), ends=ends)
+        for future in ends.written:
+            future.result()
+
+    def _over(self, row: Mapping[str, Any], one: Mapping[str, Any], ends: Ends) -> None:
+        """A scanner's alert is over. When it does not say that the credential was revoked, that itself is a signal."""
         body = row["body"]
-        world = self.worlds[body["world"]]
-        credentials = [Credential(**c) for c in body["credentials"]]
-        run = RUN_URL.search(body["url"]) if body["url"] else None
-        if run is not None:
-            found = find_in_run(world(row["id"]), self.recognizer, run[1], int(run[2]))
-            credentials += [self._credential(f) for f in found if f.kind != "generic"]
-        elif body["url"]:
-            pulled = find_in_image(world(row["id"]), self.recognizer, body["url"])
-            credentials += [self._credential(f) for f in pulled if f.kind != "generic"]
-        chosen = self._choose(credentials)
-        if not chosen:
-            self._settle(row, "dead", "no credential that a playbook knows was found in it")
-            return []
-        opened = [self._open(row, credential, playbook) for credential, playbook in chosen]
-        self._settle(row, "worked", ", ".join(opened))
-        return opened
-
-    def _choose(self, credentials: list[Credential]) -> list[tuple[Credential, Playbook]]:
-        """Each credential once, the most telling form of it, with its playbook."""
-        best: dict[str, Credential] = {}
-        for one in credentials:
-            if one.key not in best or (one.fingerprint and not best[one.key].fingerprint):
-                best[one.key] = one
-        pairs = [(credential, match(self.playbooks, credential)) for credential in best.values()]
-        return [(credential, playbook) for credential, playbook in pairs if playbook is not None]
-
-    def _credential(self, found: Found) -> Credential:
-        return Credential(
-            provider=found.provider, kind=found.kind, id=found.id, account=found.account,
-            fingerprint=self.vault.fingerprint(found.value) if found.value else "",
-        )  # fmt: skip
-
-    def _open(self, row: dict[str, Any], credential: Credential, playbook: Playbook) -> str:
-        incident = (
-            f"inc-{row['landed_at'][:10]}-{hashlib.sha256((row['id'] + credential.key).encode()).hexdigest()[:8]}"
-        )
-        repository = RUN_URL.search(row["body"]["url"])
-        report = Report(
-            source=row["source"], by=row["body"]["by"], text=row["body"]["text"], url=row["body"]["url"],
-            credential=credential, exposure=Exposure(row["body"]["exposure"]),
-            machine=Machine(row["body"].get("machine", "unknown")), machine_name=row["body"].get("machine_name", ""),
-        )  # fmt: skip
-        values = {
-            "id": incident, "opened_at": row["landed_at"], "world": row["body"]["world"], "status": "open",
-            "title": playbook.title, "credential_key": credential.key,
-            "body": canonical({
-                "report": asdict(report), "inbox": row["id"], "repository": repository[1] if repository else "",
-                "playbook": _bound(playbook),
-            }),
+        told = {name: one[name] for name in ("revoked", "resolution", "by")} | {
+            "source": row["source"], "text": body["text"], "signal": not one["revoked"],
         }  # fmt: skip
-        held = self.vault.of(row["id"], self.worlds[row["body"]["world"]](row["id"]).clock).of(credential.key)
-        self.boundary("before inbox/incident/1")
-        at = self.worlds[row["body"]["world"]](incident).now()
+        found = sorted(set(Known(self.store).find(body["world"], one["names"]).values()))
+        for incident in found:
+            step = f"scanner:{row['id']}"
+            ends.written.append(self.timeline.append(incident, step, "scanner-closed", told, at=row["landed_at"]))
+            ends.seen.append(incident)
+        if not found:
+            ends.none.append("a scanner's alert is over for which there is no incident")
+
+    def _settle(self, rows: list[tuple[str, str, str]], world: str) -> None:
+        self.boundary("before inbox/worked/1")
         with self.store.begin() as c:
-            standing, new = self.store.open_incident(c, values)
-            if new and held is not None:
-                self.vault.seal(c, incident, f"leaked:{credential.key}", held.reveal(), credential.key, at)
-        self.boundary("after inbox/incident/1")
-        return incident if standing == incident else self._sight(row, standing)
+            settle(c, rows)
+        self.boundary("after inbox/worked/1")
+        for inbox_id, state, _ in rows:
+            if state != HELD:  # what waits for a person keeps its value until then, or until its maximum age
+                self.vault.wipe(owner=inbox_id, at=self.worlds[world](inbox_id).now())
+
+    def foreseen(self, inbox_id: str) -> list[Foreseen]:
+        """What will become of each credential of a delivery, as things stand. Nothing is asked and nothing is done."""
+        found: dict[str, Foreseen] = {}
+        for row in self.store.inbox(inbox_id=inbox_id):
+            for one in row["body"].get("cases", ()):
+                case, world = case_of(one), row["body"]["world"]
+                if not case.credential.kind or case.credential.key in found:
+                    continue
+                known = [
+                    self.store.incident(name)
+                    for name in sorted(set(Known(self.store).find(world, {case.credential.key, *case.names}).values()))
+                ]
+                known.sort(key=lambda i: (i.status != "open", i.opened_at))
+                becomes = "opens" if match(self.playbooks, case.credential) else "none"
+                if known:
+                    becomes = "sighting" if known[0].status == "open" else "again"
+                key = case.credential.key
+                found[key] = Foreseen(credential=key, becomes=becomes, incident=known[0].id if known else "")
+        return list(found.values())
+
+    # beside one another ---------------------------------------------------------------------------------------------
 
     def beside(self, row: IncidentRow, found: Triage) -> dict[str, str]:
         """Open an incident for each other credential in an incident's reach that is known and has a playbook.
@@ -183,29 +318,44 @@ class Inbox:
         incident = f"{row.id[:15]}{hashlib.sha256((row.id + credential.key).encode()).hexdigest()[:8]}"
         body = {
             "report": asdict(replace(report, credential=credential, beside=row.id)), "inbox": row.body["inbox"],
-            "repository": row.body["repository"], "playbook": _bound(playbook),
+            "repository": row.body["repository"], "playbook": bound(playbook),
         }  # fmt: skip
         with self.store.begin() as c:
-            # Another one where somebody has reported it by itself.
-            return self.store.open_incident(c, {
+            standing, _ = self.store.open_incident(c, {
                 "id": incident, "opened_at": row.opened_at, "world": row.world, "status": "open",
                 "title": playbook.title, "credential_key": credential.key, "body": canonical(body),
-            })[0]  # fmt: skip
+            })  # fmt: skip
+            Known(self.store).move(c, row.world, [credential.key], standing)
+        return standing  # another one where somebody has reported it by itself
 
-    def _sight(self, row: dict[str, Any], standing: str) -> str:
-        body = {
-            "by": row["body"]["by"],
-            "source": row["source"],
-            "url": row["body"]["url"],
-            "text": row["body"]["text"],
-        }
-        self.timeline.append(standing, f"sighting:{row['id']}", "sighting", body, at=row["landed_at"]).result()
-        return standing
 
-    def _settle(self, row: dict[str, Any], state: str, note: str) -> None:
-        self.boundary("before inbox/worked/1")
-        with self.store.begin() as c:
-            self.store.set_inbox(c, row["id"], state, note)
-        self.boundary("after inbox/worked/1")
-        at = self.worlds[row["body"]["world"]](row["id"]).now()
-        self.vault.wipe(owner=row["id"], at=at)
+def _became(ends: Ends, why: str) -> tuple[str, str]:
+    """The state of a delivery and the note that says why."""
+    more = "; ".join(dict.fromkeys([*ends.held, *ends.none]))[:1000]
+    if ends.incidents:
+        return WORKED, ", ".join(ends.incidents) + (f"; {more}" if more else "")
+    if ends.held:
+        return HELD, more
+    return DEAD, more or why or "it names no credential"
+
+
+def _cleaner(scrubber: Scrubber) -> Callable[[Any], Any]:
+    """Scrubs a whole JSON value; text by text only when there is something in it, which is rare and slow."""
+
+    def clean(value: Any) -> Any:
+        together = "\n\x1f\n".join(_texts(value))
+        return value if scrubber.scrub(together) == together else scrubber.scrub_any(value)
+
+    return clean
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _texts(key)
+            yield from _texts(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)

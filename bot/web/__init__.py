@@ -36,6 +36,7 @@ from bot.errors import DecisionRefused, EngineError, InputError, ProviderError
 from bot.store import Store
 from bot.tables import NEWEST
 from bot.web import incident, metrics
+from bot.web.hooks import Hooks
 from bot.web.signin import ATTEMPT_S, Attempt
 
 HERE = Path(__file__).parent
@@ -72,6 +73,7 @@ class Pages:
     templates: jinja2.Environment
     evidence: Callable[[str], bytes] | None  # the bytes of a file by its SHA-256
     sign_in: SignIn | None
+    hooks: Hooks | None
 
     @property
     def secure(self) -> bool:
@@ -103,7 +105,9 @@ class Pages:
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {self.metrics_token}".encode()):
             return PlainTextResponse("a bearer token is needed\n", 401, {"www-authenticate": "Bearer"})
-        return Response(metrics.page(self.store, utc()), media_type=metrics.CONTENT_TYPE)
+        return Response(
+            metrics.page(self.store, utc(), self.hooks.counts if self.hooks else {}), media_type=metrics.CONTENT_TYPE
+        )
 
     def style(self, _request: Request) -> Response:
         """The one stylesheet."""
@@ -278,16 +282,18 @@ class Strict:
 def application(
     store: Store, *, metrics_token: str = "", url: str = "", evidence: Callable[[str], bytes] | None = None,
     sign_in: SignIn | None = None, more: Mapping[str, ASGIApp] | None = None,
+    hooks: Hooks | None = None,
 ) -> Starlette:  # fmt: skip
     """The pages over a store. ``url`` is where people reach them; without it, on this machine only.
 
-    ``evidence`` reads a file by its SHA-256, ``sign_in`` is an account house, ``more``: path -> a self-guarded door.
+    ``evidence`` reads a file by its SHA-256, ``sign_in`` is an account house, ``more``: path -> a self-guarded door,
+    ``hooks`` is the door of scanners.
     """
     loader = jinja2.FileSystemLoader(HERE / "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     pages = Pages(
         store=store, doors=Doors(store), metrics_token=metrics_token, url=url, templates=templates, evidence=evidence,
-        sign_in=sign_in,
+        sign_in=sign_in, hooks=hooks,
     )  # fmt: skip
     hosts = ["127.0.0.1", "localhost", *filter(None, [urlsplit(url).hostname])]
     closed = [
@@ -306,7 +312,7 @@ def application(
     return Starlette(
         routes=[
             Route("/healthz", pages.healthz), Route("/readyz", pages.readyz), Route("/metrics", pages.metrics),
-            *(Route(path, door) for path, door in (more or {}).items()),
+            *(hooks.routes() if hooks else ()), *(Route(path, door) for path, door in (more or {}).items()),
             Mount("/", routes=closed, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]),
         ],
         middleware=[Middleware(Strict)],

@@ -7,28 +7,29 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from bot import heartbeat
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
 from bot.posts import Posts
 from bot.store import Store, when
+from bot.store_intake import counts as counts_of_inbox
 from bot.timeline import load
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-def page(store: Store, now: datetime) -> bytes:
+def page(store: Store, now: datetime, deliveries: Mapping[tuple[str, str], int]) -> bytes:
     """The whole page, in Prometheus's text form."""
     registry = CollectorRegistry()
-    registry.register(_Collector(store, now))
+    registry.register(_Collector(store, now, deliveries))
     return generate_latest(registry)
 
 
 class _Collector:
-    def __init__(self, store: Store, now: datetime) -> None:
-        self._store, self._now = store, now
+    def __init__(self, store: Store, now: datetime, deliveries: Mapping[tuple[str, str], int]) -> None:
+        self._store, self._now, self._deliveries = store, now, deliveries
 
     def collect(self) -> Iterable[Metric]:
         """Every family, in one pass over the open incidents."""
@@ -48,13 +49,17 @@ class _Collector:
                 groups[ask.group] += 1
                 oldest = max(oldest, (self._now - when(asked[ask.step, ask.attempt])).total_seconds())
         counts: Counter[tuple[str, ...]] = Counter((row.world, row.status) for row in rows)
-        reports = Counter(str(row["state"]) for row in self._store.inbox())
+        reports = counts_of_inbox(self._store)
         yield _family("incidents", "Incidents", ["world", "status"], counts)
         yield _family("ledger_rows", "Rows of the ledgers of open incidents", ["state"], _single(states))
         yield _family("asks", "Questions to people that nobody has settled", ["group"], _single(groups))
         yield _family("reports", "Reports", ["state"], _single(reports))
         pages = _family("pages", "Pages that were to wake somebody", ["to", "state"], Posts(self._store).counts("page"))
         yield pages
+        came = CounterMetricFamily("bulkhead_deliveries", "Webhook deliveries", labels=["source", "outcome"])
+        for labels, count in sorted(self._deliveries.items()):
+            came.add_metric(list(labels), count)
+        yield came
         yield GaugeMetricFamily("bulkhead_tails", "What was minted from a dead credential and may still live", tails)
         ages = heartbeat.ages(self._store, self._now)
         beats = _family("heartbeat_age_seconds", "How long ago each role said that it lives", ["role"], {})

@@ -3,76 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from bot import app
-from bot.actions import CATALOGUE
-from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.errors import InputError
-from bot.evidence import EvidenceRoom
-from bot.intake.inbox import Inbox
 from bot.model import Credential, Exposure, Reached, Triage
-from bot.playbook import load_folder
-from bot.store import Store
-from bot.timeline import Timeline, load
-from bot.triage.identify import Recognizer
-from bot.vault import Vault
-from bot.world import World
-
-AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-KEY_ID = "AK" + "IA" + "MADEUPKEY7EXAMPL"
-SECRET = "made+up/secret" + "x7Q" * 8 + "ab"
-PAIR = f"AWS_ACCESS_KEY_ID={KEY_ID}\nAWS_SECRET_ACCESS_KEY={SECRET}\n"
-NOWHERE = "http://127.0.0.1:9"
-
-
-@dataclass(frozen=True)
-class Office:
-    """An inbox over a store, a vault and the shipped playbooks."""
-
-    inbox: Inbox
-    store: Store
-    vault: Vault
-    folder: Path
-
-    def land(self, text: str, **more: Any) -> Any:
-        return self.inbox.land(**{"source": "cli", "world": "real", "by": "ann", "text": text, "at": AT, **more})
-
-    def work(self) -> list[str]:
-        return [incident for row in self.store.inbox("landed") for incident in self.inbox.work(row)]
-
-    def bytes(self) -> bytes:
-        return b"".join(p.read_bytes() for p in self.folder.rglob("*") if p.is_file())
-
-
-@pytest.fixture
-def office(tmp_path: Path, database: str) -> Iterator[Office]:
-    store = Store(database)
-    store.migrate()
-    vault, clock, timeline = Vault(store, b"k" * 32), RealClock(), Timeline(store)
-    room = EvidenceRoom(store, tmp_path / "evidence")
-
-    def world(incident: str) -> World:
-        return World(
-            name="real", aws=AwsClients(key_id="none", secret="none", endpoint=NOWHERE), clock=clock,
-            github=GitHubClient(token="none", base_url=NOWHERE), secrets=vault.of(incident, clock),
-            evidence=room.of(incident, clock), scrub=vault.scrubber,
-        )  # fmt: skip
-
-    inbox = Inbox(
-        store=store, vault=vault, timeline=timeline, recognizer=Recognizer(vault.fingerprinter), catalogue=CATALOGUE,
-        playbooks=load_folder([app.SHIPPED / "containment"], CATALOGUE), worlds={"real": world},
-    )  # fmt: skip
-    yield Office(inbox, store, vault, tmp_path)
-    timeline.close()
-    store.close()
+from bot.timeline import load
+from tests.intake.office import KEY_ID, PAIR, SECRET, TOKEN, Office
 
 
 def test_a_secret_is_sealed_and_stands_nowhere_else(office: Office) -> None:
@@ -147,7 +86,6 @@ def test_a_kind_that_no_playbook_knows_is_kept_and_said(office: Office) -> None:
 
 # beside one another
 
-TOKEN = "npm" + "_" + "M4de" * 9
 ITS_KEY = Credential(provider="aws", kind="aws-access-key", id=KEY_ID)
 
 

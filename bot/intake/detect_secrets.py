@@ -1,0 +1,38 @@
+"""detect-secrets' baseline. It holds no value: ``hashed_secret`` is the unsalted SHA-1 of one.
+
+SHA-1 is good enough to see that two scanners found the same value, and a weak password can be guessed from it: it is
+kept under our own key only, as the name ``sha1:…``. A baseline is a list of what is allowed too; what was audited as no
+secret (``is_secret: false``) is passed over. Written by detect-secrets 1.5.0.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from bot.intake.delivery import Seen, number_at, text_at
+from bot.intake.kinds import kind_of
+
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+
+
+def fits(rows: list[Any]) -> bool:
+    """Whether it is one baseline."""
+    return len(rows) == 1 and isinstance(rows[0], dict) and {"plugins_used", "results"} <= rows[0].keys()
+
+
+def read(rows: list[Any]) -> list[Seen]:
+    """What is not audited away."""
+    results = rows[0]["results"]
+    files = results.items() if isinstance(results, dict) else ()
+    found = [(file, one) for file, ones in files if isinstance(ones, list) for one in ones if isinstance(one, dict)]
+    return [_seen(file, one) for file, one in found if one.get("is_secret") is not False]
+
+
+def _seen(file: str, row: dict[str, Any]) -> Seen:
+    called, hashed = text_at(row, "type", 100), text_at(row, "hashed_secret", 64).lower()
+    return Seen(
+        called=called, kind=kind_of(called), hashed=hashed if _SHA1.fullmatch(hashed) else "",
+        where=text_at(row, "filename") or text_at({"file": file}, "file"), line=number_at(row, "line_number"),
+        validity="live" if row.get("is_verified") is True else "", severity="low",
+    )  # fmt: skip
