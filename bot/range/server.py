@@ -206,6 +206,7 @@ class _Control:
             ("GET", "/values", lambda _: range_.values()),
             ("GET", "/slack/app", lambda _: range_.slack.installed()),
             ("POST", "/slack/app", range_.slack.install),
+            ("POST", "/slack/group", range_.slack.regroup),
             ("POST", "/slack/disconnect", self.disconnect),
             ("POST", "/stage", self.play),
             ("POST", "/drill/leak", lambda body: range_.leak(_scenario(body))),

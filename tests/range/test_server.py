@@ -348,10 +348,16 @@ def test_slack_is_one_of_its_servers(control: Control) -> None:
     control("POST", "/slack/app", {"colour": "red"}, status=400)
     control("POST", "/slack/app", {"manifest": {}}, status=400)
     assert (told["ack_s"], told["trigger_s"]) == (3.0, 3.0)
+    assert control("POST", "/slack/group", {"group": "approvers", "users": ["carol"]})["users"] == ["carol"]
+    control("POST", "/slack/group", {"group": "approvers", "users": ["mallory"]}, status=400)
     assert control("POST", "/slack/disconnect", {"reason": "refresh_requested"}) == {"connections": 0}
     headers = {"Authorization": f"Bearer {cast['bot_token']}"}
     body = {"channel": cast["channels"]["incidents"], "text": "a leak"}
     posted = control.http.post(f"{url}/api/chat.postMessage", json=body, headers=headers).json()
+    people = control.http.post(
+        f"{url}/api/usergroups.users.list", data={"usergroup": cast["groups"]["approvers"]}, headers=headers
+    ).json()["users"]
+    assert people == [cast["users"]["carol"]["id"]]
     done = control.http.post(f"{url}/hand/alice/command", json={"channel": "incidents", "text": "/bulkhead x"}).json()
 
     assert (posted["ok"], done["error"]) == (True, "dispatch_failed")

@@ -346,6 +346,17 @@ def test_people_and_groups(slack: Slack, bot: WebClient) -> None:
     assert handles["oncall"]["users"] == [slack.user("carol")]
 
 
+def test_what_is_compared_after_a_drill_has_no_ids_and_no_times(slack: Slack, bot: WebClient) -> None:
+    for name in ("jonas", "mara"):
+        bot.chat_postMessage(channel=slack.user(name), text=f"was this you, {name}?")
+    bot.chat_postMessage(channel=slack.channel("incidents"), text="card")
+    found = slack.range.snapshot()
+
+    assert found["channels"]["@jonas"] == {"members": 2, "messages": ["was this you, jonas?"]}
+    assert found["channels"]["@mara"]["messages"] == ["was this you, mara?"]
+    assert found["channels"]["incidents"] == {"members": 6, "messages": ["card"]}
+
+
 # faults ------------------------------------------------------------------------------------------------------------
 
 

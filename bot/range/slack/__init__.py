@@ -12,6 +12,7 @@ from bot.range.clock import RangeClock
 from bot.range.slack import appconfig, cast, chat
 from bot.range.slack.deliver import Outbox
 from bot.range.slack.hand import Hand
+from bot.range.slack.nouns import Channel
 from bot.range.slack.openid import OpenId
 from bot.range.slack.page import Page
 from bot.range.slack.sockets import Sockets
@@ -104,6 +105,19 @@ class SlackRange:
             found = appconfig.installed(self.state)
         return found | {"connections": self.sockets.count, "sent": list(self.outbox.log)}
 
+    def regroup(self, body: Any) -> dict[str, Any]:
+        """``{group, users}``: an admin says who is in a user group. Raises InputError."""
+        body = body if isinstance(body, dict) else {}
+        names, wanted = body.get("users"), body.get("group")
+        with self.state.lock:
+            found = next((g for g in self.state.groups.values() if wanted in (g.id, g.handle)), None)
+            known = {p.name: p.id for p in self.state.people.values() if p.team_id == self.state.team}
+            if found is None or not isinstance(names, list) or not set(map(str, names)) <= set(known):
+                raise InputError(f"a group is one of {', '.join(self.cast['groups'])}, its users are of the workspace")
+            found.users = [known[name] for name in names]
+            self.state.changed()
+        return {"group": found.handle, "users": names}
+
     def disconnect(self, reason: str, *, close: bool = True) -> dict[str, Any]:
         """End (or only warn) the app's Socket Mode connections, as Slack does every few hours."""
         return {"connections": self.sockets.disconnect(reason, close=close)}
@@ -113,11 +127,17 @@ class SlackRange:
         with self.state.lock:
             return {
                 "channels": {
-                    c.name or "dm": {"members": len(c.members), "messages": [m.text for m in c.messages.values()]}
+                    self._name_of(c): {"members": len(c.members), "messages": [m.text for m in c.messages.values()]}
                     for c in self.state.channels.values()
                 },
                 "modals": sum(len(stack) for stack in self.state.stacks.values()),
             }
+
+    def _name_of(self, channel: Channel) -> str:
+        """A channel's name; a direct message is called after its person."""
+        if channel.name:
+            return channel.name
+        return "@" + next(self.state.people[m].name for m in channel.members if m != self.state.app.bot_user)
 
     def values(self) -> list[str]:
         """Every secret that it knows."""
