@@ -12,7 +12,7 @@ import yaml
 
 from bot.cli import frame, page
 from bot.errors import InputError
-from bot.oidc import find, recipes, report
+from bot.oidc import find, recipes, report, trust
 from bot.oidc.plan import Outcome, Plan
 from bot.oidc.plan import plan as make_plan
 from bot.oidc.repository import FOLDER, Repository
@@ -196,3 +196,72 @@ def _outcome(outcome: Outcome) -> list[Line]:
 
 def _colour(line: str) -> str:
     return GOOD if line.startswith("+") else BAD if line.startswith("-") else DIM
+
+
+# trust ----------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def prove(
+    repository: Annotated[str, typer.Option(help="OWNER/NAME of the repository whose job is meant.")],
+    repository_id: Annotated[str, typer.Option(help="Its number, as `gh api repos/OWNER/NAME --jq .id` tells it.")],
+    owner_id: Annotated[str, typer.Option(help="Its owner's number, `--jq .owner.id`.")],
+    branch: Annotated[str, typer.Option(help="The branch that the job runs on.")] = "main",
+    environment: Annotated[str, typer.Option(help="The environment that the job is bound to.")] = "",
+    account: Annotated[str, typer.Option(help="AWS account, for the policy that is written.")] = "123456789012",
+    trust_file: Annotated[
+        Path | None,
+        typer.Option("--trust", help="A trust policy, or what `aws iam get-role` prints; else one is written."),
+    ] = None,
+    json_: frame.Json = False,
+) -> None:
+    """Show which tokens a trust policy lets in: the job's own and forged ones; status 1 when one is wrong."""
+    if "/" not in repository:
+        raise InputError("--repository takes OWNER/NAME")
+    job = trust.Job(repository=repository, repository_id=repository_id, owner_id=owner_id,
+                    ref=f"refs/heads/{branch}", environment=environment)  # fmt: skip
+    policy = trust.document(_bytes(trust_file).decode(errors="replace")) if trust_file else trust.written(job, account)
+    rows = trust.table(policy, job)
+    if json_:
+        said = [{"token": r.name, "claims": dict(r.claims), "wanted": r.wanted, "allowed": r.ruling.allowed,
+                 "right": r.right, "why": r.ruling.why} for r in rows]  # fmt: skip
+        frame.document({"policy": policy, "rows": said})
+    else:
+        shown = page.table("token", "should be", "is", "why")
+        for row in rows:
+            marks = [("let in" if each else "kept out") for each in (row.wanted, row.ruling.allowed)]
+            shown.add_row(row.name, *marks, row.ruling.why, style="" if row.right else BAD)
+        wrong = sum(not row.right for row in rows)
+        said_so = (
+            f"{wrong} of {len(rows)} tokens are decided wrongly"
+            if wrong
+            else f"all {len(rows)} tokens as they should be"
+        )
+        page.lines([shown, Line(said_so, style=BAD if wrong else GOOD)])
+        if trust_file is None:
+            frame.document(policy)
+    if not all(row.right for row in rows):
+        raise typer.Exit(frame.FAILED)
+
+
+@app.command()
+def audit(
+    files: Annotated[list[Path], typer.Argument(help="Trust policies, or what `aws iam get-role` prints.")],
+    json_: frame.Json = False,
+) -> None:
+    """Say what trust policies let in beside a branch of one repository; status 1 when a stranger gets in."""
+    found = {str(file): trust.audit(trust.document(_bytes(file).decode(errors="replace"))) for file in files}
+    if json_:
+        frame.document({
+            name: [{"code": o.code, "severity": o.severity, "said": o.said} for o in openings]
+            for name, openings in found.items()
+        })  # fmt: skip
+    else:
+        colours = {"high": BAD, "medium": ASKS, "low": DIM}
+        for name, openings in found.items():
+            head = Line(f"{name}: {len(openings) or 'nothing'} open", style=HEADING if openings else GOOD)
+            page.lines(
+                [head, *(Line(f"  {o.severity}, {o.code}: {o.said}", style=colours[o.severity]) for o in openings)]
+            )
+    if any(opening.severity == "high" for openings in found.values() for opening in openings):
+        raise typer.Exit(frame.FAILED)

@@ -114,3 +114,30 @@ def test_the_page_lists_every_code_with_its_meaning() -> None:
     page = (Path(__file__).parents[2] / "docs" / "oidc.md").read_text()
     rows = dict(line.strip("| ").split(" | ", 1) for line in page.splitlines() if line.startswith("| `"))
     assert {code: rows.get(f"`{code}`") for code in CODES} == dict(CODES)
+
+
+WHO = ("--repository", "acme/shop", "--repository-id", "7001", "--owner-id", "70")
+
+
+def test_prove_writes_a_policy_and_shows_each_token_decided_rightly(tmp_path: Path) -> None:
+    said = json.loads(typed("prove", *WHO, "--environment", "production", "--json").output)
+    assert all(row["right"] for row in said["rows"])
+    file = tmp_path / "trust.json"
+    file.write_text(json.dumps(said["policy"]))
+    assert "all " in typed("prove", *WHO, "--environment", "production", "--trust", file).output
+    page = typed("prove", *WHO, "--trust", file, status=1).output
+    assert "decided wrongly" in page
+    assert "OWNER/NAME" in typed("prove", "--repository", "x", *WHO[2:], status=2).output
+
+
+def test_audit_says_what_is_open_and_fails_on_strangers(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    policy = json.loads(typed("prove", *WHO, "--json").output)["policy"]
+    good.write_text(json.dumps(policy))
+    policy["Statement"][0]["Condition"] = {"StringLike": {"token.actions.githubusercontent.com:sub": "repo:acme*"}}
+    bad.write_text(json.dumps(policy))
+    assert "nothing open" in typed("audit", good).output
+    assert "owner-prefix" in typed("audit", good, bad, status=1).output
+    assert json.loads(typed("audit", bad, "--json", status=1).output)[str(bad)][0]["code"] == "owner-prefix"
+    bad.write_text("no JSON")
+    assert "is not JSON" in typed("audit", bad, status=2).output
