@@ -294,8 +294,13 @@ class Bulkhead:
         return heartbeat.watching(watch)
 
     def _alarm(self, alarm: heartbeat.Alarm) -> None:
-        pager = self.pager()
-        for tell in [*self.on_alarm, *([pager.alarm] if pager else [])]:
+        tellers, pager = list(self.on_alarm), self.pager()
+        tellers += [pager.alarm] if pager else []
+        if self.settings.slack_bot_token.get_secret_value():
+            from bot.slack.follow import alarm_of
+
+            tellers.append(alarm_of(self))
+        for tell in tellers:
             tell(alarm)
 
     async def serve(self) -> None:

@@ -13,7 +13,7 @@ import hmac
 import ipaddress
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 import pagerduty
 import requests
 
-from bot.engine.rules import DRILL
 from bot.errors import ProviderError, Rejected, SettingsError, Unavailable
 from bot.heartbeat import Alarm
 from bot.posts import INTENDED, OVER, SENT, Post, Posts
@@ -29,7 +28,7 @@ from bot.settings import Settings
 from bot.store import IncidentRow, Store, canonical, iso, when
 from bot.timeline import Event, Timeline, load
 
-PAGE = "page"
+PAGE, REAL = "page", "real"  # of the Worlds, only the real one wakes people
 LEVELS = ("low", "medium", "high", "critical")
 SEVERITIES = {"critical": "critical", "high": "error", "medium": "warning", "low": "info"}  # ours -> PagerDuty's
 TIMEOUT_S = 10.0
@@ -180,6 +179,7 @@ class Pager:
     least: str = "high"
     url: Callable[[], str] = str
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    seen: dict[str, int] = field(default_factory=dict)  # incident -> the last event that was looked at
 
     async def turn_async(self) -> None:
         """``turn``, in a thread."""
@@ -190,31 +190,31 @@ class Pager:
         with self.store.only_one("pager") as mine:
             if not mine:
                 return 0
-            self._notice()
-            due = [row for row in self.posts.all(PAGE, INTENDED, SENT) if self._due(row)]
+            going = self.posts.heads("open", REAL)
+            self._notice(going)
+            due = [row for row in self.posts.all(PAGE, INTENDED, SENT) if self._due(row, row.incident in going)]
             for row in due:
                 self._do(row)
             return len(due)
 
-    def _notice(self) -> None:
+    def _notice(self, heads: dict[str, int]) -> None:
         """An intent for each incident that is to wake somebody and has not."""
-        for row in self.store.incidents("open"):
-            if row.world == DRILL:
-                continue
-            events = load(self.store, row.id)
+        for name in [name for name, head in heads.items() if self.seen.get(name) != head]:
+            events = load(self.store, name)
+            self.seen[name] = heads[name]
             if not wakes(events, self.least):
                 continue
             life = sum(1 for event in events if event.kind in ("closed", "aborted")) + 1  # an undo reopens
             for sender in self.senders:
                 self.posts.intend(
-                    f"{row.id}/page/{sender.name}/{life}", incident=row.id, kind=PAGE, at=iso(self.now()),
+                    f"{name}/page/{sender.name}/{life}", incident=name, kind=PAGE, at=iso(self.now()),
                     body={"to": sender.name, "tries": 0, "due": iso(self.now())},
                 )  # fmt: skip
 
-    def _due(self, row: Post) -> bool:
+    def _due(self, row: Post, going: bool) -> bool:
         if when(row.body["due"]) > self.now() or row.body["to"] not in {sender.name for sender in self.senders}:
             return False
-        return row.state == INTENDED or self.store.incident(row.incident).status != "open"
+        return row.state == INTENDED or not going
 
     def _do(self, row: Post) -> None:
         sender = next(sender for sender in self.senders if sender.name == row.body["to"])

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot.store import IncidentRow, Store, canonical, insert_once
+from bot.store import Store, canonical, insert_once
 from bot.tables import decision, incident, post
 
 INTENDED, SENT, OVER = "intended", "sent", "over"
@@ -32,6 +32,16 @@ class Post:
     at: str
     upto: int = 0
     body: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """An incident with something left to tell, and its card if there is one."""
+
+    id: str
+    world: str
+    head_n: int
+    card: Post | None
 
 
 class Posts:
@@ -79,21 +89,29 @@ class Posts:
                 values = {"state": row.state, "at": row.at, "upto": row.upto, "body": canonical(row.body)}
                 c.execute(sa.update(post).where(post.c.key == row.key).values(**values))
 
-    def followed(self, since: str) -> list[tuple[IncidentRow, Post | None]]:
-        """Incidents with something left to tell, and their card if there is one; those without a card first.
+    def followed(self, since: str) -> list[Followed]:
+        """Incidents with something left to tell; those without a card first.
 
         An incident that was over before ``since`` (ISO 8601 UTC) is none of ours.
         """
         card = sa.and_(post.c.incident == incident.c.id, post.c.kind == CARD)
         columns = [column.label(f"post_{column.name}") for column in post.c]
-        query = sa.select(incident, *columns).join(post, card, isouter=True)
+        head = [incident.c.id, incident.c.world, incident.c.head_n]  # not its body: that holds a whole playbook
+        query = sa.select(*head, *columns).join(post, card, isouter=True)
         fresh = sa.and_(post.c.key.is_(None), sa.or_(incident.c.status == "open", incident.c.opened_at >= since))
         going = sa.or_(post.c.state != OVER, incident.c.head_n > post.c.upto)
         query = query.where(sa.or_(fresh, sa.and_(post.c.key.is_not(None), going)))
         query = query.order_by(post.c.key.is_not(None), incident.c.opened_at, incident.c.id)
         with self._store.connect() as c:
             rows = [dict(row) for row in c.execute(query).mappings()]
-        return [(_incident(row), _carded(row)) for row in rows]
+        return [Followed(id=row["id"], world=row["world"], head_n=row["head_n"], card=_carded(row)) for row in rows]
+
+    def heads(self, status: str, world: str) -> dict[str, int]:
+        """Incidents of a World that stand so, and the number of their last event."""
+        query = sa.select(incident.c.id, incident.c.head_n)
+        with self._store.connect() as c:
+            rows = c.execute(query.where(incident.c.status == status, incident.c.world == world)).all()
+        return {row.id: row.head_n for row in rows}
 
     def stamp(self) -> str:
         """Changes when any incident's timeline has grown, or somebody has decided something."""
@@ -118,8 +136,3 @@ def _post(row: Any) -> Post:
 def _carded(row: dict[str, Any]) -> Post | None:
     found = {name.removeprefix("post_"): value for name, value in row.items() if name.startswith("post_")}
     return _post(found) if found["key"] else None
-
-
-def _incident(row: dict[str, Any]) -> IncidentRow:
-    names = ("id", "opened_at", "world", "status", "title", "credential_key", "head_n", "head_hash")
-    return IncidentRow(**{name: row[name] for name in names}, body=json.loads(row["body"]))

@@ -12,17 +12,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from datetime import UTC, datetime
 
 from bot.errors import BulkheadError, RateLimited, Unavailable
-from bot.posts import Post
+from bot.posts import Followed, Post
 from bot.slack.picture import Picture
 from bot.slack.service import Parts, Seen, Service
 from bot.slack.wire import EDITS, SAYS
-from bot.store import IncidentRow, iso
+from bot.store import iso
 
 TICK_S = 0.3
 AGAIN_S = 10.0  # an incident with nothing to say is looked at again, for its countdown
+A_SECOND = 10  # so many of these looks there are at most
+TURN_S = 1.0  # a turn takes no longer, and leaves the rest to the next
 TROUBLE_S = 30.0
 SINCE = "slack:board-since"
 log = logging.getLogger("bulkhead.slack")
@@ -35,12 +38,14 @@ class Board:
         self.parts = parts
         self._seen: dict[str, Seen] = {}
         self._decided = 0
+        self._again = AGAIN_S
 
     async def run(self) -> None:
-        """Keep Slack in step until cancelled."""
+        """Keep Slack in step until cancelled. Clicks come first: it rests at least half as long as it works."""
         while True:
+            began = time.monotonic()
             await asyncio.to_thread(self.turn)
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(max(TICK_S, (time.monotonic() - began) / 2))
 
     def turn(self) -> int:
         """Do what can be done now; returns how many calls that were."""
@@ -52,20 +57,20 @@ class Board:
     def _turn(self) -> int:
         since = self.parts.store.setting_once(SINCE, iso(datetime.now(UTC)))
         self._poke()
-        done = 0
+        done, give_up = 0, time.monotonic() + TURN_S
         followed = self.parts.posts.followed(since) if self.parts.places.somewhere else []
-        followed.sort(key=lambda pair: (pair[1] is not None, self._of(pair[0]).served))
-        for row, card_row in followed:
-            seen = self._of(row)
-            if self.parts.wire.down or (row.head_n == seen.head and self.parts.monotonic() < seen.quiet_until):
-                continue
-            if card_row is not None and not self._lane_is_free(card_row):
-                continue
-            done += self._serve(row, card_row, seen)
+        self._again = max(AGAIN_S, len(followed) / A_SECOND)
+        for one in sorted(followed, key=lambda one: (one.card is not None, self._of(one).served)):
+            seen = self._of(one)
+            if self.parts.wire.down or time.monotonic() > give_up:
+                break
+            quiet = one.head_n == seen.head and self.parts.monotonic() < seen.quiet_until
+            if not quiet and (one.card is None or self._lane_is_free(one.card)):
+                done += self._serve(one, seen)
         return done + self.parts.homes()
 
-    def _of(self, row: IncidentRow) -> Seen:
-        return self._seen.setdefault(row.id, Seen(first=self.parts.monotonic()))
+    def _of(self, one: Followed) -> Seen:
+        return self._seen.setdefault(one.id, Seen(first=self.parts.monotonic()))
 
     def _poke(self) -> None:
         """A decision moves no timeline until it is counted, but the card shows who has said yes."""
@@ -78,27 +83,27 @@ class Board:
         channel, wire = str(card_row.body.get("channel", "")), self.parts.wire
         return not channel or wire.free(SAYS, channel) or wire.free(EDITS, channel)
 
-    def _serve(self, row: IncidentRow, card_row: Post | None, seen: Seen) -> int:
+    def _serve(self, one: Followed, seen: Seen) -> int:
         """Say what is to be said of one incident; one that gives trouble does not keep the others waiting."""
-        seen.served, head = self.parts.monotonic(), row.head_n
+        seen.served, head = self.parts.monotonic(), one.head_n
         try:
-            done = Service(self.parts, self._picture(row), card_row, seen).serve()
+            done = Service(self.parts, self._picture(one), one.card, seen).serve()
         except (RateLimited, Unavailable):
             return 1  # the wire knows when to go on
         except BulkheadError as exc:
-            log.warning("incident %s cannot be told in Slack now: %s", row.id, exc)
+            log.warning("incident %s cannot be told in Slack now: %s", one.id, exc)
             seen.quiet_until, seen.head = self.parts.monotonic() + TROUBLE_S, head
             return 1
         except Exception:  # the one edge: what cannot be drawn must not silence all the others
-            log.exception("a fault of Bulkhead itself in telling incident %s", row.id)
+            log.exception("a fault of Bulkhead itself in telling incident %s", one.id)
             seen.quiet_until, seen.head = self.parts.monotonic() + TROUBLE_S, head
             return 0
         if done == 0:
-            seen.head, seen.quiet_until = head, self.parts.monotonic() + AGAIN_S
+            seen.head, seen.quiet_until = head, self.parts.monotonic() + self._again
         return max(done, 0)
 
-    def _picture(self, row: IncidentRow) -> Picture:
-        now, clock = datetime.now(UTC), self.parts.clocks.get(row.world)
+    def _picture(self, one: Followed) -> Picture:
+        now, clock = datetime.now(UTC), self.parts.clocks.get(one.world)
         with contextlib.suppress(BulkheadError):  # a range that has gone takes its clock with it
             now = clock.now() if clock is not None else now
-        return Picture.of(self.parts.store, row.id, now, url=self.parts.url())
+        return Picture.of(self.parts.store, one.id, now, url=self.parts.url())

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from slack_sdk import WebClient
 
 from bot.engine.rules import Rulebook
+from bot.errors import ProviderError
+from bot.heartbeat import Alarm
 from bot.posts import Posts
 from bot.quiet import Quiet
 from bot.settings import Settings
+from bot.slack import kit
 from bot.slack.board import Board
 from bot.slack.calls import Called
+from bot.slack.card import Posting
 from bot.slack.client import web_client
 from bot.slack.homes import Homes
 from bot.slack.places import Places, Where
@@ -21,6 +26,7 @@ from bot.slack.wire import Wire
 from bot.store import Store
 from bot.vault import Vault
 
+log = logging.getLogger("bulkhead.slack")
 PAGES_AT = "pages-at"  # the setting that says where the pages are served; bot/app.py writes it
 
 
@@ -66,6 +72,30 @@ def own_client(settings: Settings) -> WebClient:
     client = web_client(settings.slack_bot_token.get_secret_value(), settings.slack_api)
     client.retry_handlers = []
     return client
+
+
+def alarm_of(house: House) -> Callable[[Alarm], None]:
+    """Says in the incidents channel that a part of Bulkhead has fallen silent, or is back.
+
+    It has a client of its own and no row: it is called from a thread that watches, when all else may stand still.
+    """
+    settings = house.settings
+
+    def tell(alarm: Alarm) -> None:
+        wire = Wire(own_client(settings))
+        mark = ":large_green_circle:" if alarm.back else ":rotating_light:"
+        said = kit.clip(kit.escape(alarm.text), 1000)
+        blocks = [kit.section(f"{mark} *Bulkhead itself:* {said}")]
+        meta = {"event_type": "bulkhead_alarm", "event_payload": {"role": alarm.role, "back": alarm.back}}
+        posting = Posting(blocks=blocks, text=kit.clip(f"Bulkhead itself: {said}", 300), metadata=meta)
+        places = Places(wire, Posts(house.store), where_of(settings), str)
+        try:
+            if settings.slack_channel and places.safe(settings.slack_channel):
+                wire.post(settings.slack_channel, posting)
+        except ProviderError as exc:
+            log.error("Slack was not told that the %s is silent: %s", alarm.role, exc)  # noqa: TRY400 (no trace needed)
+
+    return tell
 
 
 def board_of(house: House) -> Board:

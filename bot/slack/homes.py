@@ -79,12 +79,15 @@ class Homes:
         if not (fresh or changed):
             return 0
         if changed:
-            self._stamp, self._after = stamp, self.monotonic() + EVERY_S
+            self._stamp = stamp
+        began = time.monotonic()
         try:
             return self._draw(rows if changed else fresh)
         except (RateLimited, Unavailable):
             self._stamp = ""  # again, once the wire is free
             return 0
+        finally:  # with many incidents open it takes long, and is done seldom
+            self._after = self.monotonic() + max(EVERY_S, 20 * (time.monotonic() - began))
 
     def _draw(self, rows: list[Post]) -> int:
         pictures, done = self._pictures(), 0

@@ -9,6 +9,8 @@ from typing import Any
 from slack_sdk.models.blocks import Block
 from slack_sdk.models.views import View
 
+from bot.range.slack import blocks as refusals
+
 TOKEN = re.compile(r"<([^<>]*)>")
 OURS = re.compile(r"@[UW][A-Z0-9]+|!date\^\d+\^[^|^]+\|[^|]+|!subteam\^S[A-Z0-9]+|#C[A-Z0-9]+|https?://[^|\s]+\|[^|]+")
 ENTITY = re.compile(r"&(?!amp;|lt;|gt;)")
@@ -34,6 +36,7 @@ def check(blocks: list[dict[str, Any]], most: int = 50) -> None:
         parsed.validate_json()
         again = parsed.to_dict()
         assert again["type"] == block["type"]
+    assert most > 50 or refusals.check_message(blocks) == [], "the range's Slack refuses it"
     for one in walk(blocks):
         _text(one)
         if one.get("type") == "context":
@@ -64,5 +67,6 @@ def _text(one: dict[str, Any]) -> None:
 
 def check_view(view: dict[str, Any]) -> None:
     """The same for a home or a modal."""
+    assert refusals.check_view(view) == [], "the range's Slack refuses it"
     check(view["blocks"], 100)
     View(**view).validate_json()

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bot.heartbeat import Alarm
 from bot.quiet import Quiet
+from bot.slack.follow import alarm_of
 from bot.store import iso
 from bot.timeline import verify
 from tests.incidents import ASKED, ASKING, CLOSED, DECIDED, ID, LOOK, SEVERITY
 from tests.slack.boards import Stage, staged, what, words
+from tests.slack.workspace import Workspace
 from tests.slack_range import Slack
 
 LOW = ("incident", "severity", SEVERITY | {"level": "medium"})
@@ -201,7 +204,7 @@ def test_what_is_bad_gets_a_private_channel_with_the_leads_and_the_one_who_repor
     members = stage.members(ID)
     assert {stage.slack.user("alice"), stage.slack.user("jonas")} <= members
     assert stage.slack.user("mallory") not in members
-    stage.grow([("lead", "role", {"role": "lead", "who": f"slack:{stage.slack.user('bob')}"})])
+    stage.grow([("lead", "role", {"role": "lead", "who": f"slack:{stage.slack.user('bob')}", "by": "ann"})])
     stage.settle(stage.board())
     assert stage.slack.user("bob") in stage.members(ID)
 
@@ -344,7 +347,7 @@ def test_of_calls_that_came_due_while_nobody_ran_only_the_latest_is_made(stage: 
 def test_the_lead_is_called_first_where_there_is_one(stage: Stage) -> None:
     asking_until(stage, 30)
     alice = stage.slack.user("alice")
-    stage.grow([("lead", "role", {"role": "lead", "who": f"slack:{alice}"})])
+    stage.grow([("lead", "role", {"role": "lead", "who": f"slack:{alice}", "by": "ann"})])
     stage.settle(stage.board())
     stage.hands.pass_time(11 * 60)
     stage.settle(stage.board())
@@ -466,3 +469,25 @@ def test_many_questions_at_once_are_all_asked_with_their_buttons_and_each_once(s
         e["value"] for b in blocks if b["type"] == "actions" for e in b["elements"] if e["action_id"] == "approve"
     ]
     assert sorted(json.loads(v)["s"] for v in values) == sorted(f"planted#{k}" for k in range(many))
+
+
+def test_a_silent_worker_is_told_in_the_channel_and_never_where_outsiders_read(work: Workspace) -> None:
+    slack, house = work.slack, work.house
+    silent = Alarm(role="worker", back=False, text="the worker has said nothing for 75 s")
+    for name in ("incidents", "shared-with-vendor"):
+        house.settings.slack_channel = slack.channel(name)
+        alarm_of(house)(silent)
+    assert [m["text"] for m in slack.messages("alice", "incidents")] == [f"Bulkhead itself: {silent.text}"]
+    assert slack.messages("mallory", "shared-with-vendor") == []
+
+
+def test_many_incidents_wait_their_turn_and_none_is_left_out(stage: Stage) -> None:
+    """A dozen incidents: every one has its card and its whole thread in the end, one message a second at most."""
+    board = stage.board()
+    for k in range(12):
+        stage.open(f"inc-{k}", world="range")
+        stage.grow(ASKING, f"inc-{k}")
+    stage.settle(board, most=3000)
+    assert len(stage.cards()) == 12
+    assert words(stage.thread()).count("*opened*") == 12
+    assert 429 not in [r["status"] for r in stage.slack.switchboard.requests()]
