@@ -120,11 +120,16 @@ class Touch:
         """``{values: {block_id: {action_id: value}}}``: what stands in the top modal (or ``home``); nobody is told."""
         with self.state.lock:
             view = eyes.view_of(self.state, person, body)
-            for block_id, row in body["values"].items():
-                for action_id, value in row.items():
-                    said = {"action_id": action_id, "block_id": block_id, "value": value, "confirmed": True}
-                    block, element = _pointed(view.body["blocks"], said)
-                    self._keep(view, block, element, self._entered(view.id, element, said))
+            self._fill_in(view, body["values"])
+
+    def _fill_in(self, view: View, values: Any) -> None:
+        if not isinstance(values, dict) or not all(isinstance(row, dict) for row in values.values()):
+            raise Cannot("invalid_value", "values are said by block_id and action_id")
+        for block_id, row in values.items():
+            for action_id, value in row.items():
+                said = {"action_id": action_id, "block_id": block_id, "value": value, "confirmed": True}
+                block, element = _pointed(view.body["blocks"], said)
+                self._keep(view, block, element, self._entered(view.id, element, said))
 
     def suggested(self, view: str) -> dict[str, list[Body]]:
         """What the app offered last in the external selects of a view, by action_id."""
@@ -136,11 +141,7 @@ class Touch:
             view = eyes.view_of(self.state, person, body | {"home": False})
             if not view.body.get("submit"):
                 raise Cannot("no_submit", "this modal has nothing to submit")
-            for block_id, row in (body.get("values") or {}).items():
-                for action_id, value in row.items():
-                    said = {"action_id": action_id, "block_id": block_id, "value": value}
-                    block, element = _pointed(view.body["blocks"], said)
-                    self._keep(view, block, element, self._entered(view.id, element, said))
+            self._fill_in(view, body.get("values") or {})
             if missing := _missing(view):
                 view.errors = dict.fromkeys(missing, "Please complete this required field.")
                 self.state.changed()
