@@ -5,7 +5,7 @@
 export KF_RULE_CACHE_DIR := $(CURDIR)/.venv/kingfisher
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-all check serve bench docs
+.PHONY: help setup drill test test-all check serve bench docs screenshots
 
 help: setup  ## set up, then list these
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -34,3 +34,6 @@ bench: setup  ## every figure that the README quotes
 
 docs: setup  ## write docs/reference.md anew from the code
 	@.venv/bin/python docs/generate.py
+
+screenshots: setup  ## take the pictures of the README anew, in a real browser
+	@.venv/bin/python docs/screenshots.py

@@ -228,7 +228,8 @@ def _undos(picture: Picture) -> list[Block]:
     others = {step: kit.value_of(picture.row.id, step) for step in picture.undoable()[UNDOS:]}
     choice = kit.select("Undo another step", "undo", others)
     more = f":white_check_mark: {len(others)} other steps can be undone too"
-    return [*blocks, kit.section(more, choice)] if choice else blocks
+    # It has a name, so that what somebody has chosen stays chosen when the card is edited.
+    return [*blocks, kit.section(more, choice) | {"block_id": "undo-another"}] if choice else blocks
 
 
 def _people(picture: Picture) -> list[Block]:

@@ -91,6 +91,17 @@ def report(jonas: Person) -> None:
     jonas.told("Your report has landed")
 
 
+def sign_in(person: Person) -> Page:
+    """Follow the card's link to the whole timeline, and say at Slack who one is."""
+    with person.page.expect_popup() as opened:
+        person.card.get_by_role("link", name="The whole timeline").click()
+    page = opened.value
+    page.get_by_role("link", name="Sign in with Slack").click()
+    name = "Alice" if "as=alice" in person.page.url else "Jonas"
+    page.get_by_role("button", name=name).click()
+    return page
+
+
 def test_an_incident_from_report_to_close_by_clicking(running: Played, window: Open) -> None:
     expect.set_options(timeout=LONG)
     jonas = Person(window(f"{running.url}/?in=deploys"))
@@ -139,6 +150,12 @@ def test_an_incident_from_report_to_close_by_clicking(running: Played, window: O
     thread = alice.page.locator("#thread")
     expect(thread.get_by_role("link", name="timeline")).to_be_visible()
     expect(thread).to_contain_text("disable-workflow#0")
+
+    # Bulkhead's own page, behind Sign in with Slack: a responder gets in, the one who reported does not.
+    for who, gets_in in ((alice, True), (jonas, False)):
+        page = sign_in(who)
+        expect(page.get_by_role("heading", name="The ledger")).to_have_count(1 if gets_in else 0)
+        expect(page.locator("main")).to_contain_text("disable-workflow#0" if gets_in else "not in the user group")
 
     # Every credential of the attacker is refused now.
     alice.page.get_by_role("button", name="The attacker tries again").first.click()

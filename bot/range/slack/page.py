@@ -217,7 +217,7 @@ class Page:
         elif act == "home":
             self._acts["home"](person, {})
             return {"in": "home", "thread": ""}
-        elif act in ("shortcut", "join"):
+        elif (act == "shortcut" and "callback_id" in given) or act == "join":
             self._acts[act](person, given)
         elif act == "stage" and self.stage is not None:
             self.stage.tries(str(form["tries"])) if "tries" in form else self.stage.leak(str(form.get("leak", "")))
@@ -234,8 +234,7 @@ class Page:
     def _touch(self, act: str, person: Person, given: Body, form: FormData) -> None:
         """A click or a choice. What stands in the form comes along, as it does in Slack's client."""
         pointed = str(form.get("choose") or form.get("confirmed") or form.get("click") or "")
-        block_id, action_id, *more = (unquote(part) for part in pointed.split("|"))
-        body = given | {"block_id": block_id, "action_id": action_id, "confirmed": "confirmed" in form}
+        block_id, action_id, chosen, was = [*(unquote(part) for part in pointed.split("|")), "", "", ""][:4]
         state = self._state()
         with state.lock:
             if given.get("ts"):
@@ -244,13 +243,15 @@ class Page:
                 view = eyes.view_of(state, person, given)
                 blocks = view.body["blocks"]
                 self._keep(person, given | {"values": _entered(view, form)})
-            element = elements.find(blocks, action_id, block_id)[1]
+            block, element = _still_there(blocks, block_id, action_id, was)
+        body = given | {
+            "block_id": block["block_id"], "action_id": action_id, "confirmed": "confirmed" in form,
+        }  # fmt: skip
         if act == "suggest":
-            self._acts["suggest"](
-                person, body | {"query": str(form.get(f"q|{quote(block_id, safe='')}|{quote(action_id, safe='')}", ""))}
-            )
-        elif more:
-            self._acts["click"](person, body | {"value": more[0]})
+            query = form.get(f"q|{quote(block_id, safe='')}|{quote(action_id, safe='')}", "")
+            self._acts["suggest"](person, body | {"query": str(query)})
+        elif chosen:
+            self._acts["click"](person, body | {"value": chosen})
         elif act == "choose":
             self._acts["click"](person, body | {"value": _value(element, block_id, form)})
         else:
@@ -263,6 +264,17 @@ class Page:
 
 
 # what was typed ------------------------------------------------------------------------------------------------------
+
+
+def _still_there(blocks: list[Body], block_id: str, action_id: str, was: str) -> tuple[Body, Body]:
+    """What somebody has pressed. Blocks that the app does not name get new ids by an edit; then the value tells."""
+    try:
+        return elements.find(blocks, action_id, block_id)
+    except LookupError:
+        for block, element in elements.each(blocks):
+            if was and element.get("action_id") == action_id and element.get("value") == was:
+                return block, element
+        raise Cannot("gone", "This has changed meanwhile; look at it again.") from None
 
 
 def _entered(view: View, form: FormData) -> dict[str, Body]:

@@ -49,7 +49,8 @@
       const placed = document.adoptNode(fresh);
       old.replaceWith(placed);
       shown[id] = kept;
-      placed.scrollTop = id === "main" && atEnd ? placed.scrollHeight : scroll;
+      const said = id === "main" && placed.querySelector("#messages");
+      placed.scrollTop = said && atEnd ? placed.scrollHeight : page.title === document.title ? scroll : 0;
       if (focused && focused.id) {
         const again = document.getElementById(focused.id);
         if (again) {
@@ -71,7 +72,7 @@
 
   function toEnd() {
     const main = document.getElementById("main");
-    main.scrollTop = main.scrollHeight;
+    if (main.querySelector("#messages")) main.scrollTop = main.scrollHeight;
   }
 
   async function show(answer, cleared) {
