@@ -1,4 +1,4 @@
-"""Writes ``docs/reference.md`` and the README's table of variables from the code: ``make docs``. A test holds both."""
+"""Writes ``docs/reference.md`` from the code: ``make docs``. A test holds it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from docs import identities
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "reference.md"
-README = ROOT / "README.md"
 
 # What each kind of event on a timeline says. A test holds that the code writes these kinds and no others.
 EVENTS = {
@@ -74,7 +73,6 @@ GRADES = {
     Grade.STATE: "the provider's own record shows it",
     Grade.WORD: "a person says so",
 }
-_TABLE = ("<!-- written by make docs -->", "<!-- until here -->")
 _HEAD = """\
 # Reference
 
@@ -87,15 +85,6 @@ def render() -> str:
     """The whole page."""
     parts = [_HEAD, *_commands(), *_settings(), *_actions(), *_playbooks(), *_events()]
     return "\n".join(line.rstrip() for line in "\n".join(parts).splitlines()) + "\n"
-
-
-def readme() -> str:
-    """The README with its table of variables as the settings have them."""
-    rows = [f"| `{name}` | {_cell((field.description or '')[:1].upper() + (field.description or '')[1:])} |"
-            for name, field in variables().items()]  # fmt: skip
-    table = "\n".join(["| Variable | |", "|---|---|", *rows])
-    before, rest = README.read_text(encoding="utf-8").split(_TABLE[0])
-    return f"{before}{_TABLE[0]}\n{table}\n{_TABLE[1]}{rest.split(_TABLE[1])[1]}"
 
 
 # commands -------------------------------------------------------------------------------------------------------------
@@ -332,7 +321,6 @@ def _first_sentence(function: Any) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(render(), encoding="utf-8")
-    README.write_text(readme(), encoding="utf-8")
     identities.TARGET.write_text(identities.render(playbooks()), encoding="utf-8")
     pages = ", ".join(str(page.relative_to(ROOT)) for page in (TARGET, identities.TARGET))
-    print(f"wrote {pages} and the variables in {README.relative_to(ROOT)}")
+    print(f"wrote {pages}")

@@ -54,10 +54,6 @@ def test_the_reference_is_what_the_code_makes() -> None:
     assert REFERENCE.read_text(encoding="utf-8") == generate.render(), "run `make docs`"
 
 
-def test_the_variables_of_the_readme_are_those_of_the_settings() -> None:
-    assert generate.README.read_text(encoding="utf-8") == generate.readme(), "run `make docs`"
-
-
 def test_the_page_of_permissions_is_what_the_catalogue_makes() -> None:
     assert identities.TARGET.read_text(encoding="utf-8") == identities.render(generate.playbooks()), "run `make docs`"
 
