@@ -189,7 +189,13 @@ def test_bolt_answers_the_challenge_and_checks_the_signature(slack: Slack) -> No
         (("features", "shortcuts", 0, "type"), "channel", "/features/shortcuts/0/type"),
         (("oauth_config", "scopes", "bot"), ["commands"], "/settings/event_subscriptions/bot_events"),
         (("oauth_config", "scopes", "bot"), ["app_mentions:read"], "/oauth_config/scopes/bot"),
+        (
+            ("oauth_config", "scopes", "bot"),
+            ["commands", "app_mentions:read", "chat:wirte"],
+            "/oauth_config/scopes/bot",
+        ),
         (("settings", "interactivity", "request_url"), "", "/settings/interactivity/request_url"),
+        (("settings", "interactivity", "request_url"), "http://b.example", "/settings/interactivity/request_url"),
         (("settings", "event_subscriptions", "bot_events"), ["rain"], "/settings/event_subscriptions/bot_events"),
     ],
 )

@@ -9,7 +9,7 @@ import jwt
 import pytest
 from slack_sdk import WebClient
 
-from tests.slack_range import Slack, error, until
+from tests.slack_range import Slack, error, manifest, until
 
 BACK = "http://127.0.0.1:9/signed-in"  # nothing listens there; the browser would be sent to it
 
@@ -239,6 +239,15 @@ def test_a_question_that_is_wrong_sends_nobody_anywhere(slack: Slack, other: dic
             method, f"{slack.url}/openid/connect/authorize", allow_redirects=False, **fields
         )  # fmt: skip
         assert (answer.status_code, answer.text) == (400, f"Oops: {said}")
+
+
+def test_people_are_asked_for_what_the_manifest_says(slack: Slack) -> None:
+    for user, status in ([], 400), (["openid", "email", "profile"], 200):
+        made = manifest()
+        made["oauth_config"]["scopes"]["user"] = user
+        slack.range.install({"manifest": made})
+        page = slack.http.get(f"{slack.url}/openid/connect/authorize", params=question(slack))
+        assert page.status_code == status
 
 
 def test_a_code_works_once_and_for_its_own_app(slack: Slack) -> None:

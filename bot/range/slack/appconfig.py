@@ -63,6 +63,7 @@ def _from_manifest(state: State, manifest: dict[str, Any]) -> None:
     app.events = tuple(settings.get("event_subscriptions", {}).get("bot_events", []))
     app.socket_mode = bool(settings.get("socket_mode_enabled"))
     app.redirect_urls = tuple(oauth.get("redirect_urls", []))
+    app.user_scopes = tuple(oauth.get("scopes", {}).get("user", []))
     state.tokens[app.bot_token].scopes = tuple(sorted(oauth.get("scopes", {}).get("bot", [])))
 
 
@@ -83,7 +84,10 @@ def problems(manifest: Any) -> list[dict[str, str]]:
     if len(str(shown.get("description", ""))) > _DESCRIPTION:
         wrong(f"Must be at most {_DESCRIPTION} characters", "/display_information/description")
     features = manifest.get("features") or {}
-    scopes = ((manifest.get("oauth_config") or {}).get("scopes") or {}).get("bot") or []
+    oauth = manifest.get("oauth_config") or {}
+    scopes = (oauth.get("scopes") or {}).get("bot") or []
+    for name in sorted(set(scopes) - BOT_SCOPES):
+        wrong(f"Invalid scope: {name}", "/oauth_config/scopes/bot")
     _commands(features.get("slash_commands") or [], scopes, wrong)
     _shortcuts(features.get("shortcuts") or [], wrong)
     settings = manifest.get("settings") or {}
@@ -103,6 +107,23 @@ _EVENT_SCOPES = {
     "app_home_opened": "", "app_mention": "app_mentions:read", "message.channels": "channels:history",
     "message.groups": "groups:history", "message.im": "im:history", "reaction_added": "reactions:read",
     "member_joined_channel": "channels:read", "app_uninstalled": "", "tokens_revoked": "", "app_rate_limited": "",
+}  # fmt: skip
+
+
+# Of a bot's token (docs.slack.dev/reference/scopes)
+BOT_SCOPES = {
+    "app_mentions:read", "assistant:write", "bookmarks:read", "bookmarks:write", "calls:read", "calls:write",
+    "canvases:read", "canvases:write", "channels:history", "channels:join", "channels:manage", "channels:read",
+    "channels:write.invites", "channels:write.topic", "chat:write", "chat:write.customize", "chat:write.public",
+    "commands", "conversations.connect:manage", "conversations.connect:read", "conversations.connect:write",
+    "dnd:read", "emoji:read", "files:read", "files:write", "groups:history", "groups:read", "groups:write",
+    "groups:write.invites", "groups:write.topic", "im:history", "im:read", "im:write", "im:write.topic",
+    "incoming-webhook", "links:read", "links:write", "lists:read", "lists:write", "metadata.message:read",
+    "mpim:history", "mpim:read", "mpim:write", "mpim:write.topic", "pins:read", "pins:write", "reactions:read",
+    "reactions:write", "reminders:read", "reminders:write", "remote_files:read", "remote_files:share",
+    "remote_files:write", "search:read.files", "search:read.public", "team.billing:read", "team.preferences:read",
+    "team:read", "usergroups:read", "usergroups:write", "users.profile:read", "users:read", "users:read.email",
+    "users:write", "workflow.steps:execute",
 }  # fmt: skip
 
 
@@ -130,18 +151,21 @@ def _shortcuts(rows: list[Any], wrong: Any) -> None:
 
 
 def _addresses(features: dict[str, Any], settings: dict[str, Any], wrong: Any) -> None:
-    """Without Socket Mode every way in needs its URL."""
-    if settings.get("socket_mode_enabled"):
-        return
-    for index, row in enumerate(features.get("slash_commands") or []):
-        if not row.get("url"):
-            wrong("Is required without Socket Mode", f"/features/slash_commands/{index}/url")
-    interactivity = settings.get("interactivity") or {}
-    if interactivity.get("is_enabled") and not interactivity.get("request_url"):
-        wrong("Is required without Socket Mode", "/settings/interactivity/request_url")
-    events = settings.get("event_subscriptions") or {}
-    if events.get("bot_events") and not events.get("request_url"):
-        wrong("Is required without Socket Mode", "/settings/event_subscriptions/request_url")
+    """Without Socket Mode every way in needs its URL, and Slack sends to https only."""
+    interactivity, events = settings.get("interactivity") or {}, settings.get("event_subscriptions") or {}
+    rows = [
+        (f"/features/slash_commands/{index}/url", True, row.get("url"))
+        for index, row in enumerate(features.get("slash_commands") or [])
+    ]
+    rows += [
+        ("/settings/interactivity/request_url", interactivity.get("is_enabled"), interactivity.get("request_url")),
+        ("/settings/event_subscriptions/request_url", events.get("bot_events"), events.get("request_url")),
+    ]
+    for at, needed, url in rows:
+        if url and not str(url).startswith("https://"):
+            wrong("Must be an https address", at)
+        elif needed and not url and not settings.get("socket_mode_enabled"):
+            wrong("Is required without Socket Mode", at)
 
 
 def validate(call: Call) -> None:

@@ -182,6 +182,7 @@ class Installed:
     shortcuts: dict[str, str] | None = None  # callback_id -> global or message; None: no manifest
     shortcut_names: dict[str, str] = field(default_factory=dict)  # callback_id -> how the client calls it
     redirect_urls: tuple[str, ...] = ()
+    user_scopes: tuple[str, ...] | None = None  # that people may be asked for; None: no manifest
     home: bool = True
     ack_s: float = 3.0  # how long a person waits for the app
     trigger_s: float = 3.0

@@ -35,7 +35,8 @@ def asked(state: State, query: dict[str, str]) -> dict[str, str]:
     if query.get("response_type", "") != "code":
         raise Refusal("invalid_response_type")
     scopes = set(query.get("scope", "").replace(",", " ").split())
-    if "openid" not in scopes or not scopes <= SCOPES:
+    allowed = SCOPES if state.app.user_scopes is None else SCOPES & set(state.app.user_scopes)
+    if "openid" not in scopes or not scopes <= allowed:
         raise Refusal("invalid_scope")
     return {key: query[key] for key in _KEPT if key in query}
 
