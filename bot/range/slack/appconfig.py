@@ -153,7 +153,7 @@ def _shortcuts(rows: list[Any], wrong: Any) -> None:
 def _addresses(features: dict[str, Any], settings: dict[str, Any], wrong: Any) -> None:
     """Without Socket Mode every way in needs its URL, and Slack sends to https only."""
     interactivity, events = settings.get("interactivity") or {}, settings.get("event_subscriptions") or {}
-    rows = [
+    rows: list[tuple[str, Any, Any]] = [
         (f"/features/slash_commands/{index}/url", True, row.get("url"))
         for index, row in enumerate(features.get("slash_commands") or [])
     ]
