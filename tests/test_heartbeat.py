@@ -22,8 +22,8 @@ LATER = NOON + QUIET + timedelta(seconds=1)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(f"sqlite:///{tmp_path / 'b.db'}")
+def store(database: str) -> Iterator[Store]:
+    made = Store(database)
     made.migrate()
     yield made
     made.close()

@@ -185,7 +185,8 @@ def _tails(picture: Picture) -> list[Block]:
 
 def _failures(picture: Picture) -> list[Block]:
     found = picture.failures
-    lines = [f":red_circle: *{kit.escape(e.step)}* failed: {kit.clip(kit.escape(e.body['error']), 500)}" for e in found]
+    said = [(kit.escape(e.step), kit.clip(names.mentions(kit.escape(e.body["error"])), 500)) for e in found]
+    lines = [f":red_circle: *{step}* failed: {error}" for step, error in said]
     more = [f"and {len(lines) - FAILURES} more: see the thread"] if len(lines) > FAILURES else []
     return [kit.section("\n".join([*lines[:FAILURES], *more]))] if lines else []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 MUST = "BULKHEAD_BROWSER_TESTS"  # set to "must" by .ci/run, which has put a Chromium in place
 FLAGS = [
@@ -33,6 +33,7 @@ def chromium() -> str:
 def browser() -> Iterator[Browser]:
     """One browser for the tests of a file: Playwright keeps a loop running while it lives."""
     path = chromium()
+    expect.set_options(timeout=30_000)  # the machine may be busy
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=path, args=FLAGS, headless=True)
         yield made
@@ -47,7 +48,7 @@ def window(browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> 
 
     def open_(url: str, **how: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"} | how)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(30_000)
         made.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
