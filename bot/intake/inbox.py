@@ -25,7 +25,7 @@ from bot.intake.cases import RUN_URL, Cases, case_of, credential_of
 from bot.intake.delivery import Delivery, Fact, Reading, Sender
 from bot.intake.opening import Case, Ends, Opening, bound
 from bot.intake.proof import moment
-from bot.model import Credential, Exposure, Machine, Report, Triage
+from bot.model import Credential, Exposure, Machine, Report, Secret, Triage
 from bot.playbook import Playbook, match
 from bot.redact import Scrubber
 from bot.store import IncidentRow, Store, canonical, iso
@@ -111,10 +111,12 @@ class Inbox:
     def land(
         self, *, source: str, world: str, by: str, text: str, at: datetime, delivery: str = "",
         exposure: Exposure = Exposure.UNKNOWN, machine: Machine = Machine.UNKNOWN, machine_name: str = "",
+        secrets: Iterable[Secret] = (),
     ) -> Landed:  # fmt: skip
         """Land one report: an address of a run, an identifier, or a text that holds a secret. Nothing is asked here.
 
-        Raises InputError when it holds nothing that could be worked on.
+        ``secrets``: what is known to be one, recognised or not; it is not written down. Raises InputError when the text
+        holds nothing that could be worked on.
         """
         found = [f for f in self.recognizer.find(text) if f.kind != "generic"]
         where = RUN_URL.search(text) or IMAGE_REF.search(text)
@@ -127,6 +129,7 @@ class Inbox:
         raw = hashlib.sha256(text.encode()).hexdigest()
         key = delivery or hashlib.sha256(canonical([source, by, raw, iso(at)[:16]]).encode()).hexdigest()[:16]
         scrubber = Scrubber(self.vault.fingerprinter)
+        scrubber.add(*secrets)
         crossed = Crossed()
         credentials = []
         for one in found:

@@ -186,8 +186,8 @@ class Heard:
 
 
 def owner_of(delivery: Delivery) -> str:
-    """Under which name the vault holds what a delivery brought."""
-    return f"slack:{delivery.id}"
+    """Under which name the vault holds what a delivery brought. A report that it becomes has a name of its own."""
+    return f"slack-delivery:{delivery.id}"
 
 
 def carried(**ids: str) -> str:

@@ -226,7 +226,7 @@ class Room:
         """Land what somebody reports, once a delivery. Raises InputError when it holds nothing to be worked on."""
         return self.house.inbox.land(
             source="slack", world=self.world, by=heard.who, text=text, at=heard.at, delivery=heard.delivery.id,
-            exposure=exposure, machine=machine, machine_name=machine_name,
+            exposure=exposure, machine=machine, machine_name=machine_name, secrets=self.house.vault.held(heard.owner),
         )  # fmt: skip
 
     def workspaces(self) -> frozenset[str]:

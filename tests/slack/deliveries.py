@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 from bot.range.slack import elements, payloads
@@ -10,7 +12,7 @@ from bot.slack.heard import carried
 from tests.slack.workspace import INCIDENT, KEY, PLAN, Workspace
 
 Payload = dict[str, Any]
-SECRET = "made+up/secret" + "x7Q" * 8 + "ab"
+SECRET = base64.b64encode(hashlib.sha256(b"made up").digest()).decode()[:40]  # as AWS draws them
 FIELDS: dict[str, dict[str, dict[str, Any]]] = {
     reports.FORM: {"where": {"where": {"type": "plain_text_input", "value": KEY}}},
     decisions.ANSWER: {"text": {"answer_text": {"type": "plain_text_input", "value": "it is done"}}},
