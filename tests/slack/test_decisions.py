@@ -182,7 +182,8 @@ def test_a_new_secret_goes_from_its_field_into_the_vault_and_nowhere_else(work: 
         assert opened is not None
         assert opened.reveal() in fields.values()
     with work.house.store.connect() as c:
-        left = c.exec_driver_sql("SELECT ref FROM vault WHERE sealed IS NOT NULL AND owner LIKE 'slack-delivery:%'").fetchall()
+        held = "SELECT ref FROM vault WHERE sealed IS NOT NULL AND owner LIKE 'slack-delivery:%'"
+        left = c.exec_driver_sql(held).fetchall()
     assert left == [], "what the deliveries brought is forgotten with them"
 
 

@@ -76,8 +76,8 @@ def effect(home: Path) -> list[str]:
         found += [f"report {len(row['body']['credentials'])}" for row in store.inbox()]
         with store.connect() as c:
             states = c.exec_driver_sql("SELECT state FROM slack_delivery").scalars().all()
-            held = c.exec_driver_sql("SELECT count(*) FROM vault WHERE sealed IS NOT NULL AND owner LIKE 'slack-delivery:%'")
-            left = held.scalar_one()
+            held = "SELECT count(*) FROM vault WHERE sealed IS NOT NULL AND owner LIKE 'slack-delivery:%'"
+            left = c.exec_driver_sql(held).scalar_one()
     return [*found, *states, *(["a secret"] * left)]
 
 
