@@ -22,7 +22,7 @@ from bot.story import GRADES, exposure
 
 __all__ = ["Posting", "ask_blocks", "draw", "incident_card"]
 DRILL_BANNER = "DRILL. Nothing of this is real"
-ASKS, ROWS, TAILS, UNDOS, FAILURES = 6, 8, 3, 5, 4  # so many are on the card, the others in the thread
+ASKS, ROWS, GOOD_SHOWN, TAILS, UNDOS, FAILURES = 6, 8, 3, 3, 5, 4  # so many are on the card, the others in the thread
 LEVELS = {
     "critical": ":rotating_light:", "high": ":red_circle:", "medium": ":large_orange_circle:", "low": ":white_circle:",
 }  # fmt: skip
@@ -146,11 +146,12 @@ def _standing(picture: Picture) -> str:
     text = f"{mark} *Cut and proven:* {_counted(picture)}"
     # What is bad comes first, and of what is good only so much as there is room for.
     order = sorted(rows, key=lambda row: (row.settled, row.state not in BAD_ROWS))
-    lines = [f"{text}{': ' + counted if counted else ''}", *map(_row, order[:ROWS])]
-    rest = order[ROWS:]
-    if rest:
-        still = sum(1 for row in rest if not row.settled)
-        lines.append(f"and {len(rest)} more, {still} of them not settled: see the thread")
+    still = sum(1 for row in rows if not row.settled)
+    shown = min(ROWS, max(still, GOOD_SHOWN))
+    lines = [f"{text}{': ' + counted if counted else ''}", *map(_row, order[:shown])]
+    if len(rows) > shown:
+        more = f"{still - shown} of them not settled" if still > shown else "all settled"
+        lines.append(f"and {len(rows) - shown} more, {more}: see the thread")
     return "\n".join(lines)
 
 

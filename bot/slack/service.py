@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from bot.errors import NotFound, RateLimited, Rejected
+from bot.errors import RateLimited, Rejected
 from bot.posts import CARD, INTENDED, OVER, SENT, Post, Posts
 from bot.slack import calls, card, closing, kit, thread
 from bot.slack.calls import Called
@@ -346,8 +346,11 @@ class Service:
         bot, since = self.parts.places.bot(), when(row.at).timestamp() - SEARCH_S
         try:
             return self.parts.wire.find(channel, thread_ts, lambda m: m.get("user") == bot and mine(m), since)
-        except NotFound:
-            return ""
+        except Rejected as exc:
+            if exc.code != "missing_scope":
+                raise
+            log.warning("what was said in %s cannot be looked for: the app lacks a scope to read there", channel)
+            return ""  # said twice is better than not at all
 
     def _ready(self, posting: Posting, key: str) -> Posting:
         """A message as it goes out: with the key of its row, and without any secret that this process knows."""

@@ -6,6 +6,7 @@ of its first and last event, so what is drawn after a crash is the same message.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ ASKS_A_MESSAGE = 8  # three blocks each
 EVENTS_A_MESSAGE = 60
 CHARACTERS = 8_000  # of a message; Slack cuts far longer ones
 MARKS = {GOOD: ":large_green_circle:", BAD: ":red_circle:", ASKS: ":large_yellow_circle:", DIM: ":white_small_square:"}
+_MARK = re.compile(r"^:[a-z_]+: ")
 CHAINED = ("decided", "closed", "aborted")  # with these the head of the chain goes out, where nobody can rewrite it
 
 
@@ -89,7 +91,8 @@ def _short(picture: Picture, piece: Piece) -> str:
     if piece.kind == QUESTIONS:
         return "people are asked: " + ", ".join(kit.escape(event.step) for event in _of(picture, piece))
     told = _texts(picture, piece.last)
-    return next((kit.plain(text) for n in range(piece.first, piece.last + 1) for text in told.get(n, ())), "news")
+    lines = [text for n in range(piece.first, piece.last + 1) for text in told.get(n, ()) if ":link:" not in text]
+    return _MARK.sub("", kit.plain(lines[-1])) if lines else "news"
 
 
 # lines ---------------------------------------------------------------------------------------------------------------
