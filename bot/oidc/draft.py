@@ -13,7 +13,7 @@ from typing import Any
 
 from bot.oidc.refusal import Refusal
 from bot.oidc.source import Entry, Node, Path, Source
-from bot.oidc.splice import Change, applied, joined, lines_of, plain, restored, scalar
+from bot.oidc.splice import Change, Said, applied, joined, lines_of, plain, restored, scalar
 
 _VERSION_COMMENT = re.compile(r"#\s*(?:tag=|pin@|ratchet:\S+@)?v?\d+(?:\.\d+)*(?:[-.]\w+)*\s*$")
 LineEdit = Callable[[list[str]], list[str | None]]
@@ -256,6 +256,9 @@ class Draft:
         text = ", ".join(f"{key}: {scalar(str(plain(value)))}" for _, key, value in added)
         if any(c in text for c in "[]{},") and added:
             raise Refusal("flow-style", "a value with braces would have to stand within braces")
+        said = next((value.comment for _, _, value in added if isinstance(value, Said) and value.comment), "")
+        if said and not self.source.text[node.end : self.source.line_end(node.end)].strip():
+            self._comment(node.end, said)
         if not kept:
             self._change(node.start + 1, node.end - 1, text)
             return

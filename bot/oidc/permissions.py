@@ -31,16 +31,22 @@ class Scopes:
     """What a job needs, why, and the steps of which it cannot be told."""
 
     needed: dict[str, str] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)  # the step that a scope is for
     unknown: list[str] = field(default_factory=list)
     blocking: list[str] = field(
         default_factory=list
     )  # they are handed the token on purpose, and do what we cannot tell
 
-    def add(self, scopes: dict[str, str]) -> None:
+    def add(self, scopes: dict[str, str], why: str = "") -> None:
         """Take the higher level of each."""
         for scope, level in scopes.items():
             if LEVELS[level] > LEVELS[self.needed.get(scope, "none")]:
-                self.needed[scope] = level
+                self.needed[scope], self.why[scope] = level, why
+
+    @property
+    def said(self) -> dict[str, Said]:
+        """Each scope with a comment that says what it is for."""
+        return {scope: Said(level, self.why.get(scope, "")) for scope, level in self.needed.items()}
 
 
 @cache
@@ -69,10 +75,10 @@ def effective(job: Job) -> dict[str, str] | None:
     return own if own is not None else stated(job.workflow.source.root.get("permissions"))
 
 
-def mints(scopes: dict[str, str] | None) -> bool:
-    """Whether these allow an id-token."""
+def mints(scopes: dict[str, str] | None, scope: str = "id-token") -> bool:
+    """Whether these allow an id-token, or another scope to be written."""
     found = scopes or {}
-    return found.get("id-token", found.get("*", "")) == "write"
+    return found.get(scope, found.get("*", "")) == "write"
 
 
 def inferred(job: Job) -> Scopes:
@@ -84,7 +90,7 @@ def inferred(job: Job) -> Scopes:
         else:
             _of_script(step, found)
     if any(uses_token(value) for value in (*job.env.values(), *job.workflow.env.values())):
-        found.blocking.append("the env of the job or the workflow hands GITHUB_TOKEN to every step")
+        found.blocking.append("every step, by the env of the job or the workflow")
     return found
 
 
@@ -92,83 +98,82 @@ def _of_action(step: Step, found: Scopes) -> None:
     known = _actions().get(step.action)
     asked = any(uses_token(text) for text in (*step.inputs.values(), *step.env.values()))
     if known is not None:
-        found.add(known)
+        found.add(known, step.action)
         if step.action == "docker/login-action" and "ghcr.io" in step.input("registry") and asked:
-            found.add({"packages": "write"})
+            found.add({"packages": "write"}, "ghcr.io")
         if step.action == "actions/download-artifact" and step.input("run-id"):
-            found.add({"actions": "read"})
+            found.add({"actions": "read"}, step.action)
     elif step.uses.startswith(("./", "$/")):
-        found.add({"contents": "read"})
-        (found.blocking if asked else found.unknown).append(f"{step.uses} is an action of this repository")
+        found.add({"contents": "read"}, step.uses)
+        (found.blocking if asked else found.unknown).append(f"{step.uses}, an action of this repository")
     elif step.uses.startswith("docker://"):
-        (found.blocking if asked else found.unknown).append(f"{step.uses} is a container")
+        (found.blocking if asked else found.unknown).append(f"{step.uses}, a container")
     else:
-        found.add({"contents": "read"})
-        (found.blocking if asked else found.unknown).append(f"{step.action} is not in the table of scopes")
+        found.add({"contents": "read"}, step.action)
+        (found.blocking if asked else found.unknown).append(f"{step.action}, which is not in the table")
 
 
 def _of_script(step: Step, found: Scopes) -> None:
     text = _CODE.sub("", step.run)
     if re.search(r"deploy.{0,12}docs|docs.{0,12}deploy", step.name, re.IGNORECASE) and _OPAQUE.search(text):
-        found.add({"contents": "write"})
+        found.add({"contents": "write"}, "what the docs' deployment pushes")
     if _OPAQUE.search(text):
-        found.unknown.append(f"what step {step.name!r} runs with the checkout's own git credential, if anything")
+        found.unknown.append(f"what step {step.name!r} runs")
     asked = uses_token(step.run) or any(uses_token(value) for value in step.env.values())
-    matched = [scopes for pattern, scopes in _commands() if pattern.search(text)]
-    for scopes in matched:
-        found.add(scopes)
+    matched = [(match, scopes) for pattern, scopes in _commands() if (match := pattern.search(text))]
+    for match, scopes in matched:
+        found.add(scopes, " ".join(match[0].split())[:40])
     if asked and (not matched or re.search(r"\bgh\s+api\b", text)):
-        found.blocking.append(f"step {step.name!r} gets GITHUB_TOKEN for commands that are not in the table of scopes")
+        found.blocking.append(f"step {step.name!r}, whose commands are not in the table")
 
 
-def grant(draft: Draft, job: Job, why: str, assumed: list[str], *, drop: tuple[str, ...] = ()) -> None:
-    """Let a job ask for an id-token and keep every scope that it has or needs.
+def grant(draft: Draft, job: Job, why: str, assumed: list[str], scope: str = "id-token") -> None:
+    """Let a job ask for an id-token (or write another scope) and keep every scope that it has or needs.
 
-    ``why`` stands as a comment behind the scope. ``assumed`` collects what could not be told. ``drop``: scopes that
-    the job no longer needs. Raises Refusal when the scopes cannot be told.
+    ``why`` stands as a comment behind the scope. ``assumed`` collects what could not be told. Raises Refusal when the
+    scopes cannot be told.
     """
     now = effective(job)
     path: Path = (*job.path, "permissions")
-    if mints(now) or (draft.has(path) and job.node.get("permissions") is None):
+    if mints(now, scope) or (draft.has(path) and job.node.get("permissions") is None):
         return
     own = job.node.get("permissions")
     if own is not None and own.real.kind == "map" and own.real.entries:
-        if own.get("id-token") is not None:
-            draft.replace((*path, "id-token"), "write", comment=why)
+        if own.get(scope) is not None:
+            draft.replace((*path, scope), "write", comment=why)
         else:
-            last = own.real.entries[-1].key.value
-            draft.insert(path, "id-token", Said("write", why), near=last)
+            draft.insert(path, scope, Said("write", why), near=own.real.entries[-1].key.value)
         return
     if own is not None and own.real.kind == "map":
-        draft.insert(path, "id-token", "write", near="")
+        draft.insert(path, scope, Said("write", why), near="")
         return
     if own is not None:  # read-all, or an odd scalar: written out
         draft.delete(path)
-        draft.insert(job.path, "permissions", _block(_written_out(now or {}), why), near="permissions")
+        draft.insert(
+            job.path, "permissions", _block(_written_out(now or {}, "as read-all"), scope, why), near="permissions"
+        )
         return
-    scopes = _written_out(now) if now is not None else _infer(job, assumed)
-    scopes = {scope: level for scope, level in scopes.items() if scope not in drop}
+    scopes = _infer(job, assumed) if now is None else _written_out(now, "as in the workflow")
     near = "runs-on" if job.node.get("runs-on") is not None else "uses" if job.uses else job.node.entries[0].key.value
-    draft.insert(job.path, "permissions", _block(scopes, why), near=near)
+    draft.insert(job.path, "permissions", _block(scopes, scope, why), near=near)
 
 
-def _infer(job: Job, assumed: list[str]) -> dict[str, str]:
+def _infer(job: Job, assumed: list[str]) -> dict[str, Said]:
     found = inferred(job)
     if found.blocking:
         said = "; ".join(dict.fromkeys(found.blocking))
         raise Refusal(
-            "permissions-unknown", f"job {job.id} states no permissions, and {said}",
+            "permissions-unknown", f"job {job.id} states no permissions, and its token goes to {said}",
             "State the permissions of the job as they are needed, then plan again.",
         )  # fmt: skip
-    assumed += [f"job {job.id}: scopes of {each}, which got none but those listed" for each in found.unknown]
-    return found.needed
+    assumed += [f"job {job.id}: the scopes written are enough for {each}" for each in found.unknown]
+    return found.said
 
 
-def _written_out(scopes: dict[str, str]) -> dict[str, str]:
+def _written_out(scopes: dict[str, str], why: str) -> dict[str, Said]:
     level = scopes.get("*")
-    return dict.fromkeys(recipes.READ_ALL, level) if level else dict(scopes)
+    return {k: Said(v, why) for k, v in (dict.fromkeys(recipes.READ_ALL, level) if level else scopes).items()}
 
 
-def _block(scopes: dict[str, str], why: str) -> dict[str, object]:
-    block: dict[str, object] = {k: v for k, v in scopes.items() if k != "id-token"}
-    return block | {"id-token": Said("write", why)}
+def _block(scopes: dict[str, Said], scope: str, why: str) -> dict[str, Said]:
+    return {k: v for k, v in scopes.items() if k != scope} | {scope: Said("write", why)}

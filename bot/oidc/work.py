@@ -21,7 +21,8 @@ MERGED = re.compile(r"github\.event\.pull_request\.merged\b(?!\s*(!=\s*true|==\s
 LAST = re.compile(r"actions/(upload-artifact|cache/save)|slackapi/\S+|8398a7/action-slack|peter-evans/\S*comment")
 TESTS = re.compile(
     r"\b(pytest|tox|nox|jest|rspec|ctest|phpunit|lint|ruff|eslint|mypy|(npm|yarn|pnpm)( run)? test"
-    r"|(go|cargo|dotnet|deno) test|make (test|check|lint)|mvn\b.*\b(test|verify)"
+    r"|(npm|yarn|pnpm) run build|(go|cargo|dotnet) build|docker (buildx )?build"
+    r"|(go|cargo|dotnet|deno) test|make (test|check|lint|build)|mvn\b.*\b(test|verify)"
     r"|gradlew?\b.*\b(test|check|build))\b|^tests?$",
     re.MULTILINE,
 )
@@ -189,10 +190,10 @@ class Work:
         if all(s.index in known or LAST.fullmatch(s.action) for s in job.steps if s.index > first):
             return False
         text = "\n".join([job.id, *(step.run for step in job.steps)])
-        if TESTS.search(text):
+        if TESTS.search(text) or re.search(r"==\s*'pull_request'", job.condition):
             raise Refusal(
-                "reached-by-forks", f"job {job.id} of {job.workflow.path} tests pull requests and uses the credential",
-                "Split it: tests without the credential, and a job of other events with it.",
+                "reached-by-forks", f"job {job.id} of {job.workflow.path} checks pull requests and uses the credential",
+                "Split it: checks without the credential, and a job of other events with it.",
             )  # fmt: skip
         own = plain_if(job.condition)
         if "${{" in own:
@@ -240,20 +241,21 @@ class Work:
                 "Give pull requests a role of their own that may only read, trusted for the subject :pull_request.",
             )  # fmt: skip
 
-    def grant(self, job: Job, why: str) -> None:
-        """Give a job the id-token, and its callers what they must grant for that."""
-        self._environment(job)
-        permissions.grant(self.draft(job.workflow.path), job, why, self.assumed)
+    def grant(self, job: Job, why: str, *, scope: str = "id-token") -> None:
+        """Give a job the id-token (or another scope), and its callers what they must grant for that."""
+        if scope == "id-token":
+            self._environment(job)
+        permissions.grant(self.draft(job.workflow.path), job, why, self.assumed, scope)
         self.jobs.append(job)
         if job.workflow.called:
-            self._grant_callers(job.workflow.path, why, 0)
+            self._grant_callers(job.workflow.path, why, scope, 0)
 
     def _environment(self, job: Job) -> None:
         if self.answers.environment and not job.environment and not job.uses:
             near = "runs-on" if job.node.get("runs-on") is not None else job.node.entries[0].key.value
             self.draft(job.workflow.path).insert(job.path, "environment", self.answers.environment, near=near)
 
-    def _grant_callers(self, path: str, why: str, depth: int) -> None:
+    def _grant_callers(self, path: str, why: str, scope: str, depth: int) -> None:
         callers = self.repository.callers(path)
         if (not callers and set(self.repository.workflows[path].events) == {"workflow_call"}) or depth > 9:
             raise Refusal(
@@ -261,16 +263,16 @@ class Work:
                 "Plan over the whole repository; callers elsewhere have to grant id-token: write themselves.",
             )  # fmt: skip
         for caller in callers:
-            self._grant_caller(caller, path, why)
+            self._grant_caller(caller, path, why, scope)
             if caller.workflow.called:
-                self._grant_callers(caller.workflow.path, why, depth + 1)
+                self._grant_callers(caller.workflow.path, why, scope, depth + 1)
 
-    def _grant_caller(self, caller: Job, path: str, why: str) -> None:
+    def _grant_caller(self, caller: Job, path: str, why: str, scope: str) -> None:
         """A caller that states nothing has to hand on what the called jobs need, and the id-token."""
         callee = self.repository.workflows[path]
         draft = self.draft(caller.workflow.path)
         if permissions.effective(caller) is not None:
-            permissions.grant(draft, caller, why, self.assumed)
+            permissions.grant(draft, caller, why, self.assumed, scope)
             return
         if draft.has((*caller.path, "permissions")):
             return
@@ -282,9 +284,10 @@ class Work:
                 raise Refusal("permissions-unknown", f"job {job.id} of {path}: {'; '.join(found.blocking)}")
             if own is not None and "*" in own:
                 raise Refusal("permissions-unknown", f"job {job.id} of {path} asks for all scopes")
-            total.add({k: v for k, v in (found.needed if found else own or {}).items() if v in permissions.LEVELS})
-        block: dict[str, Any] = {k: v for k, v in total.needed.items() if k != "id-token"}
-        draft.insert(caller.path, "permissions", block | {"id-token": Said("write", why)}, near="uses")
+            needed = {k: v for k, v in (found.needed if found else own or {}).items() if v in permissions.LEVELS}
+            total.add(needed, f"job {job.id} of {path.rpartition('/')[2]}")
+        block: dict[str, Any] = {k: v for k, v in total.said.items() if k != scope}
+        draft.insert(caller.path, "permissions", block | {scope: Said("write", why)}, near="uses")
 
     def pass_on(self) -> None:
         """Take the secret out of calls within the repository: what the caller hands on and what the callee declares."""

@@ -1,11 +1,12 @@
 """Every recipe against files of our own: before and after, and what is refused with which code.
 
 A case is a file in ``cases/PROVIDER/``: ``NAME.before.yml`` with ``NAME.after.yml`` beside it, or
-``NAME.refuse.CODE.yml``. New ones are found by themselves.
+``NAME.refuse.CODE.yml``; ``NAME.values.json`` holds what people answered. New ones are found by themselves.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from bot.oidc.plan import Plan, plan
 from bot.oidc.refusal import CODES, Refusal
 from bot.oidc.repository import FOLDER, Repository
 from bot.oidc.splice import restored
+from bot.oidc.work import Answers
 
 CASES = Path(__file__).parent / "cases"
 BEFORE = sorted(CASES.glob("*/*.before.yml"))
@@ -26,7 +28,9 @@ def name_of(path: Path) -> str:
 
 
 def planned(path: Path, data: bytes | None = None) -> Plan:
-    return plan(Repository.of({name_of(path): path.read_bytes() if data is None else data}))
+    said = path.with_name(f"{path.name.split('.')[0]}.values.json")
+    answers = Answers(values=json.loads(said.read_text()) if said.is_file() else {})
+    return plan(Repository.of({name_of(path): path.read_bytes() if data is None else data}), answers)
 
 
 def case_id(path: Path) -> str:

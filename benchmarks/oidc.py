@@ -1,0 +1,291 @@
+"""Migrate the workflow files of a folder and count: what was found, migrated, refused by reason, and what went wrong.
+
+    python benchmarks/oidc.py --corpus DIR [--json] [--out DIR] [--parser wp.cjs] [--peers]
+
+A folder with a list beside it (``DIR.tsv`` with the columns repo, path, commit and file) is read as repositories at a
+commit, so that callers and callees meet; otherwise each file is a repository of its own. One job that carries one
+credential counts one. ``wrong`` is judged by checks that share no code with the migration: PyYAML's loader and regular
+expressions. ``outside_bytes`` are bytes that differ from the original once the edits are taken back. ``new_errors`` are
+findings of GitHub's parser (``--parser``), the JSON schema and zizmor that the original did not have; a tool that is
+not installed is named in ``not_checked``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from bot.oidc.plan import Outcome, Plan, plan
+from bot.oidc.repository import FOLDER, Repository
+from bot.oidc.splice import restored
+
+MAIN = ("aws", "npm", "pypi", "crates", "gcp", "rubygems")  # those of which most jobs should be migrated
+PINNED = re.compile(r"[^@\s]+@[0-9a-f]{40}")
+
+
+def repositories(corpus: Path) -> Iterator[tuple[str, Repository, dict[str, Path]]]:
+    """Name, repository and the file of the corpus behind each path."""
+    files = sorted(p for p in corpus.rglob("*") if p.suffix in {".yml", ".yaml"} and p.is_file())
+    groups: dict[tuple[str, str], dict[str, Path]] = {}
+    listed = corpus.with_suffix(".tsv")
+    rows = {row["file"].split("/")[-1]: row for row in _rows(listed)} if listed.is_file() else {}
+    for file in files:
+        row = rows.get(file.name)
+        if row is not None and "commit" in row:
+            groups.setdefault((row["repo"], row["commit"]), {})[row["path"]] = file
+        elif ".github" in file.parts:
+            top = file.parts.index(".github")
+            groups.setdefault(("/".join(file.parts[:top]), ""), {})["/".join(file.parts[top:])] = file
+        else:
+            groups[str(file), ""] = {f"{FOLDER}{file.name}": file}
+    for (name, commit), found in groups.items():
+        moved = {
+            path if path.startswith(FOLDER) else f"{FOLDER}{path.replace('/', '__')}": f for path, f in found.items()
+        }
+        yield f"{name}@{commit}", Repository.of({p: f.read_bytes() for p, f in moved.items()}, whole=False), moved
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+# what went wrong ------------------------------------------------------------------------------------------------------
+
+
+def wrong(made: Plan) -> list[str]:
+    """What a reader who trusts nothing finds at fault."""
+    found = []
+    for outcome in made.migrated:
+        text = {p: _code(made.after.files[p].decode(errors="replace")) for p in made.after.workflows}
+        for secret in outcome.credential.secrets:
+            left = [
+                p
+                for p, body in text.items()
+                if re.search(rf"secrets\s*(\.\s*{secret}\b|\[\s*'{secret}')", body, re.IGNORECASE)
+            ]
+            found += [f"{p}: {secret} is left" for p in left]
+        found += [f"{p}/{job}: {why}" for p, job in outcome.granted for why in _job(made, p, job)]
+    for path in made.changed:
+        old, new = (_uses(each.files[path].decode(errors="replace")) for each in (made.before, made.after))
+        for line in new - old:
+            if not PINNED.match(line[0]) or not re.match(r"# v\d+\.\d+\.\d+", line[1]):
+                found.append(f"{path}: {line[0]} is not pinned")
+    if plan(made.after).changed:
+        found.append("a second run changes something")
+    return found
+
+
+def _job(made: Plan, path: str, name: str) -> Iterator[str]:
+    old, new = (yaml.load(each.files[path], Loader=yaml.BaseLoader) for each in (made.before, made.after))  # noqa: S506
+    before, after = (_scopes(each, name) for each in (old, new))
+    if after is None or "write" not in {after.get("id-token"), after.get("packages"), after.get("*")}:
+        yield "no identity was granted"
+    for scope, level in (before or {}).items():
+        if scope not in {"*", "id-token"} and (after or {}).get(scope, (after or {}).get("*")) not in {level, "write"}:
+            yield f"{scope}: {level} was lost"
+    if (before or {}).get("*") == "read" and len(after or {}) < 10:
+        yield "read-all was lost"
+    on = new.get("on")
+    if "pull_request_target" in ([on] if isinstance(on, str) else list(on or ())) and "if" not in new["jobs"][name]:
+        yield "pull_request_target reaches it"
+    steps = new["jobs"][name].get("steps") or []
+    if any("role-to-assume" in (s.get("with") or {}) and "aws-access-key-id" in s["with"] for s in steps):
+        yield "a key stands beside the role"
+
+
+def _scopes(tree: dict[str, Any], name: str) -> dict[str, str] | None:
+    job = tree["jobs"][name]
+    found = job.get("permissions", tree.get("permissions"))
+    if isinstance(found, str):
+        return {"*": found.removesuffix("-all")} if found else {}
+    return found
+
+
+def _code(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.strip().startswith("#"))
+
+
+def _uses(text: str) -> set[tuple[str, str]]:
+    found = re.findall(r"(?m)^\s*-?\s*uses:\s*['\"]?([^\s'\"#]+)['\"]?[ \t]*(#.*)?$", text)
+    return {(uses, comment) for uses, comment in found if not uses.startswith(("./", "docker://"))}
+
+
+def outside(made: Plan) -> int:
+    """Bytes that are different from the original once every edit is taken back."""
+    total = 0
+    for path in made.changed:
+        mark = b"\xef\xbb\xbf"
+        data, original = made.after.files[path], made.before.files[path]
+        text = data.removeprefix(mark).decode()
+        for outcome in reversed(made.outcomes):
+            text = restored(text, outcome.splices.get(path, ()))
+        back = (mark if data.startswith(mark) else b"") + text.encode()
+        total += sum(a != b for a, b in zip(back, original, strict=False)) + abs(len(back) - len(original))
+    return total
+
+
+# tools of others ------------------------------------------------------------------------------------------------------
+
+
+def tool(name: str) -> str:
+    """A program beside this Python, or on the path; '' when there is none."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.is_file() else shutil.which(name) or ""
+
+
+def zizmor(files: Iterable[Path]) -> dict[Path, Counter[str]]:
+    """Findings of the auditor's persona, by file and rule. A file that it cannot audit is a finding."""
+    found = {}
+    for file in files:
+        done = subprocess.run(
+            [tool("zizmor"), "--offline", "--no-progress", "-q", "--format", "json-v1", "--persona", "auditor", file],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        audited = done.returncode == 0 or 10 <= done.returncode <= 14
+        found[file] = (
+            Counter(each["ident"] for each in json.loads(done.stdout)) if audited else Counter({"not audited": 1})
+        )
+    return found
+
+
+def schema(files: list[Path]) -> dict[Path, Counter[str]]:
+    """Whether each file fits the JSON schema that check-jsonschema ships."""
+    found: dict[Path, Counter[str]] = {file: Counter() for file in files}
+    done = subprocess.run(
+        [tool("check-jsonschema"), "-o", "json", "--builtin-schema", "vendor.github-workflows", *map(str, files)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = json.loads(done.stdout)
+    for error in [*said.get("errors", []), *said.get("parse_errors", [])]:
+        found[Path(error["filename"])]["schema"] += 1
+    return found
+
+
+def parser(bundle: Path, files: list[Path]) -> dict[Path, Counter[str]]:
+    """Errors of GitHub's own parser, through a bundle that prints {file: [message]} as JSON."""
+    done = subprocess.run([tool("node"), str(bundle), *map(str, files)], capture_output=True, text=True, check=True)
+    return {Path(name): Counter(messages) for name, messages in json.loads(done.stdout).items()}
+
+
+def new_errors(pairs: list[tuple[bytes, bytes]], bundle: Path | None) -> tuple[Counter[str], list[str]]:
+    """What tools find after a migration and did not before, by tool and rule, and the tools that are not there."""
+    found: Counter[str] = Counter()
+    missing = []
+    with tempfile.TemporaryDirectory() as folder:
+        olds, news = [], []
+        for number, (old, new) in enumerate(pairs):
+            for name, data, into in (("old", old, olds), ("new", new, news)):
+                file = Path(folder, f"{number}-{name}", ".github", "workflows", "w.yml")
+                file.parent.mkdir(parents=True)
+                file.write_bytes(data)
+                into.append(file)
+        checks = {"zizmor": zizmor if tool("zizmor") else None, "schema": schema if tool("check-jsonschema") else None,
+                  "parser": (lambda files: parser(bundle, files)) if bundle and tool("node") else None}  # fmt: skip
+        for name, check in checks.items():
+            if check is None or not pairs:
+                missing += [name] if check is None else []
+                continue
+            before, after = check(olds), check(news)
+            for old_file, new_file in zip(olds, news, strict=True):
+                for rule, count in (after.get(new_file, Counter()) - before.get(old_file, Counter())).items():
+                    found[f"{name}: {rule}"] += count
+    return found, missing
+
+
+# figures --------------------------------------------------------------------------------------------------------------
+
+
+def measure(corpus: Path, bundle: Path | None = None, out: Path | None = None) -> dict[str, Any]:
+    """Migrate a corpus and count."""
+    found, migrated, refused = Counter[str](), Counter[str](), Counter[str]()
+    by_provider: dict[str, Counter[str]] = {}
+    faults: list[str] = []
+    bytes_outside = files = 0
+    pairs: list[tuple[bytes, bytes]] = []
+    spent = 0.0
+    for name, repository, where in repositories(corpus):
+        started = time.perf_counter()
+        made = plan(repository)
+        spent += time.perf_counter() - started
+        files += len(repository.files)
+        for outcome in made.outcomes:
+            _count(outcome, found, migrated, refused, by_provider)
+        faults += [f"{name} {fault}" for fault in wrong(made)]
+        bytes_outside += outside(made)
+        for path, data in made.changed.items():
+            pairs.append((repository.files[path], data))
+            if out is not None:
+                target = out / where[path].relative_to(corpus)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+    errors, missing = new_errors(pairs, bundle)
+    total = sum(found.values())
+    wanted = sum(found[p] for p in MAIN)
+    return {
+        "files": files, "found": total, "migrated": sum(migrated.values()), "refused": dict(refused.most_common()),
+        "wrong": len(faults), "wrong_said": faults[:20], "outside_bytes": bytes_outside,
+        "new_errors": sum(errors.values()),
+        "new_errors_said": dict(errors.most_common(20)), "not_checked": missing, "files_changed": len(pairs),
+        "files_per_s": round(files / spent, 1) if spent else 0,
+        "other_share": round(refused["other"] / max(total, 1), 4),
+        "main_found": wanted, "main_migrated": sum(migrated[p] for p in MAIN),
+        "by_provider": {p: dict(c.most_common()) for p, c in sorted(by_provider.items())},
+    }  # fmt: skip
+
+
+def _count(
+    outcome: Outcome, found: Counter[str], migrated: Counter[str], refused: Counter[str],
+    by_provider: dict[str, Counter[str]],
+) -> None:  # fmt: skip
+    provider, jobs = outcome.credential.provider, len(outcome.jobs)
+    found[provider] += jobs
+    code = outcome.refusal.code if outcome.refusal else "migrated"
+    by_provider.setdefault(provider, Counter())[code] += jobs
+    (refused if outcome.refusal else migrated)[code if outcome.refusal else provider] += jobs
+
+
+def told(figures: dict[str, Any]) -> str:
+    """The figures for people."""
+    unchecked = f" (not checked by {', '.join(figures['not_checked'])})" if figures["not_checked"] else ""
+    main = f"{figures['main_migrated']} of {figures['main_found']} of {', '.join(MAIN)}"
+    lines = [
+        f"{figures['files']} files, {figures['files_per_s']} a second",
+        f"{figures['found']} jobs with a static credential, {figures['migrated']} migrated ({main})",
+        f"wrong {figures['wrong']}, bytes outside the edits {figures['outside_bytes']}",
+        f"new errors {figures['new_errors']}{unchecked}",
+        "refused: " + ", ".join(f"{code} {count}" for code, count in figures["refused"].items()),
+    ]
+    lines += [f"  {provider}: {counts}" for provider, counts in figures["by_provider"].items()]
+    return "\n".join([*lines, *figures["wrong_said"], *map(str, figures["new_errors_said"].items())])
+
+
+def main() -> None:
+    """The command line."""
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    arguments.add_argument("--corpus", type=Path, required=True)
+    arguments.add_argument("--json", action="store_true")
+    arguments.add_argument("--out", type=Path, help="write the migrated files here")
+    arguments.add_argument("--parser", type=Path, help="a bundle of @actions/workflow-parser for Node")
+    given = arguments.parse_args()
+    figures = measure(given.corpus, given.parser, given.out)
+    print(json.dumps(figures, indent=2) if given.json else told(figures))
+
+
+if __name__ == "__main__":
+    main()
