@@ -20,6 +20,7 @@ TITLES = {
     "github-pat-in-image": "An image holds a maintainer's GitHub token",
     "github-pat-in-image-revoked": "The same, and GitHub was faster",
 }
+FROM_MEMORY, STOLEN = "npm-token-stolen-by-dependency", "NPM_PUBLISH_TOKEN"
 SPEAKER, PLACE = "mara", "deploys"
 
 
@@ -54,7 +55,10 @@ class Stage:
             said = self._range.leak(name)
             self._range.abuse("", name)
             self._now()[name] = []
-        text = "\n".join(str(line) for line in said["story"])
+        lines = [str(line) for line in said["story"]]
+        stolen = self._range.collector.values().get(STOLEN, "") if name == FROM_MEMORY else ""
+        # No log shows what is stolen out of a process, so somebody has to come across it elsewhere.
+        text = "\n".join([*lines, *([f"On a drop site that somebody found stands: {stolen}"] if stolen else [])])
         slack = self._range.slack
         speaker = next(p for p in slack.state.people.values() if p.name == SPEAKER)
         slack.hand.message(speaker, {"channel": PLACE, "text": text})

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bot.slack import commands, decisions, homes, people, reports, status
+from bot.slack import commands, decisions, homes, people, reports, status, unworked
 
-FEATURES = (reports.join, status.join, people.join, decisions.join, homes.join, commands.join)
+FEATURES = (reports.join, status.join, people.join, decisions.join, homes.join, commands.join, unworked.join)
