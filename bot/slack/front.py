@@ -83,7 +83,7 @@ class Socket:
                 await asyncio.sleep(RECONNECT_S)
             await asyncio.Event().wait()
         finally:
-            await asyncio.to_thread(self._client.close)
+            self._client.close()  # here and now: who is cancelled a second time must not leave it half closed
 
     def _connect(self) -> bool:
         try:

@@ -133,7 +133,7 @@ class Room:
             return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=self.client.token)
 
         return App(
-            name="bulkhead.slack", client=self.client, authorize=authorize, logger=quiet_logger(),
+            name="bulkhead.bolt", client=self.client, authorize=authorize, logger=quiet_logger(),
             request_verification_enabled=False, ssl_check_enabled=False, url_verification_enabled=False,
             listener_executor=self._threads,
         )  # fmt: skip
