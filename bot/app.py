@@ -28,7 +28,7 @@ from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
 from bot.doors import SignIn
-from bot.doorway import open_door
+from bot.doorway import open_door, queue_jobs
 from bot.engine.decisions import Attest, Desk, unsigned
 from bot.engine.ownership import fence_sql
 from bot.engine.policy import Policy
@@ -266,7 +266,8 @@ class Bulkhead:
         await engine.start()
         try:
             with self._watch():
-                async with clock.running([*clock.of_engine(engine), clock.beating(self.store, "worker")]):
+                jobs = [*clock.of_engine(engine), clock.beating(self.store, "worker")]
+                async with clock.running(jobs + queue_jobs(self.settings, self.inbox)):
                     await rounds(self.inbox, engine)
         finally:
             await engine.stop()

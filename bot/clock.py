@@ -24,7 +24,8 @@ from bot.engine.ledger import Ledger
 from bot.engine.run import Engine
 from bot.errors import Unavailable
 from bot.export import Syslog, forward
-from bot.store import Store, when
+from bot.store import Store, iso, when
+from bot.store_intake import Facts
 from bot.timeline import load
 from bot.vault import Vault
 
@@ -33,6 +34,7 @@ STUCK_S = 60
 TAKE_OVER_S = 1
 SYSLOG_S = 2
 SYSLOG_REST = timedelta(minutes=1)  # how long a server that takes nothing is left alone
+FACTS_KEPT = timedelta(days=90)  # as long as CloudTrail and GitHub's own logs tell of the past
 QUIET = timedelta(minutes=15)  # no step takes longer without a word: proofs have deadlines of five minutes
 log = logging.getLogger("bulkhead.clock")
 
@@ -102,6 +104,7 @@ def of_house(store: Store, vault: Vault, maximum: timedelta) -> list[Job]:
     async def forget() -> None:
         await asyncio.to_thread(purge, vault, maximum)
         await asyncio.to_thread(Doors(store).sweep, datetime.now(UTC))
+        await asyncio.to_thread(Facts(store).forget, iso(datetime.now(UTC) - FACTS_KEPT))
 
     async def name_stuck() -> None:
         for incident in await asyncio.to_thread(stuck, store, datetime.now(UTC)):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from bot.clock import Job
 from bot.errors import SettingsError
 from bot.intake import generic, sources
 from bot.intake.ci import Runs
 from bot.intake.door import Door
 from bot.intake.inbox import Inbox
 from bot.intake.partner import Partner
+from bot.intake.queue import polled
 from bot.intake.sns import Topics
+from bot.intake.sources import SQS
 from bot.settings import Settings, listed
+
+QUEUE_S = 5.0
 
 
 def open_door(settings: Settings, inbox: Inbox) -> Door:
@@ -24,6 +31,18 @@ def open_door(settings: Settings, inbox: Inbox) -> Door:
         partner=Partner(settings.github_api) if settings.github_partner else None,
     )  # fmt: skip
     return Door(open_, inbox)
+
+
+def queue_jobs(settings: Settings, inbox: Inbox) -> list[Job]:
+    """What a worker does besides: ask the queue of AWS's events, where one is set."""
+    if "real" not in inbox.worlds or not settings.sqs_queue:
+        return []
+    aws = inbox.worlds["real"](SQS).aws
+
+    async def ask() -> None:
+        await asyncio.to_thread(polled, inbox, aws.client("sqs"), settings.sqs_queue)
+
+    return [Job(ask, QUEUE_S)]
 
 
 def _topics(settings: Settings) -> Topics | None:

@@ -102,9 +102,12 @@ class Ruled(House):
 
     def report(
         self, text: str = ONE, incident: str = "inc-1", lamp: str = "a", *, drilled: bool = True,
-        repository: str = "o/r",
+        repository: str = "o/r", **said: Any,
     ) -> str:  # fmt: skip
-        """Land an incident of the real World; ``drilled``: this text of the playbook has passed its drill here."""
+        """Land an incident of the real World; ``drilled``: this text of the playbook has passed its drill here.
+
+        ``said``: more of the report.
+        """
         playbook = load(text, "test.yaml", self.catalogue())
         if drilled:
             self.store.set_setting(drilled_name(playbook.id), json.dumps({"sha256": playbook.sha256}))
@@ -112,7 +115,7 @@ class Ruled(House):
         fields = {name: getattr(credential, name) for name in ("provider", "kind", "id", "fingerprint", "account")}
         book = {"id": playbook.id, "sha256": playbook.sha256, "text": text, "source": "test.yaml", "drill": ""}
         body = {
-            "report": {"source": "cli", "by": "zoe", "text": "it burns", "url": "", "credential": fields},
+            "report": {"source": "cli", "by": "zoe", "text": "it burns", "url": "", "credential": fields, **said},
             "inbox": "x", "repository": repository, "playbook": book,
         }  # fmt: skip
         with self.store.begin() as c:
