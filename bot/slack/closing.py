@@ -35,3 +35,8 @@ def words(picture: Picture) -> str:
     head = picture.events[-1].hash if picture.events else ""
     said = f"{drill}The incident is {picture.over}. Its timeline, and the list of its evidence."
     return f"{said} Head of the chain: `{head}`"
+
+
+def holds(message: dict[str, Any], name: str) -> bool:
+    """Whether a message has a file of this name."""
+    return any(one.get("name") == name for one in message.get("files") or ())

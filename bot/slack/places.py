@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.errors import Rejected
-from bot.posts import INTENDED, SENT, Posts
+from bot.posts import INTENDED, OVER, SENT, Posts
 from bot.slack.picture import SERIOUS, Picture
 from bot.slack.wire import Wire
 
@@ -57,9 +57,9 @@ class Places:
         return "" if picture.level in self._where.private else self._where.channel
 
     def private(self, picture: Picture) -> str:
-        """The channel that was made for this incident, or ""."""
+        """The channel that was made for this incident, or that it stays in since none could be made; else ""."""
         row = self._posts.get(f"{picture.row.id}/place")
-        return str(row.body["channel"]) if row is not None and row.state == SENT else ""
+        return str(row.body["channel"]) if row is not None and row.state != INTENDED else ""
 
     def lose(self, picture: Picture) -> None:
         """Its private channel is no more: the next time another is made."""
@@ -72,7 +72,22 @@ class Places:
         wanted = self.wanted(picture)
         if wanted and self.safe(wanted):
             return wanted
-        return self.private(picture) or self._make(picture, at)
+        if channel := self.private(picture):
+            return channel
+        try:
+            return self._make(picture, at)
+        except Rejected as exc:
+            if not (self._where.channel and self.safe(self._where.channel)):
+                raise
+            # People who are asked must see it: better among all of the incidents channel than nowhere.
+            log.error("no private channel for %s (%s); it is told in the incidents channel", picture.row.id, exc.code)  # noqa: TRY400
+            return self._stay(picture, exc.code)
+
+    def _stay(self, picture: Picture, why: str) -> str:
+        row = self._posts.get(f"{picture.row.id}/place")
+        assert row is not None, "it was intended before it was refused"
+        self._posts.save(replace(row, state=OVER, body=row.body | {"channel": self._where.channel, "refused": why}))
+        return self._where.channel
 
     def safe(self, channel: str) -> bool:
         """Whether only people of our own company read there. Asked again every minute: a channel can become shared."""

@@ -38,6 +38,7 @@ class Seen:
     quiet_until: float = 0.0
     first: float = 0.0
     served: float = 0.0
+    warned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +76,24 @@ class Service:
         if not self._place_is_right():
             return self._leave()
         done = self._edit_card() + self._say_next() + self._edit_questions() + self._remind() + self._ask_owner()
-        done += self.parts.places.invite(self.picture)
+        done += self._invite()
         if not done and not self.waits:
             done = self._put_files()
         if not done and not self.waits:
             self._finish()
         return done
+
+    def _invite(self) -> int:
+        """Let people into the private channel. Who cannot be let in keeps nothing else waiting."""
+        try:
+            return int(self.parts.places.invite(self.picture))
+        except Rejected as exc:
+            if exc.code in LOST:
+                raise
+            if not self.seen.warned:
+                log.warning("nobody can be let into the channel of %s: %s", self.picture.row.id, exc.code)
+            self.seen.warned = True
+            return 0
 
     @property
     def _channel(self) -> str:
@@ -305,7 +318,7 @@ class Service:
         row, new = self.parts.posts.intend(
             key, incident=picture.row.id, kind=FILES, at=self._at(), body={"calling": True}
         )
-        if new or not self._find(row, self._channel, self._thread, lambda m: _has_file(m, named[0])):
+        if new or not self._find(row, self._channel, self._thread, lambda m: closing.holds(m, named[0])):
             texts = closing.files(picture, self.parts.store.evidence(picture.row.id))
             try:
                 scrubbed = [(name, self.parts.scrub(text)) for name, text in texts]
@@ -381,7 +394,3 @@ def _digest(posting: Posting) -> str:
 
 def _key(message: dict[str, Any]) -> str:
     return str(((message.get("metadata") or {}).get("event_payload") or {}).get("post", ""))
-
-
-def _has_file(message: dict[str, Any], name: str) -> bool:
-    return any(one.get("name") == name for one in message.get("files") or ())

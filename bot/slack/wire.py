@@ -131,7 +131,8 @@ class Wire:
         code = str(data.get("error", "")) if isinstance(data, dict) else ""
         if status == 429 or code == "ratelimited":
             headers = {name.lower(): value for name, value in dict(response.headers or {}).items()}  # type: ignore[union-attr]
-            wait = float(headers.get("retry-after") or 30)
+            asked = str(headers.get("retry-after", ""))
+            wait = float(asked) if asked.isdecimal() else 30.0
             self._rests[method] = self._now() + wait
             return RateLimited(
                 f"Slack asks {method} to wait {wait:.0f} s", provider="slack", code=code, retry_after=wait

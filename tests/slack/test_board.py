@@ -491,3 +491,27 @@ def test_many_incidents_wait_their_turn_and_none_is_left_out(stage: Stage) -> No
     assert len(stage.cards()) == 12
     assert words(stage.thread()).count("*opened*") == 12
     assert 429 not in [r["status"] for r in stage.slack.switchboard.requests()]
+
+
+def test_where_no_private_channel_may_be_made_it_is_told_in_the_incidents_channel(stage: Stage) -> None:
+    state = stage.slack.range.state
+    token = state.tokens[state.app.bot_token]
+    token.scopes = tuple(scope for scope in token.scopes if scope != "groups:write")
+    stage.open()
+    stage.grow(ASKING)
+    stage.settle(stage.board())
+    stage.settle(stage.board())
+    assert len(stage.cards("incidents")) == 1 and not stage.private()
+    stage.grow(REST)
+    stage.settle(stage.board())
+    assert words(stage.thread()).count("*CLOSED*") == 1 and stage.files()
+
+
+def test_where_nobody_can_be_let_in_all_else_goes_on(stage: Stage) -> None:
+    state = stage.slack.range.state
+    token = state.tokens[state.app.bot_token]
+    token.scopes = tuple(scope for scope in token.scopes if scope != "usergroups:read")
+    stage.open()
+    stage.grow([*ASKING, *REST])
+    stage.settle(stage.board())
+    assert len(stage.cards(ID)) == 1 and stage.files(ID)
