@@ -11,68 +11,94 @@ import queue
 import threading
 import time
 
-from benchmarks.load import EFFECTS, GRAPH, PHASES, Load, Measured, Provider
+from benchmarks.load import REACHES, Load, Measured, Provider, Step
 from bot.engine.pace import PRIORITY
+from bot.engine.run import THREADS
+
+TRIAGE = "triage"
+Order = tuple[int, int, int, Step | None, int]  # rank, number, incident, step (None: its triage), phase
+END = -1
 
 
 class _Script:
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, places: int) -> None:
         self.load, self.provider = load, Provider(load.call_s)
-        self.queues: dict[str, queue.PriorityQueue[tuple[int, int, int, str, int]]] = {}
-        self.done: list[set[str]] = [set() for _ in range(load.incidents)]
+        widths = {step.provider: places for step in load.shape.steps} | {TRIAGE: THREADS}
+        self.queues: dict[str, queue.PriorityQueue[Order]] = {name: queue.PriorityQueue() for name in widths}
+        self.threads = [
+            threading.Thread(target=self.work, args=(self.queues[name],), daemon=True)
+            for name, width in widths.items() for _ in range(width)
+        ]  # fmt: skip
+        self.reached: list[set[tuple[str, str]]] = [set() for _ in range(load.incidents)]
         self.begun: list[set[str]] = [set() for _ in range(load.incidents)]
+        self.ended = [0] * load.incidents
         self.lock, self.count = threading.Lock(), itertools.count()
         self.left = threading.Semaphore(0)
         self.start, self.last_cut = 0.0, 0.0
 
-    def put(self, incident: int, step: str, phase: int) -> None:
-        queue_ = self.queues[self.load.provider(incident)]
-        queue_.put((PRIORITY[EFFECTS[step]], next(self.count), incident, step, phase))
+    def put(self, incident: int, step: Step, phase: int) -> None:
+        self.queues[step.provider].put((PRIORITY[step.effect], next(self.count), incident, step, phase))
 
     def kick(self, incident: int) -> None:
-        with self.lock:
-            done, begun = self.done[incident], self.begun[incident]
-            ready = [step for step, needs in GRAPH.items() if step not in begun and done.issuperset(needs)]
-            begun.update(ready)
-        for step in ready:
-            self.put(incident, step, 0)
+        """Begin what waits for nothing any more."""
+        while True:
+            with self.lock:
+                reached, begun = self.reached[incident], self.begun[incident]
+                ready = [s for s in self.load.shape.steps if s.id not in begun and reached.issuperset(s.needs.items())]
+                begun.update(step.id for step in ready)
+            for step in ready:
+                if step.phases:
+                    self.put(incident, step, 0)
+            skipped = [step for step in ready if not step.phases]
+            for step in skipped:
+                self.pass_(incident, step, ("look", "outcome", "proven", "ended"))
+            if not skipped:
+                return
 
-    def work(self, queue_: queue.PriorityQueue[tuple[int, int, int, str, int]]) -> None:
+    def pass_(self, incident: int, step: Step, levels: tuple[str, ...]) -> None:
+        with self.lock:
+            self.reached[incident] |= {(step.id, level) for level in levels}
+            self.ended[incident] += "ended" in levels
+            over = "ended" in levels and self.ended[incident] == len(self.load.shape.steps)
+        if over:
+            self.left.release()
+
+    def work(self, queue_: queue.PriorityQueue[Order]) -> None:
         while True:
             _, _, incident, step, phase = queue_.get()
-            if incident < 0:
+            if incident == END:
                 return
-            self.provider.call()
-            if phase + 1 < len(PHASES):
-                self.put(incident, step, phase + 1)
-                continue
-            with self.lock:
-                self.done[incident].add(step)
-                over = len(self.done[incident]) == len(GRAPH)
-                if step == "cut":
-                    self.last_cut = time.perf_counter() - self.start
-            if over:
-                self.left.release()
+            if step is None:
+                self.provider.call(self.load.shape.triage)
             else:
-                self.kick(incident)
+                self.do(incident, step, phase)
+            self.kick(incident)
+
+    def do(self, incident: int, step: Step, phase: int) -> None:
+        name, calls = step.phases[phase]
+        self.provider.call(calls)
+        if phase + 1 < len(step.phases):
+            self.put(incident, step, phase + 1)
+        if step.cuts and name == "prove":
+            with self.lock:
+                self.last_cut = time.perf_counter() - self.start
+        self.pass_(incident, step, REACHES[name])
 
 
 def measure(load: Load, places: int) -> Measured:
     """Run the load with at most ``places`` calls at once at each provider."""
-    script = _Script(load)
-    script.queues = {load.provider(k): queue.PriorityQueue() for k in range(min(load.incidents, load.providers))}
-    queues = [q for q in script.queues.values() for _ in range(places)]
-    threads = [threading.Thread(target=script.work, args=(q,), daemon=True) for q in queues]
-    for thread in threads:
+    script = _Script(load, places)
+    for thread in script.threads:
         thread.start()
-    script.start = time.perf_counter()
+    script.start, cpu = time.perf_counter(), time.process_time()
     for incident in range(load.incidents):
-        script.kick(incident)
+        script.queues[TRIAGE].put((0, next(script.count), incident, None, 0))
     for _ in range(load.incidents):
         script.left.acquire()
-    all_done = time.perf_counter() - script.start
-    for q in queues:
-        q.put((9, next(script.count), -1, "", 0))
-    for thread in threads:
+    all_done, cpu = time.perf_counter() - script.start, time.process_time() - cpu
+    for queue_ in script.queues.values():
+        for _ in script.threads:
+            queue_.put((9, next(script.count), END, None, 0))
+    for thread in script.threads:
         thread.join()
-    return Measured(last_cut_s=script.last_cut, all_done_s=all_done, calls=script.provider.calls)
+    return Measured(last_cut_s=script.last_cut, all_done_s=all_done, cpu_s=cpu, calls=script.provider.calls)

@@ -1,52 +1,93 @@
 """The load of the durability benchmark: a provider whose every call takes as long as a real one's, and a playbook.
 
-The playbook has the shape of the shipped one: a cut; two steps that need its proof and what it found; one that needs
-both. Each step is three calls: look, run, prove.
+What a shipped playbook does is recorded in its drill (``benchmarks.record``): which steps, what waits for what, and
+how many calls over the network each look, evidence, run and proof makes. Here these become a playbook of the same
+shape over actions that only take that time, so that nothing but the engine differs between runs.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.action import Action
-from bot.model import Before, Effect, Grade, Outcome, Proof, material
+from bot.model import Before, Effect, EvidenceRef, Grade, Outcome, Proof, material
 from bot.world import World
 
-GRAPH: dict[str, tuple[str, ...]] = {
-    "cut": (), "sessions": ("cut",), "pipeline": ("cut",), "restore": ("sessions", "pipeline"),
-}  # fmt: skip
-EFFECTS = {"cut": Effect.CONTAIN, "sessions": Effect.CONTAIN, "pipeline": Effect.CONTAIN, "restore": Effect.CHANGE}
-PHASES = ("look", "run", "prove")
+REACHES = {"look": ("look",), "evidence": (), "run": ("outcome",), "prove": ("proven", "ended")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step as it ran: ``phases`` are (look, evidence, run, prove; calls over the network), none when skipped."""
+
+    id: str
+    provider: str
+    effect: Effect
+    needs: dict[str, str]
+    phases: tuple[tuple[str, int], ...]
+    cuts: bool = False  # it cuts the credential that was reported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What one playbook did."""
+
+    name: str
+    triage: int  # calls before the first step
+    steps: tuple[Step, ...]
+
+    @property
+    def calls(self) -> int:
+        """Calls over the network of one incident."""
+        return self.triage + sum(calls for step in self.steps for _, calls in step.phases)
+
+    def longest(self) -> int:
+        """Calls one after the other on the longest way through: what one incident cannot be faster than."""
+        ends: dict[tuple[str, str], int] = {}
+        for step in self.steps:
+            at = max((ends[need, level] for need, level in step.needs.items()), default=self.triage)
+            ends |= {(step.id, level): at for level in ("look", "outcome", "proven", "ended")}
+            for phase, calls in step.phases:
+                at += calls
+                ends |= {(step.id, level): at for level in REACHES[phase]}
+        return max(ends.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """So many incidents at once, spread over so many providers."""
+    """So many incidents at once of one shape."""
 
+    shape: Shape
     incidents: int
-    providers: int
     call_s: float = 0.08
-
-    def provider(self, incident: int) -> str:
-        """The provider that an incident talks to: never the same as its neighbour's, where there are several."""
-        return f"cloud{incident % self.providers}"
 
     @property
     def calls(self) -> int:
-        """Provider calls of the whole load."""
-        return self.incidents * len(GRAPH) * len(PHASES)
+        """Calls over the network of the whole load."""
+        return self.incidents * self.shape.calls
+
+    def floor(self, places: int) -> float:
+        """Seconds that it takes at least: the longest way of one incident, and ``places`` calls at once a provider."""
+        busy: dict[str, int] = {}
+        for step in self.shape.steps:
+            busy[step.provider] = busy.get(step.provider, 0) + sum(calls for _, calls in step.phases)
+        widest = max(busy.values()) * self.incidents / places
+        return max(float(self.shape.longest()), widest) * self.call_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One run, in seconds from the opening of the incidents."""
+    """One run: seconds from the opening of the incidents, seconds of CPU, calls made, events written."""
 
     last_cut_s: float
     all_done_s: float
+    cpu_s: float
     calls: int
+    events: int = 0
 
 
 @dataclass(slots=True)
@@ -57,11 +98,12 @@ class Provider:
     calls: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def call(self) -> None:
-        """One call over the network, as far as anybody waiting for it can tell."""
-        time.sleep(self.call_s)
+    def call(self, times: int) -> None:
+        """So many calls over the network, as far as anybody waiting for them can tell."""
+        for _ in range(times):
+            time.sleep(self.call_s)
         with self._lock:
-            self.calls += 1
+            self.calls += times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,44 +120,52 @@ class Seen(Before):
     owner: str = material(default="")
 
 
-def catalogue(provider: Provider, load: Load) -> dict[str, Action[Any, Any, Any]]:
+def catalogue(provider: Provider, shape: Shape) -> dict[str, Action[Any, Any, Any]]:
     """Real actions in the engine's own contract; only what they call is a pause."""
+    return {f"{step.provider}.{step.id}": _action(provider, step) for step in shape.steps}
+
+
+def _action(provider: Provider, step: Step) -> Action[Any, Any, Any]:
+    times = dict(step.phases)
 
     def look(_world: World, target: Target) -> Seen:
-        provider.call()
+        provider.call(times.get("look", 0))
         return Seen(owner=target.key, summary=f"{target.key} is there")
 
+    def evidence(_world: World, _target: Target, _before: Seen) -> tuple[EvidenceRef, ...]:
+        provider.call(times["evidence"])
+        return ()
+
     def run(_world: World, target: Target, _before: Seen) -> Outcome:
-        provider.call()
+        provider.call(times.get("run", 0))
         return Outcome(changed=True, summary=f"{target.key} is done")
 
     def prove(_world: World, target: Target, _before: Seen, _outcome: Outcome) -> Proof:
-        provider.call()
+        provider.call(times.get("prove", 0))
         return Proof.proven(Grade.STATE, f"{target.key} is seen done")
 
-    def undo(_world: World, target: Target, _before: Seen, _outcome: Outcome) -> Outcome:
-        provider.call()
-        return Outcome(changed=True, summary=f"{target.key} is put back")
-
-    def action(name: str, step: str) -> Action[Any, Any, Any]:
-        return Action(
-            name=f"{name}.{step}", title=f"Do the {step}", inputs=Target, before=Seen, outcome=Outcome,
-            effect=EFFECTS[step], look=look, run=run, prove=prove, undo=undo,
-            kills=(lambda target: f"bench-key:{target.key}") if step == "cut" else None,
-        )  # fmt: skip
-
-    names = {load.provider(k) for k in range(load.incidents)}
-    return {f"{name}.{step}": action(name, step) for name in names for step in GRAPH}
+    return Action(
+        name=f"{step.provider}.{step.id}", title=f"Do {step.id}", inputs=Target, before=Seen, outcome=Outcome,
+        effect=step.effect, look=look, run=run, prove=prove, evidence=evidence if "evidence" in times else None,
+        undo_none="" if step.effect is Effect.READ else "nothing was done",
+        kills=(lambda target: f"bench-key:{target.key}") if step.cuts else None,
+    )  # fmt: skip
 
 
-def playbook(provider: str) -> str:
-    """The playbook of the incidents at one provider."""
-    lines = ["id: bench", "title: A load of known size", "match: {credential: bench-key}", "steps:"]
-    for step, needs in GRAPH.items():
-        wanted = ", ".join(f"{{{need}: proven}}" for need in needs)
-        lines += [
-            f"  - id: {step}", f"    uses: {provider}.{step}", "    on_failure: ask",
-            "    with: {key: " + ("$cut.before.owner}" if needs else "$credential.id}"),
-            *([f"    needs: [{wanted}]"] if needs else []),
-        ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+def playbook(shape: Shape) -> str:
+    """The playbook of this shape, as text."""
+    return "\n".join(["id: bench", "title: A load of known size", "match: {credential: bench-key}", "steps:",
+                      *(line for step in shape.steps for line in _lines(step))]) + "\n"  # fmt: skip
+
+
+def _lines(step: Step) -> Iterator[str]:
+    known = next(iter(step.needs), "")
+    yield f"  - id: {step.id}"
+    yield f"    uses: {step.provider}.{step.id}"
+    if step.effect is not Effect.READ:
+        yield "    on_failure: ask"
+    yield "    with: {key: " + (f"${known}.before.owner" if known else "$credential.id") + "}"
+    if step.needs:
+        yield "    needs: [" + ", ".join(f"{{{name}: {level}}}" for name, level in step.needs.items()) + "]"
+    if not step.phases:
+        yield "    when: {triage.machine: exists}"
