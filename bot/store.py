@@ -262,11 +262,6 @@ class Store:
         with self.connect() as c:
             return [_incident(row) for row in c.execute(query).mappings()]
 
-    def set_status(self, incident_id: str, status: str) -> None:
-        """open, closed or aborted; a cache of the timeline's last word."""
-        with self.begin() as c:
-            c.execute(sa.update(incident).where(incident.c.id == incident_id).values(status=status))
-
     # timeline --------------------------------------------------------------------------------------------------
 
     def events(self, incident_id: str, after_n: int = 0) -> list[dict[str, Any]]:

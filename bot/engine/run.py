@@ -33,7 +33,7 @@ from bot.playbook import Playbook, load
 from bot.reference import adapter
 from bot.store import DecisionRow, IncidentRow, Store, one_worker, set_pragmas
 from bot.store_intake import Known
-from bot.timeline import Timeline
+from bot.timeline import Fence, Timeline
 from bot.world import World
 
 VERSION = "engine-1"  # a constant: DBOS would else leave old incidents pending after every change of the source
@@ -80,6 +80,9 @@ class Engine:
         self._locks = ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[Any]] = set()
+        self._ending: set[asyncio.Task[Any]] = set()  # incidents that are over, but for what is wiped then
+        # One after the other: on SQLite those that begin at once only wait for each other, and sleep while they do.
+        self._opening = asyncio.Lock() if parts.store.sqlite else asyncio.Semaphore(8)
         self._aborted: dict[str, str] = {}
         self._children: asyncio.Queue[str] = asyncio.Queue()
         self._undo_rows: asyncio.Queue[DecisionRow] = asyncio.Queue()
@@ -104,10 +107,10 @@ class Engine:
 
     async def stop(self) -> None:
         """Stop taking part. Calls that are under way end; what they did is found by the look of the next start."""
-        tasks = [*self._tasks, *self._running]
+        tasks = [*self._tasks, *(self._running - self._ending)]
         for task in tasks:
             task.cancel()  # DBOS leaves a cancelled workflow pending, and recovers it
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._ending, return_exceptions=True)
         await asyncio.to_thread(partial(self._pool.shutdown, wait=True, cancel_futures=True))
         await asyncio.to_thread(partial(DBOS.destroy, destroy_registry=True))
         # DBOS made its own pool the loop's default and has closed it: who comes after needs one that works.
@@ -116,8 +119,9 @@ class Engine:
 
     async def open(self, incident: str) -> None:
         """Begin the workflow of a landed incident; begun already, nothing happens."""
-        with SetWorkflowID(incident):
-            await DBOS.start_workflow_async(self._incident, incident)
+        async with self._opening:
+            with SetWorkflowID(incident):
+                await DBOS.start_workflow_async(self._incident, incident)
 
     async def sweep(self, *, again: bool = False) -> list[str]:
         """Begin every open incident whose workflow does not exist: landed, and the process died before it began.
@@ -165,6 +169,13 @@ class Engine:
             yield
         finally:
             self._running.discard(task)
+            self._ending.discard(task)
+
+    def _ends(self) -> None:
+        """The incident of this task is over: ``stop`` waits for the rest instead of cancelling it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._ending.add(task)
 
     def _workflows(self) -> tuple[Callable[[str], Any], Callable[[str, str, int], Any]]:
         """Registered under fixed names: recovery finds them by name."""
@@ -205,12 +216,14 @@ class Engine:
             raise
         except Exception as exc:  # the one edge where every fault ends: it stands on the timeline, then goes on up
             said = str(exc) if isinstance(exc, BulkheadError) else f"a fault of Bulkhead itself: {type(exc).__name__}"
-            self._broken[incident] = said
             last = deps.journal.last("incident", "broken")
-            await deps.journal.write("incident", "broken", {"error": said}, last.attempt + 1 if last else 1)
+            try:
+                await deps.journal.write("incident", "broken", {"error": said}, last.attempt + 1 if last else 1)
+            finally:
+                self._broken[incident] = said
             raise
+        self._ends()
         over = "aborted" if deps.journal.find("incident", "aborted") else "closed"
-        await asyncio.to_thread(self.parts.store.set_status, incident, over)
         if over == "closed":
             await asyncio.to_thread(self.parts.settled, incident)
         self.pulse.poke(report.beside)
@@ -239,24 +252,26 @@ class Engine:
         if ended == "undone" and closed is not None:
             # The incident's own workflow is over: this one waits until the reopened rows are settled again.
             await close(deps, [], closed.attempt + 1)
-            await asyncio.to_thread(self.parts.store.set_status, incident, "closed")
             await asyncio.to_thread(self.parts.settled, incident)
         return ended
 
     async def _deps(self, row: IncidentRow) -> Deps:
-        parts, fence = self.parts, ownership.current_fence()
-        world = await asyncio.to_thread(parts.worlds[row.world], row.id)
-        for decision in await asyncio.to_thread(parts.store.decisions, row.id):
-            if by := await asyncio.to_thread(self._ended_by, decision):
-                self._aborted[row.id] = by
-        journal = await asyncio.to_thread(
-            Journal, row.id, parts.store, parts.timeline, world.clock, fence, parts.boundary
-        )
+        parts = self.parts
+        world, journal = await asyncio.to_thread(self._read, row, ownership.current_fence())
         return Deps(
             world=world, journal=journal, store=parts.store, desk=self.desk, pulse=self.pulse, pace=self._pace,
             pool=self._pool, rule=self._rule(row, journal), playbook_sha256=row.body["playbook"]["sha256"],
             aborted=lambda: self._aborted.get(row.id, ""),
         )  # fmt: skip
+
+    def _read(self, row: IncidentRow, fence: Fence) -> tuple[World, Journal]:
+        """What a run starts from, in one visit to the database; an abort that stands is noted."""
+        parts = self.parts
+        world = parts.worlds[row.world](row.id)
+        for decision in parts.store.decisions(row.id):
+            if by := self._ended_by(decision):
+                self._aborted[row.id] = by
+        return world, Journal(row.id, parts.store, parts.timeline, world.clock, fence, parts.boundary)
 
     def _rule(self, row: IncidentRow, journal: Journal) -> Rule:
         def rule(action: Action[Any, Any, Any], before: Before) -> Ruling:
@@ -329,12 +344,22 @@ def migrate(store: Store) -> None:
         DBOS.migrate(store.url, schema=ownership.dbos_schema(store.url))
 
 
+def _in_our_wake(connection: Any, _entry: Any) -> None:
+    """DBOS does not wait for the disk on SQLite.
+
+    Its rows stand in the same write-ahead log as ours, and that is on disk up to and with whatever of ours was
+    acknowledged last. What a power cut takes is a newest stretch of DBOS's rows with nothing of ours after it: a
+    workflow that had begun and done nothing (``sweep`` begins it), or one whose end is found anew on the timeline.
+    """
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
 def _config(store: Store, executor: str = "worker") -> DBOSConfig:
     config: DBOSConfig = {
         "name": "bulkhead", "system_database_url": store.url, "application_version": VERSION, "executor_id": executor,
         "log_level": "ERROR", "enable_otlp": False, "serializer": DBOSPortableJSONSerializer(),
-        "sys_db_pool_size": 4 if store.sqlite else 10, "dbos_system_schema": ownership.dbos_schema(store.url),
+        "sys_db_pool_size": 2 if store.sqlite else 10, "dbos_system_schema": ownership.dbos_schema(store.url),
     }  # fmt: skip
     if store.sqlite:
-        config["db_engine_kwargs"] = {"pool_events": [(set_pragmas, "connect")]}
+        config["db_engine_kwargs"] = {"pool_events": [(set_pragmas, "connect"), (_in_our_wake, "connect")]}
     return config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,8 +64,6 @@ class UndoRun:
             return {"outcome": to_json(result), "by": by, "kills": look.body["kills"]}
 
         await journal.once(self.name, "undone", make, self.count)
-        if look.body["kills"]:
-            await asyncio.to_thread(self.deps.store.set_status, journal.incident, "open")
         return "undone"
 
     async def _refused(self, why: str) -> str:

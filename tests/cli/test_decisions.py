@@ -91,7 +91,7 @@ def test_a_broken_glass_stays_on_the_list_until_somebody_else_has_looked(typed: 
     with opened(read(), sites={}) as bulkhead:  # what the worker writes
         at = iso(datetime(2026, 3, 1, tzinfo=UTC))
         bulkhead.timeline.append(ID, "deactivate", "break-glass", body, at=at).result()
-        bulkhead.store.set_status(ID, "closed")
+        bulkhead.timeline.append(ID, "incident", "closed", {"ledger": [], "failed": []}, at=at).result()
     assert f"incident review {ID} --step deactivate" in typed("incident", "list").output
     (due,) = json.loads(typed("incident", "list", "--json").output)["reviews"]
     assert (due["by"], due["step"], due["due"]) == ("ann", "deactivate", "2026-03-02T00:00:00.000000Z")
