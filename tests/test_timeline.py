@@ -204,3 +204,31 @@ def test_who_is_cancelled_while_it_waits_does_not_end_the_writer(timeline: Timel
     assert timeline.append("inc-1", "c", "look", {}, at=AT).result(20).step == "c"
     assert [event.step for event in load(store, "inc-1")] == ["a", "c"]
     assert broken(store) == []
+
+
+def test_what_stands_and_what_is_new_in_one_batch_are_told_apart(store: Store, timeline: Timeline) -> None:
+    (first,) = fill(timeline, 1)
+    told: list[Event] = []
+    timeline.listen(told.append)
+    with timeline._wake:  # nobody writes until all of it is queued
+        names = ["s0", "s1", "s0", "s1", "s2"]
+        futures = [timeline.append("inc-1", name, "look", k, at=AT) for k, name in enumerate(names)]
+    events = [future.result(10) for future in futures]
+    assert [e.n for e in events] == [1, 2, 1, 2, 3]
+    assert events[0] == first
+    assert [e.step for e in told] == ["s1", "s2"]
+    assert broken(store) == []
+
+
+def test_an_incidents_status_is_what_its_timeline_said_last(store: Store, timeline: Timeline) -> None:
+    said = [
+        ("cut", "closed", {}, "open"),  # not the incident's own word
+        ("incident", "closed", {}, "closed"),
+        ("undo:cut", "undone", {"kills": None}, "closed"),
+        ("undo:cut-2", "undone", {"kills": "key:a"}, "open"),
+        ("incident", "aborted", {}, "aborted"),
+    ]
+    for step, kind, body, status in said:
+        timeline.append("inc-1", step, kind, body, at=AT).result(10)
+        assert store.incident("inc-1").status == status, (step, kind)
+    assert store.incident("inc-2").status == "open"

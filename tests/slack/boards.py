@@ -113,8 +113,6 @@ class Stage:
             self.hands.pass_time(0.01)
             at = iso(self.hands.at)
             self.timeline.append(incident, step, kind, body, at=at, attempt=attempt).result()
-            if kind in ("closed", "aborted"):
-                self.store.set_status(incident, kind)
 
     # what is seen ------------------------------------------------------------------------------------------------
 
