@@ -36,15 +36,15 @@ from bot.engine.rules import Rulebook
 from bot.engine.run import Engine, Parts, migrate
 from bot.engine.steps import Ruling
 from bot.errors import BulkheadError, InputError
-from bot.evidence import EvidenceRoom
+from bot.evidence import Bucket, EvidenceRoom, Folder, Shelf
 from bot.export import Syslog
 from bot.images import ImageClient
 from bot.intake.inbox import Inbox
 from bot.intake.rounds import rounds
+from bot.logs import install
 from bot.model import Before, Report, Triage
 from bot.npm import NpmClient
 from bot.playbook import Playbook, load_folder
-from bot.redact import install
 from bot.settings import Settings
 from bot.signing import Attestor, Signers, by_name
 from bot.store import IncidentRow, Store
@@ -139,6 +139,15 @@ def _as_app(app_id: int | str, key: str, base_url: str) -> GitHub | None:
     return GitHubClient(auth=github.Auth.AppAuth(app_id, key), base_url=base_url) if app_id else None
 
 
+def shelf_of(settings: Settings) -> Shelf:
+    """Where evidence lies: a folder, or a bucket of S3 as the identity that boto3 finds."""
+    if settings.evidence_bucket is None:
+        return Folder(settings.evidence_folder)
+    bucket, prefix = settings.evidence_bucket
+    aws = AwsClients(region=settings.aws_region)
+    return Bucket(aws=aws, bucket=bucket, prefix=prefix, kms_key=settings.evidence_kms_key)
+
+
 def rules_cache() -> Path | None:
     """Where set-up has put Kingfisher's compiled rules; None leaves it to KF_RULE_CACHE_DIR and the system's cache."""
     kept = Path(sys.prefix) / "kingfisher"
@@ -173,7 +182,7 @@ class Bulkhead:
             self.store.close()
             raise
         install(self.vault.scrubber, logging.getLogger().handlers)
-        self.room = EvidenceRoom(self.store, settings.evidence_folder)
+        self.room = EvidenceRoom(self.store, shelf_of(settings))
         self.timeline = Timeline(self.store, fence_sql(settings.url))
         self.policy = policy or load_policy(settings.policy)
         self.playbooks = load_playbooks(settings)

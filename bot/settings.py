@@ -20,6 +20,7 @@ from bot.errors import SettingsError
 from bot.quiet import Quiet
 
 POSTURES = ("one", "two", "person", "lead")  # where people answer; a lead runs an incident
+BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?")  # names of buckets: S3 User Guide
 
 
 class Settings(BaseSettings):
@@ -37,8 +38,11 @@ class Settings(BaseSettings):
     )
     evidence: str = Field(
         default="",
-        description="Folder of the evidence; empty = in the home folder. "
-        "On PostgreSQL name one that all processes share",
+        description="Folder of the evidence, or s3://BUCKET/PREFIX; empty = in the home folder. On PostgreSQL name one "
+        "that all processes share",
+    )
+    evidence_kms_key: str = Field(
+        default="", description="KMS key that encrypts evidence in S3; empty = by a key of S3's own (AES256)"
     )
     vault_key: SecretStr = Field(
         default=SecretStr(""), description="32 bytes as base64; empty = a file in the home folder, made on first use"
@@ -271,6 +275,13 @@ class Settings(BaseSettings):
             raise ValueError("must be udp://HOST, tcp://HOST or tls://HOST, with :PORT when it differs")
         return value
 
+    @field_validator("evidence")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        if "://" in value and not BUCKET.fullmatch(value):
+            raise ValueError(f"{value} is no place for evidence; name a folder, or s3://BUCKET/PREFIX")
+        return value
+
     @field_validator("signers", "policy", "sources")
     @classmethod
     def _file(cls, value: Path | None) -> Path | None:
@@ -290,8 +301,16 @@ class Settings(BaseSettings):
 
     @property
     def evidence_folder(self) -> Path:
-        """Where the evidence lies."""
-        return Path(self.evidence) if self.evidence else self.home / "evidence"
+        """Where the evidence lies, unless it lies in S3."""
+        return Path(self.evidence) if self.evidence and not self.evidence_bucket else self.home / "evidence"
+
+    @property
+    def evidence_bucket(self) -> tuple[str, str] | None:
+        """The bucket of S3 and the prefix where the evidence lies; None when it lies in a folder."""
+        if not self.evidence.startswith("s3://"):
+            return None
+        bucket, _, prefix = self.evidence.removeprefix("s3://").partition("/")
+        return bucket, prefix.strip("/")
 
     def split(self) -> None:
         """Raises SettingsError unless several processes, on several machines, can work with these settings."""
@@ -300,7 +319,8 @@ class Settings(BaseSettings):
             wrong.append("BULKHEAD_VAULT_KEY: the same for every process; make it with `openssl rand -base64 32`")
         if not self.evidence:
             wrong.append(
-                "BULKHEAD_EVIDENCE: a folder that all processes share; a local one holds only half of the evidence"
+                "BULKHEAD_EVIDENCE: s3://BUCKET/PREFIX, or a folder that all processes share; a local one holds only "
+                "half of the evidence"
             )
         if wrong:
             raise SettingsError("on PostgreSQL these must be set:\n  " + "\n  ".join(wrong))

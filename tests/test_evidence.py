@@ -31,16 +31,16 @@ def test_saved_twice_it_is_one_file_and_one_line(room: EvidenceRoom) -> None:
     assert first.sha256 == hashlib.sha256(b"what was said").hexdigest()
     assert len(room._store.evidence("inc-1")) == 1
     assert room.read(first.sha256) == b"what was said"
-    assert room.path(first.sha256).stat().st_mode & 0o222 == 0, "nobody writes to it any more"
+    assert room.shelf.path(first.sha256).stat().st_mode & 0o222 == 0, "nobody writes to it any more"
 
 
 def test_damage_and_loss_are_seen(room: EvidenceRoom) -> None:
     mine = room.of("inc-1", Clock())
     kept, changed, lost = (mine.save(name, name.encode()) for name in ("kept", "changed", "lost"))
     assert room.damaged("inc-1") == []
-    room.path(changed.sha256).chmod(0o600)
-    room.path(changed.sha256).write_bytes(b"something else")
-    room.path(lost.sha256).unlink()
+    room.shelf.path(changed.sha256).chmod(0o600)
+    room.shelf.path(changed.sha256).write_bytes(b"something else")
+    room.shelf.path(lost.sha256).unlink()
     assert sorted(room.damaged("inc-1")) == ["changed", "lost"]
     assert room.damaged("inc-2") == []
     assert room.read(kept.sha256) == b"kept"

@@ -14,7 +14,7 @@ BOT = ROOT / "bot"
 LAYERS: list[set[str]] = [
     {"model", "errors", "spoken"},
     {"redact", "images", "quiet"},
-    {"world", "strictyaml"},
+    {"world", "strictyaml", "logs"},
     {"action", "workflow", "clients", "npm", "reference"},
     {"steps"},
     {"playbook", "oidc"},

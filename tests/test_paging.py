@@ -98,8 +98,6 @@ class Stage:
     def grow(self, story: list[tuple[str, str, Any]], incident: str = ID) -> None:
         for step, kind, said in story:
             self.timeline.append(incident, step, kind, said, at=iso(self.hands.at)).result()
-            if kind == "closed":
-                self.store.set_status(incident, "closed")
 
     def events(self, kind: str, incident: str = ID) -> list[dict[str, Any]]:
         return [e["body"] for e in self.store.events(incident) if e["kind"] == kind]

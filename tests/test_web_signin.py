@@ -220,7 +220,7 @@ def test_a_one_time_link_opens_the_evidence_of_its_incident_too(site: Site) -> N
 def test_evidence_that_was_changed_is_not_given_out(site: Site) -> None:
     browser = site.browser()
     site.sign_in(browser)
-    file = site.room.path(SHA)
+    file = site.room.shelf.path(SHA)
     file.chmod(0o600)
     file.write_bytes(b"something else")
     assert browser.get(f"/incidents/{ID}/evidence/{SHA}").status_code == 409

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 
 from bot import backup as backups
 from bot import timeline
-from bot.app import Bulkhead, opened
+from bot.app import Bulkhead, opened, shelf_of
 from bot.cli import frame, page
 from bot.errors import InputError
 from bot.settings import Settings, read
@@ -148,14 +147,10 @@ def _fitting(settings: Settings, folder: Path) -> bytes:
 
 def _place(settings: Settings, folder: Path, made: backups.Backup, key: bytes) -> None:
     """Move the files in, the database last: a restore that was cut short is no installation."""
-    evidence = settings.evidence_folder
+    shelf = shelf_of(settings)
     for name in made.files:
         if name.startswith("evidence/"):
-            sha256 = name.removeprefix("evidence/")
-            target = evidence / sha256[:2] / sha256
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / name, target)
-            target.chmod(0o400)
+            shelf.put(name.removeprefix("evidence/"), (folder / name).read_bytes())
     if not settings.vault_key.get_secret_value():
         path = settings.home / backups.KEY
         if not path.exists():

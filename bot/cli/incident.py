@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Callable, Iterator
@@ -403,9 +404,10 @@ def _export(bulkhead: Bulkhead, card: Card, folder: Path) -> list[str]:
         (folder / name).write_text(text, encoding="utf-8")
     files = []
     for row in _unique(manifest):
-        if bulkhead.room.path(row["sha256"]).is_file():
+        with contextlib.suppress(FileNotFoundError):  # what is gone is told by `verify`
+            data = bulkhead.room.read(row["sha256"])
             target = folder / "evidence" / row["sha256"]
-            target.write_bytes(bulkhead.room.read(row["sha256"]))
+            target.write_bytes(data)
             target.chmod(0o400)
             files.append(f"evidence/{row['sha256']}")
     return [*texts, *files]

@@ -23,7 +23,7 @@ from bot.intake.delivery import Delivery
 from bot.intake.door import Answer, Door
 from bot.intake.inbox import Inbox
 from bot.playbook import load_folder
-from bot.store import Store
+from bot.store import Store, iso
 from bot.timeline import Event, Timeline, load
 from bot.triage.identify import Recognizer
 from bot.vault import Vault
@@ -77,7 +77,8 @@ class Office:
 
     def close(self, incident: str) -> None:
         """As if it had run to its end."""
-        self.store.set_status(incident, "closed")
+        body: dict[str, Any] = {"ledger": [], "failed": []}
+        self.inbox.timeline.append(incident, "incident", "closed", body, at=iso(AT)).result()
 
 
 def proof(source: str, body: bytes, at: datetime, event: str = "secret_scanning_alert") -> dict[str, str]:
