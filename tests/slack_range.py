@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from bot.range.clock import RangeClock
+from bot.range.port import listen
 from bot.range.slack import SlackRange
 from bot.range.switchboard import Switchboard
 
@@ -100,7 +100,7 @@ def slack_served() -> Iterator[Slack]:
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """Any ASGI app on a port of loopback; the block gets its origin."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen()
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json as json_module
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -35,13 +34,12 @@ from bot.range.issuer import OidcIssuer
 from bot.range.npm import NpmRegistry
 from bot.range.npm_theft import PERSON_ACTS, Collector
 from bot.range.npm_web import NpmWeb
+from bot.range.port import HOST, listen
 from bot.range.runner import Runner
 from bot.range.scenarios import FIRST, SCENARIOS, Scenario
 from bot.range.slack import SlackRange
 from bot.range.stage import Stage
 from bot.range.switchboard import AsgiApp, Switchboard
-
-HOST = "127.0.0.1"
 
 
 class Range:
@@ -84,7 +82,7 @@ class Range:
         }  # fmt: skip
 
     def _serve(self, app: AsgiApp) -> str:
-        listener = socket.create_server((HOST, 0))
+        listener = listen()
         config = uvicorn.Config(
             app, lifespan="off", log_config=None, access_log=False, proxy_headers=False, server_header=False,
             loop="asyncio", timeout_graceful_shutdown=1,

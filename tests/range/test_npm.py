@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,6 +14,7 @@ import uvicorn
 from bot.range.clock import RangeClock
 from bot.range.npm import NpmRegistry
 from bot.range.npm_web import NpmWeb
+from bot.range.port import listen
 from bot.range.switchboard import Switchboard
 from tests.npm_client import NpmCommand, needs_npm
 
@@ -38,7 +38,7 @@ class Shop:
 def shop(tmp_path: Path) -> Iterator[Shop]:
     clock = RangeClock()
     registry = NpmRegistry(clock)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen()
     server = uvicorn.Server(uvicorn.Config(NpmWeb(registry, Switchboard(clock)).asgi, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
