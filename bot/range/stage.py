@@ -21,6 +21,12 @@ TITLES = {
     "github-pat-in-image-revoked": "The same, and GitHub was faster",
 }
 FROM_MEMORY, STOLEN = "npm-token-stolen-by-dependency", "NPM_PUBLISH_TOKEN"
+# What Mara does with her second factor on pages that no API reaches, and what she says of it.
+ACTS = {
+    "revoke-npm-token": ("Mara revokes her npm token", "Mara has revoked it on npm's page."),
+    "mint-npm-token": ("Mara makes a new npm token", "Mara has a new token. It goes into the answer's secret field: "),
+    "run-registry-access": ("Mara runs Registry access", "Mara has started the workflow Registry access."),
+}
 SPEAKER, PLACE = "mara", "deploys"
 
 
@@ -38,12 +44,20 @@ class Stage:
         return self._leaked
 
     def shown(self) -> list[dict[str, Any]]:
-        """``{name, title, leaked, tries}`` for each scenario; ``tries`` is what the attacker got the last time."""
+        """``{name, title, leaked, tries, acts}`` for each; ``tries`` is what the attacker got the last time."""
         leaked = self._now()
+        hers = [(act, title) for act, (title, _) in ACTS.items()]
         return [
-            {"name": name, "title": title, "leaked": name in leaked, "tries": leaked.get(name, [])}
+            {"name": name, "title": title, "leaked": name in leaked, "tries": leaked.get(name, []),
+             "acts": hers if name == FROM_MEMORY and name in leaked else []}
             for name, title in TITLES.items()
-        ]
+        ]  # fmt: skip
+
+    def act(self, name: str) -> str:
+        """Mara does something on a page of npm's or GitHub's; returns what she says of it. Raises InputError."""
+        if name not in ACTS or FROM_MEMORY not in self._now():
+            raise InputError("there is nothing to do for Mara yet")
+        return ACTS[name][1] + str(self._range.person(name).get("secret", ""))
 
     def leak(self, name: str) -> None:
         """Let the secret leak and be abused, and let somebody wonder about it in Slack. Raises InputError."""

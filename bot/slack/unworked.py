@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bot.slack.room import Room
 
 EVERY_S = 2.0
-TOLD = "slack:unworked:"  # the setting that says that somebody was told
+TOLD = "slack:told-unworked:"  # the setting that says that somebody was told
 log = logging.getLogger("bulkhead.slack")
 
 

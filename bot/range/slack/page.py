@@ -50,13 +50,16 @@ class Stage(Protocol):
     """What happens in the company that one can start from the page."""
 
     def shown(self) -> list[Body]:
-        """``{name, title, leaked, tries}`` for each scenario."""
+        """``{name, title, leaked, tries, acts}`` for each scenario."""
 
     def leak(self, name: str) -> None:
         """Let its secret leak and be abused. Raises InputError."""
 
     def tries(self, name: str) -> None:
         """The attacker tries again. Raises InputError."""
+
+    def act(self, name: str) -> str:
+        """Somebody of the company does what no API does; returns what they say of it. Raises InputError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,10 +223,18 @@ class Page:
         elif (act == "shortcut" and "callback_id" in given) or act == "join":
             self._acts[act](person, given)
         elif act == "stage" and self.stage is not None:
-            self.stage.tries(str(form["tries"])) if "tries" in form else self.stage.leak(str(form.get("leak", "")))
+            self._play(self.stage, person, form)
         else:
             raise Cannot("unknown_act", f"nobody can {act[:40]!r} here")
         return None
+
+    def _play(self, stage: Stage, person: Person, form: FormData) -> None:
+        if "act" in form:
+            self._state().notice(person.id, stage.act(str(form["act"])))
+        elif "tries" in form:
+            stage.tries(str(form["tries"]))
+        else:
+            stage.leak(str(form.get("leak", "")))
 
     def _say(self, person: Person, given: Body, form: FormData) -> None:
         text, thread = str(form.get("text", "")), str(form.get("where", ""))
