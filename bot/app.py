@@ -45,8 +45,10 @@ from bot.logs import install
 from bot.model import Before, Report, Triage
 from bot.npm import NpmClient
 from bot.playbook import Playbook, load_folder
+from bot.scenario import Drill, load_drills
 from bot.settings import Settings
 from bot.signing import Attestor, Signers, by_name
+from bot.stage import Stage
 from bot.store import IncidentRow, Store
 from bot.timeline import Timeline
 from bot.triage import triage
@@ -193,6 +195,7 @@ class Bulkhead:
             policy=self.policy, default_mode=settings.mode, people=settings.people, store=self.store,
             groups=settings.groups, aliases=settings.aliases,
         )  # fmt: skip
+        self.stage: Stage | None = None
         self.attestor = Attestor(self.vault.decisions_key, self.store.database_id())
         self.attest = self._attest()
         self.on_alarm: list[Callable[[heartbeat.Alarm], object]] = [_log_alarm]  # called from a thread of their own
@@ -217,6 +220,11 @@ class Bulkhead:
     def desk(self) -> Desk:
         """Where decisions are handed in."""
         return Desk(self.store, self.rules.may, self.attest, self.rules.human)
+
+    @property
+    def drills(self) -> dict[str, Drill]:
+        """Every drill there is, by its id."""
+        return load_drills(SHIPPED / "drills")
 
     def _attest(self) -> Attest:
         """Who may sign. Without a list nobody has to; a drill's people are simulated, so its settings name none.

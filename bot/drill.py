@@ -119,6 +119,18 @@ class Result:
         return asdict(self)
 
 
+def words(drill: Drill, leak: dict[str, Any], range_: Range) -> tuple[str, str]:
+    """What is reported, for the inbox alone, and the same as it may be shown. ``leak``: what the range said of it."""
+    text, stage = drill.report.text, SCENARIOS[drill.scenario]
+    for hole in stage.holes:
+        text = text.replace(f"{{{hole}}}", str(leak.get(hole, "")))
+    stolen = range_.get("/drill/stolen")["values"] if stage.secret_holes else {}
+    said = text
+    for hole in stage.secret_holes:  # only the inbox gets to see the value
+        said, text = said.replace(f"{{{hole}}}", stolen[hole]), text.replace(f"{{{hole}}}", f"[the value of {hole}]")
+    return said, text
+
+
 class Run:
     """One drill in one folder. ``bulkhead`` is an ``app.Bulkhead`` whose only site is the range."""
 
@@ -154,17 +166,7 @@ class Run:
         self.tell("tries-before", {"tries": before})
         at = self.bulkhead.sites["range"].clock.now()
         told = self._once("told", lambda: {"at": iso(at), "delivery": secrets.token_hex(6)})
-        text = self.drill.report.text
-        stage = SCENARIOS[self.drill.scenario]
-        for hole in stage.holes:
-            text = text.replace(f"{{{hole}}}", str(told_of["leak"].get(hole, "")))
-        stolen = self.range.get("/drill/stolen")["values"] if stage.secret_holes else {}
-        said = text
-        for hole in stage.secret_holes:  # only the inbox gets to see the value
-            said, text = (
-                said.replace(f"{{{hole}}}", stolen[hole]),
-                text.replace(f"{{{hole}}}", f"[the value of {hole}]"),
-            )
+        said, text = words(self.drill, told_of["leak"], self.range)
         self.bulkhead.inbox.land(
             source="drill", world="range", by=self.drill.report.by, text=said, at=when(told["at"]),
             delivery=told["delivery"], exposure=Exposure.UNKNOWN,

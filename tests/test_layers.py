@@ -28,7 +28,7 @@ LAYERS: list[set[str]] = [
     {"engine"},
     {"intake"},
     {"drill", "clock", "story", "settings", "backup"},
-    {"paging"},
+    {"paging", "stage"},
     {"web", "slack", "paging_door", "doorway"},
     {"app"},
     {"doctor"},

@@ -21,6 +21,7 @@ from bot.app import PAGES_AT, SLACK_DOOR, Bulkhead, opened, range_site, together
 from bot.cli import frame, page
 from bot.settings import Settings, read
 from bot.slack.manifest import manifest
+from bot.stage import Stage
 from bot.story import DIM, GOOD, HEADING, Line
 
 READY = "BULKHEAD_READY_FILE"  # where a program that has started this is told the address
@@ -37,6 +38,7 @@ def play() -> None:
             settings = settings_for(here, home)
             site = range_site(here.endpoints)
             bulkhead = stack.enter_context(opened(settings, sites={"range": site}, release=True))
+            bulkhead.stage = Stage(here, bulkhead.drills, bulkhead.inbox, site.clock)
             asyncio.run(frame.until_told(together(bulkhead.serve(), introduce(bulkhead, here))))
     finally:
         shutil.rmtree(home, ignore_errors=True)  # nothing in it is real, and its range has gone

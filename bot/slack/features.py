@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from bot.slack import commands, decisions, homes, people, reports, status, unworked
+from bot.slack import commands, decisions, drills, homes, people, reports, status, unworked
 
-FEATURES = (reports.join, status.join, people.join, decisions.join, homes.join, commands.join, unworked.join)
+FEATURES = (
+    reports.join, status.join, people.join, decisions.join, drills.join, homes.join, commands.join, unworked.join,
+)  # fmt: skip

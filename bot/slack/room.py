@@ -25,6 +25,7 @@ from bot.engine.rules import DRILL, Rulebook
 from bot.errors import BulkheadError, EngineError, InputError, RateLimited, Unavailable
 from bot.intake.inbox import Inbox, Landed
 from bot.model import Exposure, Machine
+from bot.scenario import Drill
 from bot.settings import Settings
 from bot.signing import Attestor
 from bot.slack.border import Border
@@ -36,6 +37,7 @@ from bot.slack.front import Http, Socket
 from bot.slack.groups import Groups
 from bot.slack.heard import FormWrong, Heard, owner_of
 from bot.slack.payloads import Payload, answering_address, listener_of
+from bot.stage import Stage
 from bot.store import Store, iso, when
 from bot.store_slack import DEAD, DONE, Deliveries, Delivery
 from bot.timeline import Timeline
@@ -76,6 +78,11 @@ class House(Protocol):
     attestor: Attestor
     boundary: Callable[[str], None]
     worlds: dict[str, Callable[[str], World]]
+    stage: Stage | None  # where drills are played, in a company of the range
+
+    @property
+    def drills(self) -> Mapping[str, Drill]:
+        """Every drill there is, by its id."""
 
     @property
     def sites(self) -> Mapping[str, Site]:

@@ -1,0 +1,60 @@
+"""Drills in a company of the range that people of its Slack run: they are begun from there, and answered by people.
+
+``bot.drill`` runs a drill whose people are simulated. Here only the leak, the thief and who reports are: who approves,
+answers and leads are the people who train.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from bot.drill import Range, words
+from bot.errors import InputError
+from bot.intake.inbox import Inbox, Landed
+from bot.model import Exposure
+from bot.scenario import Drill
+from bot.world import Clock
+
+WORLD = "range"
+
+
+class Stage:
+    """The range of this house, and the drills that can be played in it, each of them once."""
+
+    def __init__(self, range_: Range, drills: Mapping[str, Drill], inbox: Inbox, clock: Clock) -> None:
+        self.drills = drills
+        self._range, self._inbox, self._clock = range_, inbox, clock
+        self._lock = threading.Lock()  # one is begun at a time
+
+    def begin(self, name: str, delivery: str) -> tuple[Drill, Landed, str]:
+        """Play what happens before anybody knows, and report it: the drill, what has landed, what was reported.
+
+        Begun again under the same ``delivery``, it is the same. Raises InputError for a drill that there is not, and
+        for one that was played here already.
+        """
+        drill = self.drills.get(name)
+        if drill is None:
+            raise InputError(f"there is no drill {name[:60]!r}; there are: {', '.join(self.drills)}")
+        with self._lock:
+            mine, begun = f"drill:{name}", self._inbox.store.setting(f"drill:{name}")
+            if begun != delivery and (begun or self._range.post("/drill/tries", {"scenario": drill.scenario})):
+                raise InputError(f"{name} was played in this company already; start it anew for another time")
+            self._inbox.store.setting_once(mine, delivery)
+            played = {act: self._once(f"{mine}:{act}", act, drill) for act in drill.acts}
+            said, shown = words(drill, played.get("leak", {}), self._range)
+            landed = self._inbox.land(
+                source="drill", world=WORLD, by=drill.report.by, text=said, at=self._clock.now(), delivery=delivery,
+                exposure=Exposure.UNKNOWN,
+            )  # fmt: skip
+        return drill, landed, shown
+
+    def _once(self, name: str, act: str, drill: Drill) -> Any:
+        """What came of a move, made once: begun again after a crash, what the range said stands."""
+        stands = self._inbox.store.setting(name)
+        if not stands:
+            stands = json.dumps(self._range.post(f"/drill/{act}", {"scenario": drill.scenario}))
+            self._inbox.store.set_setting(name, stands)
+        return json.loads(stands)
