@@ -16,16 +16,16 @@ import time
 from datetime import UTC, datetime
 
 from bot.errors import BulkheadError, RateLimited, Unavailable
-from bot.posts import Followed, Post
+from bot.posts import Followed
 from bot.slack.picture import Picture
 from bot.slack.service import Parts, Seen, Service
-from bot.slack.wire import EDITS, SAYS
 from bot.store import iso
 
 TICK_S = 0.3
 AGAIN_S = 10.0  # an incident with nothing to say is looked at again, for its countdown
 A_SECOND = 10  # so many of these looks there are at most
 TURN_S = 1.0  # a turn takes no longer, and leaves the rest to the next
+SOON_S = 1.0  # one whose severity is not known yet
 TROUBLE_S = 30.0
 SINCE = "slack:board-since"
 log = logging.getLogger("bulkhead.slack")
@@ -64,8 +64,7 @@ class Board:
             seen = self._of(one)
             if self.parts.wire.down or time.monotonic() > give_up:
                 break
-            quiet = one.head_n == seen.head and self.parts.monotonic() < seen.quiet_until
-            if not quiet and (one.card is None or self._lane_is_free(one.card)):
+            if one.head_n != seen.head or not self._rests(seen):
                 done += self._serve(one, seen)
         return done + self.parts.homes()
 
@@ -77,30 +76,33 @@ class Board:
         for row in self.parts.store.decisions(after_seq=self._decided):
             self._decided = row.seq
             if row.incident in self._seen:
-                self._seen[row.incident].quiet_until = 0.0
+                self._seen[row.incident].quiet_until, self._seen[row.incident].needs = 0.0, frozenset()
 
-    def _lane_is_free(self, card_row: Post) -> bool:
-        channel, wire = str(card_row.body.get("channel", "")), self.parts.wire
-        return not channel or wire.free(SAYS, channel) or wire.free(EDITS, channel)
+    def _rests(self, seen: Seen) -> bool:
+        """Whether there is nothing to do about it yet. Asked of all in every turn, so it reads nothing."""
+        if seen.needs:
+            return not any(self.parts.wire.free(method, channel) for method, channel in seen.needs)
+        return self.parts.monotonic() < seen.quiet_until
 
     def _serve(self, one: Followed, seen: Seen) -> int:
         """Say what is to be said of one incident; one that gives trouble does not keep the others waiting."""
-        seen.served, head = self.parts.monotonic(), one.head_n
+        seen.served, seen.head, seen.needs = self.parts.monotonic(), one.head_n, frozenset()
+        seen.quiet_until = seen.served + TROUBLE_S
         try:
-            done = Service(self.parts, self._picture(one), one.card, seen).serve()
+            service = Service(self.parts, self._picture(one), one.card, seen)
+            done = service.serve()
         except (RateLimited, Unavailable):
-            return 1  # the wire knows when to go on
+            seen.quiet_until = 0.0  # the wire knows when to go on
+            return 1
         except BulkheadError as exc:
             log.warning("incident %s cannot be told in Slack now: %s", one.id, exc)
-            seen.quiet_until, seen.head = self.parts.monotonic() + TROUBLE_S, head
             return 1
         except Exception:  # the one edge: what cannot be drawn must not silence all the others
             log.exception("a fault of Bulkhead itself in telling incident %s", one.id)
-            seen.quiet_until, seen.head = self.parts.monotonic() + TROUBLE_S, head
             return 0
-        if done == 0:
-            seen.head, seen.quiet_until = head, self.parts.monotonic() + self._again
-        return max(done, 0)
+        seen.needs = frozenset(service.waits)
+        seen.quiet_until = 0.0 if done else seen.served + (SOON_S if service.early else self._again)
+        return done
 
     def _picture(self, one: Followed) -> Picture:
         now, clock = datetime.now(UTC), self.parts.clocks.get(one.world)

@@ -39,6 +39,7 @@ class Seen:
     first: float = 0.0
     served: float = 0.0
     warned: bool = False
+    needs: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +63,15 @@ class Service:
 
     def __init__(self, parts: Parts, picture: Picture, card_row: Post | None, seen: Seen) -> None:
         self.parts, self.picture, self.row, self.seen = parts, picture, card_row, seen
-        self.waits = False  # something is due, and Slack does not take it yet
+        self.waits: set[tuple[str, str]] = set()  # what is due and not taken yet: method, channel
+        self.early = False  # its severity, which says where it belongs, is not known yet
 
     def serve(self) -> int:
-        """Say what Slack takes now. Returns how many calls that were; -1 when none was, and something waits."""
+        """Say what Slack takes now. Returns how many calls that were; ``waits`` says what it does not take yet."""
         try:
-            done = self._post_card() if self.row is None or self.row.state == INTENDED else self._all()
+            return self._post_card() if self.row is None or self.row.state == INTENDED else self._all()
         except Rejected as exc:
-            done = self._gone(exc)
-        return -1 if self.waits and not done else done
+            return self._gone(exc)
 
     def _all(self) -> int:
         if not self._place_is_right():
@@ -109,12 +110,11 @@ class Service:
 
     def _post_card(self) -> int:
         picture, parts = self.picture, self.parts
-        if not (picture.level or picture.over or parts.monotonic() - self.seen.first >= FIRST_S):
-            self.waits = True
+        self.early = not (picture.level or picture.over or parts.monotonic() - self.seen.first >= FIRST_S)
+        if self.early:
             return 0
         channel = parts.places.find(picture, self._at())
-        if not parts.wire.free(SAYS, channel):
-            self.waits = True
+        if not self._free(SAYS, channel):
             return 0
         body = {"no": 1, "channel": channel, "calling": True}
         row, new = parts.posts.intend(
@@ -374,8 +374,10 @@ class Service:
         )
 
     def _free(self, method: str, channel: str = "") -> bool:
-        free = self.parts.wire.free(method, channel or self._channel)
-        self.waits = self.waits or not free
+        channel = channel or self._channel
+        free = self.parts.wire.free(method, channel)
+        if not free:
+            self.waits.add((method, channel))
         return free
 
     @staticmethod
