@@ -11,6 +11,7 @@ from slack_sdk.errors import SlackApiError
 from tests.slack_range import Slack, error, refusal
 
 NOBODY = "U0NOBODY000"
+LONG = [{"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3000}}] * 5
 
 # tokens and scopes -------------------------------------------------------------------------------------------------
 
@@ -163,6 +164,7 @@ def test_an_archived_channel_takes_nothing(slack: Slack, bot: WebClient) -> None
         ({"text": "x", "blocks": "[{"}, "invalid_blocks_format"),
         ({"text": "x", "blocks": '{"type": "divider"}'}, "invalid_blocks_format"),
         ({"text": "x", "blocks": [{"type": "marquee"}]}, "invalid_blocks"),
+        ({"text": "x", "blocks": LONG}, "msg_blocks_too_long"),
         ({"text": "x", "metadata": {"event_type": "a"}}, "invalid_metadata_format"),
         ({"text": "x", "metadata": {"event_type": "", "event_payload": {}}}, "invalid_metadata_format"),
         ({"text": "x", "metadata": {"event_type": "a", "event_payload": {"x": "y" * 17_000}}}, "metadata_too_large"),

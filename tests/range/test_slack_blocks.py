@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
-from bot.range.slack.blocks import ACTIONS, BLOCKS, ELEMENTS, check_message, check_view
+from bot.range.slack.blocks import ACTIONS, BLOCKS, ELEMENTS, check_message, check_view, too_long
 from tests.slack_range import actions, button, plain
 
 Json = dict[str, Any]
@@ -157,6 +157,32 @@ def test_a_message_has_fifty_blocks_and_a_view_a_hundred() -> None:
     assert check_message(dividers[:51]) == ["no more than 50 items allowed [json-pointer:/blocks]"]
     assert check_view(modal | {"blocks": dividers[:100]}) == []
     assert check_view(modal | {"blocks": dividers}) == ["no more than 100 items allowed [json-pointer:/view/blocks]"]
+
+
+def rich(parts: int, text: str) -> Json:
+    elements = [{"type": "text", "text": text}] * parts
+    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "long"),
+    [
+        ([{"type": "markdown", "text": "x" * 12_000}], False),
+        ([{"type": "markdown", "text": "x" * 12_000}, section("x" * 1000)], True),
+        ([section("x" * 3000)] * 4, False),
+        ([section("x" * 3000)] * 5, True),
+        ([section("x" * 100)] * 50, False),
+        ([section("x" * 200)] * 50, True),
+        ([actions(*(button(f"{n}", value="x" * 2000) for n in range(25)))] * 9, False),
+        ([rich(20, "x" * 400)], False),
+        ([rich(28, "x" * 405)], True),
+    ],
+    ids=range(9),
+)
+def test_blocks_are_too_long_together(blocks: list[Json], long: bool) -> None:
+    """Each is right by itself; values of buttons do not count, and 11,340 characters of rich text are too many."""
+    assert check_message([{**block, "block_id": str(n)} for n, block in enumerate(blocks)]) == []
+    assert too_long(blocks) is long
 
 
 def test_a_block_id_is_there_once_and_an_action_id_once_in_its_block() -> None:

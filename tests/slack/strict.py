@@ -37,6 +37,7 @@ def check(blocks: list[dict[str, Any]], most: int = 50) -> None:
         again = parsed.to_dict()
         assert again["type"] == block["type"]
     assert most > 50 or refusals.check_message(blocks) == [], "the range's Slack refuses it"
+    assert most > 50 or not refusals.too_long(blocks), "each block is right, and together they are too long"
     for one in walk(blocks):
         _text(one)
         if one.get("type") == "context":

@@ -40,6 +40,8 @@ def blocks_of(call: Call) -> Blocks:
         raise Refusal("invalid_blocks_format")
     if wrong := block_kit.check_message(found):
         raise invalid_blocks(wrong)
+    if block_kit.too_long(found):
+        raise Refusal("msg_blocks_too_long")
     return found
 
 
