@@ -17,7 +17,7 @@ from tests.played import played
 CAST = {
     "bot_token": "xoxb-" + "range", "signing_secret": "made-up", "app_id": "A1", "client_id": "1.2",
     "client_secret": "made-up", "groups": dict.fromkeys(("responders", "approvers", "leads", "oncall"), "S1"),
-    "channels": {"incidents": "C1"},
+    "channels": {"incidents": "C1"}, "users": {"mara": {"id": "U1"}},
 }  # fmt: skip
 
 
