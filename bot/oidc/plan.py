@@ -73,11 +73,16 @@ class Plan:
         return [outcome for outcome in self.outcomes if outcome.refusal is not None]
 
 
-def plan(repository: Repository, answers: Answers | None = None) -> Plan:
-    """Migrate what can be migrated, one credential after the other; each that cannot is refused with its reason."""
+def plan(repository: Repository, answers: Answers | None = None, *, secret: str = "") -> Plan:
+    """Migrate what can be migrated, one credential after the other; each that cannot is refused with its reason.
+
+    ``secret``: only the credential that this secret belongs to.
+    """
     answers = answers or Answers()
     now, outcomes = repository, []
     for credential in find.credentials(repository.workflows.values()):
+        if secret and secret.upper() not in credential.secrets:
+            continue
         current = next((c for c in find.credentials(now.workflows.values()) if c.key == credential.key), credential)
         outcome = _one(now, current, answers)
         now = now.after(outcome.changed) if outcome.changed else now

@@ -21,7 +21,7 @@ from tests.actions.conftest import USER, Drill
 ARRANGEMENTS = (*arrangements.ARRANGEMENTS, *token_arrangements.TOKENS)
 VERBS = {
     "Ask", "Cancel", "Check", "Confirm", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable", "Enable",
-    "Find", "Have", "Make", "Move", "Narrow", "Put", "Remove", "Resolve", "Revoke", "Set", "Stop", "Suspend",
+    "Find", "Have", "Make", "Move", "Narrow", "Open", "Put", "Remove", "Resolve", "Revoke", "Set", "Stop", "Suspend",
     "Unpublish", "Wait",
 }  # fmt: skip
 ACTIONS = pytest.mark.parametrize("action", CATALOGUE.values(), ids=lambda a: a.name)

@@ -8,10 +8,10 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from bot.actions import github_planted, github_secrets, github_tokens
+from bot.actions import github_oidc, github_planted, github_secrets, github_tokens
 from bot.clients import GitHubClient
 from bot.model import Credential, Planted, SecretStore
-from bot.range.company import FERRY, LEDGER, ORG
+from bot.range.company import DEPLOY, FERRY, LEDGER, ORG
 from tests.actions.arrangements import Arrangement
 from tests.actions.conftest import Drill
 
@@ -162,6 +162,21 @@ def _readers(*names: str) -> Any:
     return select
 
 
+def migration(_drill: Drill) -> github_oidc.MigrationIn:
+    """The company's deployment uses a deploy key."""
+    return github_oidc.MigrationIn(repository=FERRY)
+
+
+def _decline(drill: Drill, _inputs: Any, out: Any) -> None:
+    drill.world.github.send("PATCH", f"/repos/{FERRY}/pulls/{out.pull}", {"state": "closed"})
+
+
+def _push_to_it(drill: Drill, _inputs: Any, out: Any) -> None:
+    head = drill.world.github.get(f"/repos/{FERRY}/pulls/{out.pull}")["head"]["ref"]
+    state = drill.range.github.state
+    state.commit_files(FERRY, {DEPLOY: "on: push\njobs: {}\n"}, "Mine", "mara", branch=head, runs=False)
+
+
 TOKENS: tuple[Arrangement, ...] = (
     Arrangement(action="github.revoke_credentials", seed=_revivable, take_away=_revive),
     Arrangement(action="github.revoke_credentials", variant="two-at-once", seed=_two, take_away=_revive),
@@ -178,6 +193,10 @@ TOKENS: tuple[Arrangement, ...] = (
         take_away=_pushed(SCAN, OLD),
         meddle=_pushed(SCAN + "# mine\n", "main"),
         lost=("pulls", "runs"),  # a pull request that was opened stays, closed, and so does what it ran
+    ),
+    Arrangement(
+        action="github.open_migration", seed=migration, take_away=_decline, meddle=_push_to_it,
+        lost=("pulls", "runs"),  # a pull request that was opened stays, closed
     ),
     Arrangement(
         action="github.narrow_organization_secret", seed=_shared, take_away=_readers(FERRY, LEDGER),

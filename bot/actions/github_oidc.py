@@ -1,0 +1,222 @@
+"""GitHub: the pull request that moves a repository's workflows from static secrets to OIDC.
+
+One branch, one commit, one pull request, found again by its branch instead of opened twice: the branch is named after
+what it changes. Merging is a person's. Paths: docs.github.com/rest/git/trees, /git/commits, /git/refs, /pulls/pulls.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from bot.action import Action
+from bot.actions.github import differs, repository_path
+from bot.errors import NotFound
+from bot.model import Before, Breaks, Effect, Grade, Outcome, Proof, material
+from bot.oidc import request
+from bot.oidc.plan import Plan, plan
+from bot.oidc.repository import FOLDER, Repository
+from bot.oidc.work import Answers
+from bot.world import World
+
+GONE = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationIn:
+    """Which repository to move, and what its files cannot tell: '' leaves a repository variable to be set.
+
+    ``secret``: only the credential that this secret belongs to; '' moves all.
+    """
+
+    repository: str
+    secret: str = ""
+    role: str = ""
+    region: str = ""
+    environment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """A workflow file that changes: the blobs before and after, as git names them."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationBefore(Before):
+    """What the pull request would change. ``jobs`` are those that get an identity, ``kept`` what stays and why."""
+
+    branch: str = material(default="")
+    files: tuple[FileChange, ...] = material(default=())
+    jobs: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationOutcome(Outcome):
+    """The pull request that a person has to merge; 0 when there was nothing to open."""
+
+    pull: int = 0
+    url: str = ""
+
+
+def _read(world: World, given: MigrationIn) -> tuple[str, str, Repository, dict[str, str]]:
+    """The default branch, its commit, its workflow files, and the blob of each."""
+    base = repository_path(given.repository)
+    branch = str(world.github.get(base)["default_branch"])
+    tip = str(world.github.get(f"{base}/git/ref/heads/{quote(branch)}")["object"]["sha"])
+    try:
+        listed = world.github.get(f"{base}/contents/{FOLDER.rstrip('/')}", ref=tip)
+    except NotFound:
+        listed = []
+    blobs = {row["path"]: str(row["sha"]) for row in listed if row["type"] == "file"}
+    files = {
+        path: base64.b64decode(world.github.get(f"{base}/git/blobs/{sha}")["content"]) for path, sha in blobs.items()
+    }
+    return branch, tip, Repository.of(files), blobs
+
+
+def _planned(world: World, given: MigrationIn) -> tuple[str, str, Plan, tuple[FileChange, ...]]:
+    branch, tip, repository, blobs = _read(world, given)
+    roles = {"": given.role} if given.role else {}
+    answers = Answers(roles=roles, region=given.region, environment=given.environment)
+    made = plan(repository, answers, secret=given.secret)
+    files = tuple(FileChange(path=p, old=blobs[p], new=git_blob(data)) for p, data in sorted(made.changed.items()))
+    return branch, tip, made, files
+
+
+def git_blob(data: bytes) -> str:
+    """The name that git gives to a file's content (git-scm.com/book, "Git Objects")."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def _head(given: MigrationIn, files: tuple[FileChange, ...]) -> str:
+    """The same name whenever the same change is made, so that a repeat finds what it made."""
+    said = given.repository + "".join(f" {each.path} {each.new}" for each in files)
+    return f"bulkhead/oidc-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+
+
+def _pull(world: World, given: MigrationIn, head: str) -> dict[str, Any] | None:
+    """The newest pull request for this very change, open, merged or declined: it is never opened twice."""
+    owner = given.repository.partition("/")[0]
+    found = world.github.get(f"{repository_path(given.repository)}/pulls", head=f"{owner}:{head}", state="all")
+    return found[0] if found else None
+
+
+def _look(world: World, given: MigrationIn) -> MigrationBefore:
+    branch, _, made, files = _planned(world, given)
+    opened = _pull(world, given, _head(given, files)) if files else None
+    jobs = tuple(f"{path}: {job}" for outcome in made.migrated for path, job in outcome.granted)
+    kept = tuple(f"{o.credential.title} ({', '.join(o.credential.secrets)}): {o.refusal}" for o in made.refused)
+    said = f"{len(made.migrated)} static credentials of {given.repository} can move to OIDC, {len(kept)} cannot"
+    if opened is not None:
+        said += f"; {opened['html_url']} is {opened['state']} already"
+    return MigrationBefore(
+        needed=bool(files) and opened is None, branch=branch, files=files, jobs=jobs, kept=kept, summary=said
+    )
+
+
+def _open(world: World, given: MigrationIn, before: MigrationBefore) -> MigrationOutcome:
+    """Branch, commit and pull request. Called again, it goes on where it stopped."""
+    base, head, changed = repository_path(given.repository), _head(given, before.files), False
+    if not before.files:
+        return MigrationOutcome(changed=False, summary="No static credential can be moved")
+    branch, tip, made, files = _planned(world, given)
+    if files != before.files:
+        raise differs(
+            f"the workflows of {given.repository}",
+            {f.path: f.new for f in before.files},
+            {f.path: f.new for f in files},
+        )
+    title, body = request.title(made), request.body(made)
+    if _tip(world, base, head) == GONE:
+        commit = _commit(world, base, tip, made, title)
+        world.github.send("POST", f"{base}/git/refs", {"ref": f"refs/heads/{head}", "sha": commit})
+        changed = True
+    pull = _pull(world, given, head)
+    if pull is None:
+        asked = {"title": title, "head": head, "base": branch, "body": body}
+        pull, changed = world.github.send("POST", f"{base}/pulls", asked).data, True
+    said = f"{pull['html_url']} moves {len(made.migrated)} credentials to OIDC; a person merges it, the trust first"
+    return MigrationOutcome(changed=changed, pull=int(pull["number"]), url=str(pull["html_url"]), summary=said)
+
+
+def _tip(world: World, base: str, head: str) -> str:
+    try:
+        return str(world.github.get(f"{base}/git/ref/heads/{head}")["object"]["sha"])
+    except NotFound:
+        return GONE
+
+
+def _commit(world: World, base: str, tip: str, made: Plan, title: str) -> str:
+    """One commit on the tip with every changed file. Objects that nothing points at yet are no effect."""
+    rows = []
+    for path, data in sorted(made.changed.items()):
+        content = {"content": base64.b64encode(data).decode(), "encoding": "base64"}
+        blob = world.github.send("POST", f"{base}/git/blobs", content).data["sha"]
+        rows.append({"path": path, "mode": "100644", "type": "blob", "sha": blob})
+    parent = world.github.get(f"{base}/git/commits/{tip}")["tree"]["sha"]
+    tree = world.github.send("POST", f"{base}/git/trees", {"base_tree": parent, "tree": rows}).data["sha"]
+    body = {"message": title, "tree": tree, "parents": [tip]}
+    return str(world.github.send("POST", f"{base}/git/commits", body).data["sha"])
+
+
+def _prove(world: World, given: MigrationIn, before: MigrationBefore, outcome: MigrationOutcome) -> Proof:
+    """The pull request stands as it was planned, or it is merged and the default branch holds its files."""
+    base = repository_path(given.repository)
+    if not outcome.pull:
+        return Proof.proven(Grade.STATE, "there was nothing to open")
+    pull = world.github.get(f"{base}/pulls/{outcome.pull}")
+    ref = before.branch if pull.get("merged") else _head(given, before.files)
+    if not pull.get("merged") and pull["state"] != "open":
+        return Proof.refuted(f"{outcome.url} was closed without being merged")
+    wrong = [each.path for each in before.files if _blob(world, base, each.path, ref) != each.new]
+    if wrong:
+        return Proof.refuted(f"on {ref}, {', '.join(wrong)} is not what was planned")
+    said = "is merged, and its files stand" if pull.get("merged") else "is open with the files that were planned"
+    return Proof.proven(Grade.STATE, f"{outcome.url} {said} on {ref}")
+
+
+def _blob(world: World, base: str, path: str, ref: str) -> str:
+    try:
+        return str(world.github.get(f"{base}/contents/{quote(path)}", ref=ref)["sha"])
+    except NotFound:
+        return GONE
+
+
+def _undo(world: World, given: MigrationIn, before: MigrationBefore, outcome: MigrationOutcome) -> Outcome:
+    """Close the pull request and delete its branch. Refused when it is merged or somebody has pushed to it."""
+    base, head, changed = repository_path(given.repository), _head(given, before.files), False
+    pull = world.github.get(f"{base}/pulls/{outcome.pull}") if outcome.pull else None
+    if pull is not None and pull.get("merged"):
+        raise differs(f"pull request {outcome.pull}", {"merged": False}, {"merged": True})
+    if _tip(world, base, head) != GONE:
+        now = {each.path: _blob(world, base, each.path, head) for each in before.files}
+        wanted = {each.path: each.new for each in before.files}
+        if now != wanted:
+            raise differs(f"branch {head}", wanted, now)
+    if pull is not None and pull["state"] == "open":
+        world.github.send("PATCH", f"{base}/pulls/{outcome.pull}", {"state": "closed"})
+        changed = True
+    if _tip(world, base, head) != GONE:
+        world.github.send("DELETE", f"{base}/git/refs/heads/{head}")
+        changed = True
+    return Outcome(changed=changed, summary="The pull request is closed" if changed else "There was nothing to close")
+
+
+def _breaks(before: MigrationBefore) -> Breaks:
+    return Breaks(stops=tuple(f"Once merged, {job} fails until the trust is set up" for job in before.jobs))
+
+
+open_migration = Action(
+    name="github.open_migration", title="Open a pull request that moves workflows to OIDC", inputs=MigrationIn,
+    before=MigrationBefore, outcome=MigrationOutcome, effect=Effect.CHANGE, look=_look, run=_open, prove=_prove,
+    breaks=_breaks, undo=_undo, proof_deadline=600.0,
+    permissions=("contents:write", "workflows:write", "pull_requests:write"),
+)  # fmt: skip
