@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import base64
+import json
+from dataclasses import replace
 
+import botocore.exceptions
 import pytest
 
 from bot.actions.github_oidc import MigrationIn, git_blob
 from bot.errors import Conflict
 from bot.model import Grade, Verdict
-from bot.range.company import DEPLOY, FERRY, LEDGER
+from bot.oidc import trust
+from bot.range.aws_sts import ACCOUNT
+from bot.range.company import DEPLOY, DEPLOY_USER, FERRY, FERRY_ID, LEDGER, ORG_ID, SMOKE_TEST_S
 from bot.range.npm_company import RELEASE
+from bot.range.npm_theft import dispatch
 from tests.actions.conftest import Drill, proof
 
 OPEN = "github.open_migration"
@@ -87,10 +93,42 @@ def test_a_workflow_that_moved_since_the_look_is_not_overwritten(drill: Drill) -
     assert list(drill.world.github.pages(f"/repos/{FERRY}/pulls", state="all")) == []
 
 
-def test_without_a_secret_named_every_credential_moves_in_one_pull_request(drill: Drill) -> None:
-    before, _ = drill.do(OPEN, MigrationIn(repository=FERRY))
+def test_without_a_secret_named_the_others_are_looked_at_too_and_what_stays_is_said(drill: Drill) -> None:
+    before, outcome = drill.do(OPEN, MigrationIn(repository=FERRY))
     assert [change.path for change in before.files] == [DEPLOY, RELEASE]
-    assert len(before.jobs) == 3  # one of them for npm, too
+    (kept,) = before.kept  # another workflow asks npm whose token it is, which an identity cannot
+    assert "not-only-publish" in kept
+    body = drill.world.github.get(f"/repos/{FERRY}/pulls/{outcome.pull}")["body"]
+    assert "What was not touched" in body
+    assert "not-only-publish" in body
+
+
+def ran(drill: Drill) -> str:
+    """A run of the deployment, and how its job ended."""
+    run = dispatch(drill.range, "deploy.yml")
+    drill.range.clock.advance(2 * SMOKE_TEST_S)
+    return str(drill.world.github.get(f"/repos/{FERRY}/actions/runs/{run['id']}")["conclusion"])
+
+
+def test_after_the_merge_the_deployment_lives_by_its_identity_and_the_old_key_can_die(drill: Drill) -> None:
+    job = trust.Job(repository=FERRY, repository_id=str(FERRY_ID), owner_id=str(ORG_ID))
+    policy = trust.written(job, ACCOUNT)
+    drill.iam.create_open_id_connect_provider(Url=f"https://{trust.HOST}", ClientIDList=[trust.AUDIENCE])
+    allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    drill.range.aws.account.add_role("ferry-oidc", trust=policy, policy=allowed)
+    given = replace(GIVEN, role=f"arn:aws:iam::{ACCOUNT}:role/ferry-oidc")
+    _, outcome = drill.do(OPEN, given)
+    drill.world.github.send("PUT", f"/repos/{FERRY}/pulls/{outcome.pull}/merge", {})
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        drill.world.github.send("DELETE", f"/repos/{FERRY}/actions/secrets/{name}")
+    drill.iam.update_access_key(UserName=DEPLOY_USER, AccessKeyId=drill.leaked, Status="Inactive")
+    assert ran(drill) == "success"
+    with pytest.raises(botocore.exceptions.ClientError):
+        drill.as_leaked("sts").get_caller_identity()
+    drill.iam.update_assume_role_policy(
+        RoleName="ferry-oidc", PolicyDocument=json.dumps(trust.written(replace(job, ref="refs/heads/other"), ACCOUNT))
+    )
+    assert ran(drill) == "failure"  # it was the trust that let it in
 
 
 def test_a_repository_without_static_credentials_needs_nothing(drill: Drill) -> None:
