@@ -89,12 +89,17 @@ def _rung(picture: Picture, ask: Ask, quiet: Quiet | None) -> int:
     """The highest rung that is due; quiet hours put off those of what can wait."""
     asked_at = when(picture.asked[ask.step, ask.attempt].at)
     wait = can_wait(picture, ask)
-    due = 0
+    due = 0 if wait and quiet and quiet.until(picture.now) else _passed_on(picture, ask)
     for rung, at in enumerate(_times(asked_at, ask, picture.now), start=1):
         later = quiet.until(at) if quiet and wait else None
         if (later or at) <= picture.now:
-            due = rung
+            due = max(due, rung)
     return due
+
+
+def _passed_on(picture: Picture, ask: Ask) -> int:
+    """How many have said that it is not theirs to decide: each of them brings the next call forward."""
+    return min(len({body["by"] for body in picture.bodies("not-me") if body["of"] == ask.step}), len(SHARES) - 1)
 
 
 def _times(asked_at: datetime, ask: Ask, now: datetime) -> Iterator[datetime]:

@@ -354,6 +354,20 @@ def test_the_lead_is_called_first_where_there_is_one(stage: Stage) -> None:
     assert f"<@{alice}>" in told_to(stage, "reminder")[0]
 
 
+def test_who_says_that_it_is_not_theirs_brings_the_next_call_forward(stage: Stage) -> None:
+    asking_until(stage, 30)
+    stage.settle(stage.board())
+    stage.grow([("x", "not-me", {"by": "slack:U0ANN", "of": "deactivate"})])
+    stage.settle(stage.board())
+    assert len(told_to(stage, "reminder")) == 1
+    stage.grow([("y", "not-me", {"by": "slack:U0ANN", "of": "deactivate"})])
+    stage.settle(stage.board())
+    assert len(told_to(stage, "reminder")) == 1, "the same person again changes nothing"
+    stage.grow([("z", "not-me", {"by": "slack:U0BEN", "of": "deactivate"})])
+    stage.settle(stage.board())
+    assert f"<!subteam^{stage.slack.cast['groups']['oncall']}>" in told_to(stage, "reminder")[1]
+
+
 def test_at_night_nobody_is_called_for_what_can_wait(stage: Stage) -> None:
     stage.hands.at = datetime(2099, 3, 1, 21, 50, tzinfo=UTC)
     quiet = Quiet.read("22:00-07:00")
