@@ -95,7 +95,9 @@ class Bucket:
     def get(self, sha256: str) -> bytes:
         try:
             answer = self._call("get_object", Bucket=self.bucket, Key=self.key(sha256))
-        except NotFound:
+        except NotFound as exc:
+            if exc.code != "NoSuchKey":
+                raise  # the bucket itself is not there: that is no loss of one file
             raise FileNotFoundError(f"s3://{self.bucket}/{self.key(sha256)}") from None
         with aws_errors(f"read evidence in {self.bucket}"):
             return bytes(answer["Body"].read())

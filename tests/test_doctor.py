@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -11,8 +14,11 @@ import pytest
 from pydantic import SecretStr
 
 from bot import doctor
+from bot.app import range_site
 from bot.doctor import Examination, Finding
 from bot.drill import Range, range_up
+from bot.npm import NpmClient
+from bot.range.company import BUCKET
 from bot.settings import Settings
 from tests.incidents import ASKING, house
 
@@ -114,11 +120,11 @@ def test_against_the_range_the_powers_of_a_token_and_a_user_are_told(
     assert [finding(found, name).state for name in ("GitHub", "AWS")] == ["ok", "ok"]
     github, aws = found.powers
     assert "a classic token with the scopes admin:org, repo, workflow" in github.summary
-    assert doctor.SCOPES["admin:org"] in github.could
+    assert doctor.github.SCOPES["admin:org"] in github.could
     assert any("GitHub App instead" in text for text in github.suggestions)
     assert aws.identity.endswith("user/bulkhead-responder")
-    assert doctor.AWS_ACTS["iam:CreateUser"] in aws.could
-    assert doctor.AWS_ACTS["s3:DeleteObject"] not in aws.could
+    assert doctor.aws.AWS_ACTS["iam:CreateUser"] in aws.could
+    assert doctor.aws.AWS_ACTS["s3:DeleteObject"] not in aws.could
     assert any("iam:* is wider" in text for text in aws.suggestions)
     assert len([r for r in range_here.get("/requests") if r["mutating"]]) == before, "doctor only reads"
     text = str(found.as_json())
@@ -172,14 +178,59 @@ def test_policies_of_groups_and_attached_ones_count(range_here: Range, monkeypat
     deny = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ec2:*", "Resource": "*"}]}'
     iam.put_group_policy(GroupName="readers", PolicyName="read", PolicyDocument=allow)
     iam.put_user_policy(UserName="dora", PolicyName="deny", PolicyDocument=deny)
-    assert doctor._allowed(iam, "arn:aws:iam::123456789012:user/dora") == {"*", "s3:Get*"}
+    assert doctor.aws.allowed(iam, "arn:aws:iam::123456789012:user/dora") == {"*", "s3:Get*"}
+
+
+def test_the_npm_token_is_told_and_one_that_npm_refuses_is_broken(range_here: Range) -> None:
+    site = range_site(range_here.endpoints)
+    (found,), power = doctor.npm.look(site, token=True)
+    assert (found.state, found.detail) == ("ok", "as bulkhead-bot")
+    assert power is not None
+    assert "publish" in power.could[0]
+    made_up = NpmClient(token="np" + "m_" + "M4de" * 9, base_url=range_here.info["npm"])
+    (refused,), power = doctor.npm.look(replace(site, npm=made_up), token=True)
+    assert (refused.state, power) == ("broken", None)
+    assert "Make a new one" in refused.suggestion
+    assert "M4de" not in str(refused)
+    (missing,), power = doctor.npm.look(site, token=False)
+    assert (missing.state, power) == ("missing", None)
+    assert "BULKHEAD_NPM_TOKEN" in missing.suggestion
+
+
+def test_a_clock_that_does_not_agree_with_the_providers_is_told(range_here: Range) -> None:
+    site = range_site(range_here.endpoints)
+    site.aws.client("sts").get_caller_identity()
+    (fine,) = doctor.clocks.look(site, aws=True, github=True)
+    assert (fine.state, fine.detail) == ("ok", "agrees with AWS and GitHub")
+    behind = doctor.clocks.look(site, aws=True, github=True, now=lambda: datetime.now(UTC) - timedelta(seconds=90))
+    assert behind[0].state == "warning"
+    assert re.fullmatch(r"this machine's clock is (89|90|91) s behind AWS's; this .* behind GitHub's", behind[0].detail)
+    (ahead,) = doctor.clocks.look(site, aws=True, github=False, now=lambda: datetime.now(UTC) + timedelta(hours=1))
+    assert "s ahead of AWS's" in ahead.detail
+    assert doctor.clocks.look(site, aws=False, github=False) == []
+
+
+def test_evidence_in_s3_is_told_with_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, range_here: Range
+) -> None:
+    for name, state in (("bulkhead-responder", "broken"), ("harbor-backup", "ok")):
+        me = range_here.info["cast"]["aws"][name]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", range_here.info["aws"])
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", me["key_id"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", me["secret"])
+        found = finding(doctor.examine(Settings(home=tmp_path, evidence=f"s3://{BUCKET}/mine")), "Evidence")
+        assert found.state == state, found.detail
+        assert f"s3:PutObject and s3:GetObject on arn:aws:s3:::{BUCKET}/mine/*" in found.detail + found.suggestion
+    gone = doctor.examine(Settings(home=tmp_path, evidence="s3://no-such-bucket/mine"))
+    assert finding(gone, "Evidence").state == "broken"
+    assert finding(doctor.examine(Settings(home=tmp_path)), "Evidence").detail == f"in {tmp_path / 'evidence'}"
 
 
 def test_what_is_needed_is_drawn_from_the_actions() -> None:
     assert "iam:UpdateAccessKey" in doctor.needs("aws")
     assert "actions:write" in doctor.needs("github")
-    assert doctor._beyond("members", "write", {"actions:write"})
-    assert not doctor._beyond("actions", "write", {"actions:write"})
-    assert not doctor._beyond("metadata", "read", {"actions:write"})
-    assert not doctor._grants({"actions": "read"}, "actions:write")
-    assert doctor._grants({"actions": "admin"}, "actions:write")
+    assert doctor.github.beyond("members", "write", {"actions:write"})
+    assert not doctor.github.beyond("actions", "write", {"actions:write"})
+    assert not doctor.github.beyond("metadata", "read", {"actions:write"})
+    assert not doctor.github.grants({"actions": "read"}, "actions:write")
+    assert doctor.github.grants({"actions": "admin"}, "actions:write")
