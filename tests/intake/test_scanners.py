@@ -209,6 +209,15 @@ def test_a_baselines_digests_are_kept_under_our_own_key_only(office: Office) -> 
     assert len(office.store.incidents()) == 2, "what was audited as no secret is passed over"
 
 
+def test_a_digest_of_a_prefix_alone_is_no_name_of_a_token(office: Office) -> None:
+    """detect-secrets 1.5.0 hashes "ghp" of every GitHub token: two of them are two."""
+    digest = hashlib.sha1(b"ghp", usedforsecurity=False).hexdigest()
+    rows = [{"type": "GitHub Token", "filename": name, "hashed_secret": digest, "line_number": 1} for name in "ab"]
+    results = {"a": rows[:1], "b": rows[1:]}
+    office.deliver("detect-secrets", {"version": "1.5.0", "plugins_used": [], "results": results})
+    assert len(set(office.work())) == 2
+
+
 def test_a_value_that_one_finding_holds_stands_in_no_other_ones_words(office: Office) -> None:
     rows = json.loads(gitleaks())
     rows[0]["File"] = f"logs/{TOKEN}/x"

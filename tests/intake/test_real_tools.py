@@ -1,0 +1,90 @@
+"""The scanners themselves, on a repository that is made here: what they really write opens the right incidents.
+
+The values are made up, and none of these tools asks anybody: the network is off in what is run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from bot.intake import formats
+from bot.triage.rules import RULES
+from tests.intake.office import Office
+
+BIN = Path(sys.executable).parent
+KINGFISHER, DETECT = BIN / "kingfisher", BIN / "detect-secrets"
+needs_kingfisher = pytest.mark.skipif(not KINGFISHER.exists(), reason="the kingfisher-bin wheel is not installed here")
+needs_detect = pytest.mark.skipif(not DETECT.exists(), reason="the detect-secrets wheel is not installed here")
+
+
+def values() -> dict[str, str]:
+    """Made-up values of the forms that the tools look for, drawn at run time: a tool wants to see chance in them."""
+    chance = Random(20260102)
+    return {kind: RULES[kind].examples(chance)[0] for kind in ("npm-token", "github-pat-classic", "pypi-token")}
+
+
+@pytest.fixture
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scanned") / "repository"
+    folder.mkdir()
+    found = values()
+    (folder / ".npmrc").write_text(f"//registry.npmjs.org/:_authToken={found['npm-token']}\n")
+    (folder / "deploy.yml").write_text(f"env:\n  GITHUB_TOKEN: {found['github-pat-classic']}\n")
+    for args in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "start"]):
+        who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *who, *args], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def run(tool: Path, *args: str, cwd: Path, status: tuple[int, ...] = (0,)) -> str:
+    env = {"PATH": os.environ["PATH"], "HOME": str(cwd.parent), "NO_COLOR": "1", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    done = subprocess.run([str(tool), *args], cwd=cwd, capture_output=True, text=True, env=env, timeout=90, check=False)
+    assert done.returncode in status, done.stderr[-500:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@needs_kingfisher
+@pytest.mark.parametrize("form", ["json", "jsonl", "sarif"])
+def test_kingfishers_true_output_opens_the_right_incidents(office: Office, repository: Path, form: str) -> None:
+    text = run(
+        KINGFISHER, "scan", ".", "--format", form, "--no-validate", "--no-update-check", "--git-history", "none",
+        cwd=repository, status=(0, 200, 205),
+    )  # fmt: skip
+    known, _ = formats.read(text)
+    assert known.name == ("sarif" if form == "sarif" else "kingfisher")
+    assert office.deliver(known.name, text.encode()).text == "landed"
+    office.work()
+    kinds = {row.credential_key.partition(":")[0] for row in office.store.incidents()}
+    assert kinds == {"npm-token", "github-pat-classic"}
+    held = {s.reveal() for row in office.store.incidents() for s in office.vault.held(row.id)}
+    assert held == {values()["npm-token"], values()["github-pat-classic"]}
+    assert all(value.encode() not in office.bytes() for value in values().values())
+
+
+@needs_detect
+def test_detect_secrets_true_baseline_is_joined_by_whoever_brings_the_values(office: Office, repository: Path) -> None:
+    text = run(DETECT, "scan", "--no-verify", cwd=repository)
+    assert formats.read(text)[0].name == "detect-secrets"
+    rows = {row["type"] for found in json.loads(text)["results"].values() for row in found}
+    assert {"NPM tokens", "GitHub Token"} <= rows
+    assert office.deliver("detect-secrets", text.encode()).text == "landed"
+    office.work()
+    before = {row.id for row in office.store.incidents()}
+    for value in values().values():
+        office.deliver(
+            "gitleaks", [{"RuleID": "x", "File": "f", "Fingerprint": "f:x:1", "Secret": value, "Match": value}]
+        )
+    office.work()
+    joined = {row.id: row.credential_key for row in office.store.incidents() if office.vault.held(row.id)}
+    assert len(before) == 2
+    assert [key.partition(":")[0] for key in (joined[one] for one in before & joined.keys())] == ["npm-token"], (
+        "joined by the digest alone; of a GitHub token this tool hashes no more than its prefix"
+    )
