@@ -120,6 +120,22 @@ def test_without_the_key_nothing_is_restored_and_with_it_everything(home: Path, 
     assert not (other / "vault.key").exists(), "a key that the settings give is written nowhere"
 
 
+def test_a_key_that_every_later_start_would_take_must_fit_even_if_the_backup_brings_one(
+    home: Path, tmp_path: Path
+) -> None:
+    file, there = tmp_path / "b.tar", tmp_path / "new"
+    backup(home, file, "--with-key")
+    there.mkdir()
+    (there / "vault.key").write_text("A" * 43 + "=")
+    for done in (
+        typed("restore", str(file), "--home", str(there)),
+        typed("restore", str(file), BULKHEAD_HOME=str(tmp_path / "third"), BULKHEAD_VAULT_KEY="A" * 43 + "="),
+    ):
+        assert (done.exit_code, "no vault key that fits" in done.stderr) == (2, True)
+    assert not (there / "bulkhead.db").exists()
+    assert not (tmp_path / "third" / "bulkhead.db").exists()
+
+
 def test_nothing_that_stands_is_written_over(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "b.tar"
     backup(home, file, "--with-key")

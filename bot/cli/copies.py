@@ -134,11 +134,12 @@ def _fitting(settings: Settings, folder: Path) -> bytes:
         store.close()
     given = settings.vault_key.get_secret_value()
     here, brought = settings.home / backups.KEY, folder / backups.KEY
-    for text, path in ((given, here), ("", brought), ("", here)):
-        if text or path.is_file():
-            key = load_key(text, path)
-            if not wanted or check_value(key) == wanted:
-                return key
+    # The one that every later start would take: another would open nothing then.
+    path = here if given or here.is_file() else brought
+    if given or path.is_file():
+        key = load_key(given, path)
+        if not wanted or check_value(key) == wanted:
+            return key
     raise InputError(
         f"no vault key that fits this backup was found, so nothing was restored: put it into {here}, or set "
         "BULKHEAD_VAULT_KEY"
