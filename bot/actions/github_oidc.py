@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from bot.action import Action
 from bot.actions.github import differs, repository_path
-from bot.errors import NotFound
+from bot.errors import Forbidden, NotFound
 from bot.model import Before, Breaks, Effect, Grade, Outcome, Proof, material
-from bot.oidc import request
+from bot.oidc import request, trust
 from bot.oidc.plan import Plan, plan
 from bot.oidc.repository import FOLDER, Repository
 from bot.oidc.work import Answers
@@ -64,6 +64,21 @@ class MigrationOutcome(Outcome):
 
     pull: int = 0
     url: str = ""
+
+
+def _whose(world: World, given: MigrationIn, branch: str) -> trust.Job | None:
+    """Whose token the trust is for; None where the repository's tokens have a subject of its own making."""
+    base = repository_path(given.repository)
+    try:
+        if world.github.get(f"{base}/actions/oidc/customization/sub").get("use_default") is False:
+            return None
+    except (NotFound, Forbidden):
+        pass  # nobody has customised it, or we may not ask: the default is what the policy is written for
+    found = world.github.get(base)
+    return trust.Job(
+        repository=str(found["full_name"]), repository_id=str(found["id"]), owner_id=str(found["owner"]["id"]),
+        ref=f"refs/heads/{branch}", environment=given.environment,
+    )  # fmt: skip
 
 
 def _read(world: World, given: MigrationIn) -> tuple[str, str, Repository, dict[str, str]]:
@@ -134,7 +149,9 @@ def _open(world: World, given: MigrationIn, before: MigrationBefore) -> Migratio
             {f.path: f.new for f in before.files},
             {f.path: f.new for f in files},
         )
-    title, body = request.title(made), request.body(made)
+    title = request.title(made)
+    account = given.role.split(":")[4] if given.role.count(":") >= 5 else ""
+    body = request.body(made, _whose(world, given, branch), account)
     if _tip(world, base, head) == GONE:
         commit = _commit(world, base, tip, made, title)
         world.github.send("POST", f"{base}/git/refs", {"ref": f"refs/heads/{head}", "sha": commit})
@@ -218,5 +235,5 @@ open_migration = Action(
     name="github.open_migration", title="Open a pull request that moves workflows to OIDC", inputs=MigrationIn,
     before=MigrationBefore, outcome=MigrationOutcome, effect=Effect.CHANGE, look=_look, run=_open, prove=_prove,
     breaks=_breaks, undo=_undo, proof_deadline=600.0,
-    permissions=("contents:write", "workflows:write", "pull_requests:write"),
+    permissions=("actions:read", "contents:write", "workflows:write", "pull_requests:write"),
 )  # fmt: skip

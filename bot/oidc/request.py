@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bot.oidc import recipes
+import json
+
+from bot.oidc import recipes, trust
 from bot.oidc.plan import Outcome, Plan
 
 ORDER = (
@@ -21,14 +23,16 @@ def title(plan: Plan) -> str:
     return f"Replace {_joined(names)} by short-lived OIDC identities"
 
 
-def body(plan: Plan) -> str:
-    """The description, in Markdown."""
+def body(plan: Plan, job: trust.Job | None = None, account: str = "") -> str:
+    """The description, in Markdown. ``job``: whose token the trust policy of AWS is for, where it is known."""
     parts = ["## What leaks today", *map(_leaks, plan.migrated), "## What changes", *_changes(plan), "## Roll it out"]
     parts += ["\n".join(f"{number}. {step}" for number, step in enumerate(ORDER, 1))]
     asks = {name: what for outcome in plan.migrated for name, what in outcome.asks.items()}
     if asks:
         rows = "\n".join(f"| `{name.removeprefix('vars.')}` | {what} |" for name, what in asks.items())
         parts += ["Variables to set:", f"| Variable | Value |\n|---|---|\n{rows}"]
+    if job is not None and any(outcome.credential.provider == "aws" for outcome in plan.migrated):
+        parts += ["## The trust at AWS, and whom it lets in", *_trust(job, account or "ACCOUNT")]
     unsure = [each for outcome in plan.migrated for each in outcome.assumed]
     if unsure:
         parts += ["## Assumed, so please check", "\n".join(f"- {each}" for each in dict.fromkeys(unsure))]
@@ -36,6 +40,17 @@ def body(plan: Plan) -> str:
         parts += ["## What was not touched", "\n".join(map(_stays, plan.refused))]
     parts.append(f"Releases of actions are pinned as of {recipes.pin_date()}, from a table; GitHub was not asked.")
     return "\n\n".join(parts) + "\n"
+
+
+def _trust(job: trust.Job, account: str) -> list[str]:
+    policy = trust.written(job, account)
+    rows = [
+        f"| {row.name} | {'let in' if row.ruling.allowed else 'kept out'} | {'yes' if row.right else '**NO**'} |"
+        for row in trust.table(policy, job)
+    ]
+    said = "What it does with the job's own token and with forged ones (`bulkhead oidc prove` says the same):"
+    written = f"```json\n{json.dumps(policy, indent=2)}\n```"
+    return [written, said, "\n".join(["| Token | Result | As it should be |", "|---|---|---|", *rows])]
 
 
 def _leaks(outcome: Outcome) -> str:

@@ -45,11 +45,21 @@ def test_one_branch_one_commit_and_words_that_a_maintainer_can_work_with(drill: 
         f"`{DEPLOY}`, job `deploy`",
     ):
         assert words in pull["body"]
+    assert f'"token.actions.githubusercontent.com:repository_id": "{FERRY_ID}"' in pull["body"]
+    assert "| another branch | kept out | yes |" in pull["body"]
+    assert "**NO**" not in pull["body"]
     text = text_on(drill, pull["head"]["ref"])
     assert "role-to-assume: arn:aws:iam::123456789012:role/ferry-deploy" in text
     assert "id-token: write" in text
     assert "secrets.AWS" not in text
     assert git_blob(text.encode()) == before.files[0].new
+
+
+def test_no_trust_is_written_for_a_subject_that_the_repository_made_for_itself(drill: Drill) -> None:
+    own = {"use_default": False, "include_claim_keys": ["repo", "actor"]}
+    drill.world.github.send("PUT", f"/repos/{FERRY}/actions/oidc/customization/sub", own)
+    _, outcome = drill.do(OPEN, GIVEN)
+    assert "The trust at AWS" not in drill.world.github.get(f"/repos/{FERRY}/pulls/{outcome.pull}")["body"]
 
 
 def test_it_is_found_again_instead_of_opened_twice_also_when_it_was_declined(drill: Drill) -> None:
