@@ -40,6 +40,7 @@ class Heard:
         self.room, self.delivery, self.body = room, delivery, body
         self.acknowledge: Callable[..., Any] = lambda **_answer: None
         self._acknowledged = False
+        self.begun = False  # a listener has it
 
     # who and where -------------------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ from bot.slack.heard import FormWrong, Heard, owner_of
 from bot.slack.payloads import Payload, answering_address, listener_of
 from bot.stage import Stage
 from bot.store import Store, iso, when
-from bot.store_slack import DEAD, DONE, Deliveries, Delivery
+from bot.store_slack import DEAD, DONE, LANDED, Deliveries, Delivery
 from bot.timeline import Timeline
 from bot.triage.identify import Recognizer
 from bot.vault import Vault
@@ -156,7 +156,7 @@ class Room:
 
         def listen(ack: Any, context: Any) -> None:
             heard: Heard = context["heard"]
-            heard.acknowledge = ack
+            heard.acknowledge, heard.begun = ack, True
             if not answers:
                 heard.ack()
             self._do(heard, listener)
@@ -180,6 +180,8 @@ class Room:
             response = self._waiting.submit(self.app.dispatch, request).result(timeout=ANSWER_S)
         except TooSlow:
             return Answer()  # it has landed: Slack is told so, and it is worked all the same
+        if not heard.begun:  # Bolt came to no listener: the row is left for another try
+            self._landed(delivery)
         text = response.body if response.status == 200 else ""
         return Answer(body=text if text.startswith("{") else "")
 
@@ -190,35 +192,38 @@ class Room:
             boundary("before slack/effect/1")
             listener(heard)
             boundary("after slack/effect/1")
+            self._settle(delivery, DONE)
         except FormWrong as exc:
             heard.ack(response_action="errors", errors=exc.errors)
+            self._settle(delivery, DONE)
         except (RateLimited, Unavailable, EngineError) as exc:
             heard.ack()
-            if self._later(heard, exc):
-                return
+            self._later(heard, str(exc))
         except BulkheadError as exc:
             heard.ack()
             heard.say(str(exc))
+            self._settle(delivery, DONE)
         except Exception as exc:  # noqa: BLE001 (the one edge where every fault of a listener ends)
             heard.ack()
             log.warning("a fault in what listens to %s: %s", listener_of(heard.body), type(exc).__name__)
-            heard.say("That did not work, by a fault of mine. Nothing is known to have changed; please try it again.")
+            self._later(heard, f"a fault of mine ({type(exc).__name__})")
         finally:
             heard.ack()
-            with self._lock:
-                self._flying.discard(delivery.id)
-        self._settle(delivery, DONE)
+            self._landed(delivery)
 
-    def _later(self, heard: Heard, exc: BulkheadError) -> bool:
-        """Leave a delivery for another try; False when it has had enough of them."""
-        tries = self.deliveries.again(heard.delivery.id, str(exc)[:300])
-        if tries == 1:
-            heard.say(f"Noted, but it has to wait: {exc}. I try again by myself.")
-        if tries < TRIES:
-            return True
-        self._settle(heard.delivery, DEAD, str(exc)[:300])
-        heard.say(f"I have given up: {exc}. Please do it again.")
-        return False
+    def _later(self, heard: Heard, why: str) -> None:
+        """Leave a delivery for another try, unless it has had enough of them."""
+        tries = self.deliveries.again(heard.delivery.id, why[:300])
+        if tries >= TRIES:
+            self._settle(heard.delivery, DEAD, why[:300])
+            heard.say(f"I have given up: {why}. Please do it again.")
+        elif tries == 1:
+            heard.say(f"Noted, but it has to wait: {why}. I try again by myself.")
+
+    def _landed(self, delivery: Delivery) -> None:
+        """It is under way no more."""
+        with self._lock:
+            self._flying.discard(delivery.id)
 
     def _settle(self, delivery: Delivery, state: str, note: str = "") -> None:
         self.deliveries.settle(delivery.id, state, note)
@@ -282,12 +287,18 @@ class Room:
             with self.house.store.only_one("slack-deliveries") as mine:
                 for delivery in await asyncio.to_thread(self.deliveries.waiting) if mine else ():
                     if alone or due(delivery) <= now:
-                        await asyncio.to_thread(self.work, delivery, delivery.body)
+                        await asyncio.to_thread(self.work_again, delivery)
             if now - purged > timedelta(hours=1):
                 await asyncio.to_thread(self.deliveries.purge, iso(now - KEPT))
                 purged = now
             alone = False
             await asyncio.sleep(AGAIN_S)
+
+    def work_again(self, delivery: Delivery) -> None:
+        """Work what was landed before, unless it has been settled since it was read."""
+        stands = self.deliveries.get(delivery.id)
+        if stands is not None and stands[1] == LANDED:
+            self.work(delivery, delivery.body)
 
     def close(self) -> None:
         """Let what is under way end."""

@@ -137,8 +137,9 @@ def test_slack_that_does_not_say_who_is_in_the_group_loses_no_click(work: Worksp
     assert rows(work) == []
     work.slack.switchboard.clear_faults()
     (row,) = work.room.deliveries.waiting()
-    work.room.work(row, row.body)
+    work.room.work_again(row)
     work.idle()
+    work.room.work_again(row)
     assert rows(work) == [("approve", "alice")]
     assert any("I try again by myself" in text for text in work.whispers("alice"))
 

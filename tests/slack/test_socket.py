@@ -7,11 +7,15 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from bot.slack.room import TRIES, due
+from bot.store import when
+from bot.store_slack import Delivery
 from tests.slack import deliveries
 from tests.slack.deliveries import SECRET
 from tests.slack.test_decisions import submit
@@ -107,8 +111,9 @@ def test_no_log_at_any_level_has_a_body_over_http(work: Workspace, caplog: pytes
     assert work.send(click).status_code == 200
     work.command("jonas", f"note {CANARY}")
     work.room.on("block_actions", "faulty", lambda _heard: 1 / 0)  # type: ignore[arg-type, return-value]
-    work.click("alice", "faulty", {"i": CANARY})
-    assert "a fault of mine" in work.whispers("alice")[-1]
+    assert work.send(work.button("alice", "faulty", {"i": CANARY})).status_code == 200
+    until(lambda: "a fault of mine (ZeroDivisionError)" in "".join(work.whispers("alice")[-1:]))
+    assert [row.tries for row in work.room.deliveries.waiting()] == [1], "it is left for another try"
     assert "a fault in what listens to" in caplog.text
     assert CANARY not in ours(caplog)
 
@@ -117,3 +122,28 @@ def ours(caplog: pytest.LogCaptureFixture) -> str:
     """What was logged by what runs in the room's process; the range and the tests' own client are none of it."""
     theirs = ("uvicorn", "urllib3", "range")
     return "\n".join(r.getMessage() + (r.exc_text or "") for r in caplog.records if not r.name.startswith(theirs))
+
+
+def test_what_fails_again_and_again_is_given_up_and_said(work: Workspace) -> None:
+    tried: list[int] = []
+
+    def faulty(_heard: object) -> None:
+        tried.append(1)
+        raise ZeroDivisionError
+
+    work.room.on("block_actions", "faulty", faulty)
+    work.send(work.button("alice", "faulty", {}))
+    until(lambda: work.whispers("alice"))
+    for n in range(2, TRIES + 1):
+        (row,) = until(work.room.deliveries.waiting)
+        assert due(row) > row_landed(row), "each time it waits longer"
+        work.room.work_again(row)
+        until(lambda n=n: len(tried) == n)
+        until(lambda: not work.room._flying)
+    work.idle()
+    assert len(work.whispers("alice")) == 2, "the first time, and the last"
+    assert "I have given up" in work.whispers("alice")[-1]
+
+
+def row_landed(row: Delivery) -> datetime:
+    return when(row.landed_at)
