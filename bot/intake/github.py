@@ -158,8 +158,9 @@ def _location(value: dict[str, Any], name: str, action: str, by: str) -> Reading
     if action != "created" or not _names(value):
         return Reading(event=name, note="this action changes nothing about the credential")
     kind, details = text_at(value, "location.type", 60), at_path(value, "location.details")
+    details = details if isinstance(details, dict) else {}
     path = text_at(details, "path")
-    url = path or next((plain(v) for k, v in sorted((details or {}).items()) if k.endswith("_url")), "")
+    url = path or next((plain(v) for k, v in sorted(details.items()) if k.endswith("_url")), "")
     line, commit = number_at(details, "start_line"), text_at(details, "commit_sha", 64)
     place = f"{kind}:{text_at(details, 'blob_sha', 64)}:{url}:{line}:{number_at(details, 'start_column')}"
     seen = _seen(value, where=path or f"{kind.replace('_', ' ')} {url}", line=line, commit=commit, place=place)
