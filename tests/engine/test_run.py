@@ -61,7 +61,7 @@ def drive(house: House, story: Callable[[Engine], Awaitable[None]], **kw: Any) -
         engine = house.engine(**kw)
         await engine.start()
         try:
-            await asyncio.wait_for(story(engine), 30)
+            await asyncio.wait_for(story(engine), 90)
         finally:
             await engine.stop()
 
@@ -70,7 +70,7 @@ def drive(house: House, story: Callable[[Engine], Awaitable[None]], **kw: Any) -
 
 async def until(condition: Callable[[], Any], what: str) -> Any:
     """Wait for a condition, with a deadline."""
-    give_up = time.monotonic() + 15
+    give_up = time.monotonic() + 45
     while not (value := condition()):
         assert time.monotonic() < give_up, f"waited too long for: {what}"
         await asyncio.sleep(0.02)
