@@ -16,11 +16,12 @@ setup:  ## make .venv from python3 and uv.lock; nothing when it is up to date
 drill: setup  ## leak, abuse and contain an AWS key on the range, and prove it
 	@.venv/bin/bulkhead drill run aws-key-in-public-log
 
+# One process more than two cores: many a test waits, for a clock or for another process.
 test: setup  ## the tests, without the slow ones
-	@.venv/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+	@.venv/bin/python -m pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
 
 test-all: setup  ## every test
-	@.venv/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@.venv/bin/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: setup  ## lint and types
 	@.venv/bin/ruff check .
