@@ -79,6 +79,28 @@ class Work:
                 found.setdefault((carrier.file, carrier.job), []).append(carrier)
         return found
 
+    def wide(self) -> dict[str, Carrier]:
+        """The carrier that feeds every job of a file, by file."""
+        return {c.file: c for c in self.credential.carriers if c.kind == "workflow-env"}
+
+    def using_jobs(
+        self, uses: Callable[[Step, Carrier], bool], verb: str
+    ) -> list[tuple[Job, list[Carrier], Carrier | None]]:
+        """Each job that the credential is used in, with its carriers there and the one that feeds its whole file.
+
+        ``uses``: whether a step is one that a file's wide carrier is for. Raises Refusal when no job has such a step.
+        """
+        found, wide = self.by_job(), self.wide()
+        for file, carrier in wide.items():
+            jobs = self.repository.workflows[file].jobs.values()
+            users = [job for job in jobs if any(uses(step, carrier) for step in job.steps)]
+            if not users:
+                raise Refusal("consumers-unknown", f"{carrier.where} feeds every job, and none can be seen to {verb}")
+            for job in users:
+                found.setdefault((file, job.id), [])
+        jobs_found = [(self.repository.job(file, name), carriers) for (file, name), carriers in found.items()]
+        return [(job, carriers, wide.get(job.workflow.path)) for job, carriers in jobs_found if not job.uses]
+
     def refuse_odd(self) -> None:
         """Refuse carriers that no recipe knows how to take out."""
         for carrier in self.everything():

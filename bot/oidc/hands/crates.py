@@ -35,23 +35,10 @@ _FLAG = re.compile(r"\s--token[= ](\"\$\{\{[^}]*\}\}\"|'\$\{\{[^}]*\}\}'|\$\{\{[
 def migrate(work: Work) -> None:
     """Draft the migration of one token. Raises Refusal."""
     work.refuse_odd()
-    for carrier in work.credential.carriers:
-        if carrier.kind == "workflow-env":
-            work.drop(carrier)
-    wide = {c.file: c for c in work.credential.carriers if c.kind == "workflow-env"}
-    found = work.by_job()
-    for file, carrier in wide.items():
-        users = [
-            j for j in work.repository.workflows[file].jobs.values() if any(_publishes(s, carrier) for s in j.steps)
-        ]
-        if not users:
-            raise Refusal("consumers-unknown", f"{carrier.where} feeds every job, and none can be seen to publish")
-        for job in users:
-            found.setdefault((file, job.id), [])
-    for (file, name), carriers in found.items():
-        job = work.repository.job(file, name)
-        if not job.uses:
-            _job(work, job, carriers, wide.get(file))
+    for carrier in work.wide().values():
+        work.drop(carrier)
+    for job, carriers, wide in work.using_jobs(_publishes, "publish"):
+        _job(work, job, carriers, wide)
     work.pass_on()
 
 

@@ -43,23 +43,11 @@ _FLAG = re.compile(
 def migrate(work: Work) -> None:
     """Draft the migration of one token. Raises Refusal."""
     work.refuse_odd()
-    found = work.by_job()
-    wide = {c.file: c for c in work.credential.carriers if c.kind == "workflow-env"}
-    for file, carrier in wide.items():
+    for carrier in work.wide().values():
         work.drop(carrier)
-        users = [
-            j
-            for j in work.repository.workflows[file].jobs.values()
-            if any(npm_tools.PUBLISH.search(npm_tools.script(s)) for s in j.steps)
-        ]
-        if not users:
-            raise Refusal("consumers-unknown", f"{carrier.where} feeds every job, and none can be seen to publish")
-        for job in users:
-            found.setdefault((file, job.id), [])
-    for (file, name), carriers in found.items():
-        job = work.repository.job(file, name)
-        if not job.uses:
-            _job(work, job, carriers, wide.get(file))
+    publishes = npm_tools.PUBLISH.search
+    for job, carriers, wide in work.using_jobs(lambda s, _: bool(publishes(npm_tools.script(s))), "publish"):
+        _job(work, job, carriers, wide)
     work.pass_on()
 
 

@@ -33,20 +33,11 @@ _OLD_TWINE = re.compile(r"twine\s*(==|<|<=|~=)\s*['\"]?([0-5]\.|6\.0)")
 def migrate(work: Work) -> None:
     """Draft the migration of one token. Raises Refusal."""
     work.refuse_odd()
-    found = work.by_job()
-    wide = {c.file: c for c in work.credential.carriers if c.kind == "workflow-env"}
-    for file, carrier in wide.items():
+    for file, carrier in work.wide().items():
         work.drop(carrier)
         _users(work, file, (), carrier)
-        users = [j for j in work.repository.workflows[file].jobs.values() if any(_uploads(s) for s in j.steps)]
-        if not users:
-            raise Refusal("consumers-unknown", f"{carrier.where} feeds every job, and none can be seen to upload")
-        for job in users:
-            found.setdefault((file, job.id), [])
-    for (file, name), carriers in found.items():
-        job = work.repository.job(file, name)
-        if not job.uses:
-            _job(work, job, carriers, wide.get(file))
+    for job, carriers, wide in work.using_jobs(lambda s, _: _uploads(s), "upload"):
+        _job(work, job, carriers, wide)
     work.pass_on()
 
 
