@@ -25,17 +25,10 @@ PUSHES = re.compile(r"gem\s+push|rake\s+\S*release|gem_push|release-gem|publish"
 def migrate(work: Work) -> None:
     """Draft the migration of one key. Raises Refusal."""
     work.refuse_odd()
-    wide = {c.file: c for c in work.credential.carriers if c.kind == "workflow-env"}
-    found = work.by_job()
-    for file, carrier in wide.items():
+    for carrier in work.wide().values():
         work.drop(carrier)
-        for job in work.repository.workflows[file].jobs.values():
-            if any(PUSHES.search(step.run or step.action) for step in job.steps):
-                found.setdefault((file, job.id), [])
-    for (file, name), carriers in found.items():
-        job = work.repository.job(file, name)
-        if not job.uses:
-            _job(work, job, carriers, file in wide)
+    for job, carriers, wide in work.using_jobs(lambda s, _: bool(PUSHES.search(s.run or s.action)), "push a gem"):
+        _job(work, job, carriers, wide is not None)
     work.pass_on()
 
 
