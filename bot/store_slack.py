@@ -68,11 +68,17 @@ class Deliveries:
             row = c.execute(sa.select(table).where(table.c.id == delivery_id)).mappings().first()
         return (_delivery(row), str(row["state"])) if row else None
 
-    def settle(self, delivery_id: str, state: str, note: str = "") -> None:
-        """Worked, or given up, and why. What was said is forgotten with it: only the id stays, against replays."""
+    def settle(
+        self, delivery_id: str, state: str, note: str = "", also: Callable[[sa.Connection], object] = lambda _c: None
+    ) -> None:
+        """Worked, or given up, and why; ``also`` is done in the same transaction.
+
+        What was said is forgotten with it: only the id stays, against replays.
+        """
         with self._store.begin() as c:
             values = {"state": state, "note": note, "body": "{}"}
             c.execute(sa.update(table).where(table.c.id == delivery_id).values(**values))
+            also(c)
 
     def again(self, delivery_id: str, note: str) -> int:
         """It could not be worked now; returns how often that was so."""

@@ -137,7 +137,15 @@ class Vault:
             if c.scalar(sa.select(sa.func.count()).where(which)) == 0:
                 return 0  # nothing to write, so nobody who writes has to wait
         with self._store.begin() as c:
-            done = c.execute(sa.update(vault).where(which).values(sealed=None, wiped_at=iso(at)))
+            return self._wipe(c, which, at)
+
+    def forget(self, connection: sa.Connection, owner: str, at: datetime) -> int:
+        """Forget all of an owner in somebody's transaction, with what makes it needless."""
+        return self._wipe(connection, (vault.c.owner == owner) & vault.c.sealed.is_not(None), at)
+
+    @staticmethod
+    def _wipe(connection: sa.Connection, which: sa.ColumnElement[bool], at: datetime) -> int:
+        done = connection.execute(sa.update(vault).where(which).values(sealed=None, wiped_at=iso(at)))
         return int(done.rowcount)
 
     def wipe_older(self, now: datetime, maximum: timedelta) -> int:

@@ -20,10 +20,9 @@ from bot.app import PAGES_AT, Bulkhead, opened
 from bot.cli import frame, page
 from bot.cli.card import Card, at_least
 from bot.doors import Doors, utc
-from bot.engine.decisions import GLASS, Review, Sign, reviews_due
+from bot.engine.decisions import GLASS, Review, Sign, reviews_due, sign_off
 from bot.errors import DecisionRefused, InputError
 from bot.signing import sign
-from bot.store import iso
 from bot.story import BAD, GOOD, Line, stamp
 
 app = frame.group("Look at incidents, decide, verify, export.")
@@ -260,11 +259,7 @@ def review(
             left = ", ".join(one.step for one in due) or "none"
             raise InputError(f"say which with --step; in {card.row.id} these wait for a review: {left}")
         said = bulkhead.vault.scrubber.scrub(text)
-        bulkhead.desk.review(found[0], by=who, at=card.now, text=said, sign=_signer(key))
-        body = {"by": who, "of": found[0].by, "text": said}
-        bulkhead.timeline.append(
-            card.row.id, found[0].step, "reviewed", body, at=iso(card.now), attempt=found[0].attempt
-        ).result()
+        sign_off(bulkhead.desk, bulkhead.timeline, found[0], by=who, at=card.now, text=said, sign=_signer(key))
     page.lines([Line(f"{found[0].step}: the break-glass of {found[0].by} is reviewed by {who}.", style=GOOD)])
 
 

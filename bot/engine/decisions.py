@@ -17,7 +17,7 @@ from bot.engine.deadline import Deadline
 from bot.errors import DecisionRefused, InputError
 from bot.signing import SIGNATURE, statement
 from bot.store import DecisionRow, Store, canonical, iso, when
-from bot.timeline import Event
+from bot.timeline import Event, Timeline
 from bot.world import Clock
 
 # (person, posture, what the decision says besides) -> whether they may answer there. Where the groups of a chat say who
@@ -169,7 +169,13 @@ class Desk:
         if not reason.strip():
             raise InputError(f"say why: {kind} needs --reason")
         return self.land(
-            incident=incident, step=step, kind=kind, by=by, at=at, plan="", body={**(said or {}), "reason": reason},
+            incident=incident,
+            step=step,
+            kind=kind,
+            by=by,
+            at=at,
+            plan="",
+            body={**(said or {}), "reason": reason},
             sign=sign,
         )
 
@@ -276,6 +282,19 @@ class Desk:
 def _wrong_person(by: str) -> DecisionRefused:
     said = f"{by} is not one of the responders who may decide this; ask one of them"
     return DecisionRefused(said, reason="wrong-person")
+
+
+def sign_off(
+    desk: Desk, timeline: Timeline, due: Review, *, by: str, at: datetime, text: str, sign: Sign | None = None,
+    said: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """A second person has looked at a broken glass: their decision, and the event that says so. Raises DecisionRefused.
+
+    Said again after a crash between the two, it is the same.
+    """
+    desk.review(due, by=by, at=at, text=text, sign=sign, said=said)
+    body = {"by": by, "of": due.by, "text": text}
+    timeline.append(due.incident, due.step, "reviewed", body, at=iso(at), attempt=due.attempt).result()
 
 
 class Pulse:

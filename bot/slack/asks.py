@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.engine.decisions import Ask
+from bot.engine.decisions import GLASS, Ask, Review
 from bot.slack import kit, names
 from bot.slack.kit import Block
 from bot.slack.picture import Picture
@@ -99,8 +99,26 @@ def _buttons(picture: Picture, ask: Ask) -> list[Block]:
     deny = "Give up" if ask.purpose == "failure" else "Deny"
     return [
         kit.button(words, "approve", value, style="primary", ask=sure),
-        kit.button(deny, "deny", value, style="danger"), not_me,
+        kit.button(deny, "deny", value, style="danger"), not_me, *_glass(picture, ask, value),
     ]  # fmt: skip
+
+
+def _glass(picture: Picture, ask: Ask, value: str) -> list[Block]:
+    """Where two must agree and only one is awake. An undo makes the leak live again and waits for two."""
+    if ask.needs != 2 or ask.purpose == "undo":
+        return []
+    sure = kit.confirm("Your word in place of two?", f"{picture.row.id}, {ask.step}: {ask.what}", "I am alone")
+    return [kit.button("Break the glass", GLASS, value, ask=sure)]
+
+
+def review_block(picture: Picture, due: Review) -> Block:
+    """A decision of one person in place of two, which somebody else has yet to look at."""
+    text = (
+        f":rotating_light: *{kit.escape(due.step)}*: {names.display(due.by)} decided alone, in place of two: "
+        f"{kit.clip(kit.escape(due.reason), 300)}. Somebody else reviews it until {kit.moment(when(due.due))}"
+    )
+    value = kit.value_of(picture.row.id, due.step, attempt=due.attempt)
+    return kit.section(text, kit.button("Review", "review", value) if value else None)
 
 
 def settled_line(picture: Picture, asked: Event, decided: Event) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bot.engine.decisions import Ask
+from bot.engine.decisions import Ask, Review
 from bot.quiet import Quiet
 from bot.slack import kit, names
 from bot.slack.picture import SERIOUS, Picture
@@ -76,9 +76,12 @@ def can_wait(picture: Picture, ask: Ask) -> bool:
 
 def reminders(picture: Picture, called: Called, sent: Mapping[str, int]) -> Iterator[Reminder]:
     """What is due now. ``sent``: the highest rung that was sent, by the prefix of its key (``remind/STEP/ATTEMPT``)."""
-    if picture.over:
-        return
-    for ask in picture.asks:
+    for due in picture.reviews:  # those of an incident that is over too
+        prefix = f"{picture.row.id}/review/{due.step}/{due.attempt}"
+        rung = _review_rung(picture, due, called.quiet)
+        if rung > sent.get(prefix, 0):
+            yield Reminder(key=f"{prefix}/{rung}", rung=rung, text=_review_words(due, called, rung))
+    for ask in () if picture.over else picture.asks:
         prefix = f"{picture.row.id}/remind/{ask.step}/{ask.attempt}"
         rung = _rung(picture, ask, called.quiet)
         if rung > sent.get(prefix, 0):
@@ -129,6 +132,24 @@ def _words(picture: Picture, ask: Ask, called: Called, rung: int) -> str:
     return f":bell: {' '.join(who)} *{kit.escape(ask.step)}* has waited {waited} for an answer{end}: {text}".replace(
         "  ", " "
     )
+
+
+def _review_rung(picture: Picture, due: Review, quiet: Quiet | None) -> int:
+    """1 at once, so that everybody hears of it; then when the review is due, and each day after. Those can wait."""
+    rung, at = 1, when(due.due)
+    while at <= picture.now:
+        if ((quiet.until(at) if quiet else None) or at) <= picture.now:
+            rung += 1
+        at += DAILY
+    return 1 if quiet and quiet.until(picture.now) else rung
+
+
+def _review_words(due: Review, called: Called, rung: int) -> str:
+    who, step = " ".join(called.answering("two")), kit.escape(due.step)
+    why = kit.clip(kit.escape(due.reason), 600)
+    said = f"{names.display(due.by)} has decided on *{step}* alone, in place of two: {why}. Somebody else must review"
+    late = f"it until {kit.moment(when(due.due))}" if rung == 1 else f"it, which was due {kit.moment(when(due.due))}"
+    return f":rotating_light: {who} {said} {late}: the card has the button".replace("  ", " ")
 
 
 # whose it is ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 from bot.engine.ledger import Row
 from bot.model import RowState
 from bot.slack import kit, names
-from bot.slack.asks import ask_blocks, settled_line
+from bot.slack.asks import ask_blocks, review_block, settled_line
 from bot.slack.kit import Block
 from bot.slack.next_step import next_step
 from bot.slack.picture import Picture
@@ -22,7 +22,8 @@ from bot.story import GRADES, exposure
 
 __all__ = ["Posting", "ask_blocks", "draw", "incident_card"]
 DRILL_BANNER = "DRILL. Nothing of this is real"
-ASKS, ROWS, GOOD_SHOWN, TAILS, UNDOS, FAILURES = 6, 8, 3, 3, 5, 4  # so many are on the card, the others in the thread
+# so many are on the card, the others in the thread
+ASKS, ROWS, GOOD_SHOWN, TAILS, UNDOS, FAILURES, REVIEWS = 6, 8, 3, 3, 5, 4, 3
 LEVELS = {
     "critical": ":rotating_light:", "high": ":red_circle:", "medium": ":large_orange_circle:", "low": ":white_circle:",
 }  # fmt: skip
@@ -54,7 +55,7 @@ def draw(picture: Picture) -> Posting:
     blocks = [
         *_head(picture), kit.section(_leak(picture)), kit.section(_standing(picture)), *_failures(picture),
         *_questions(picture), *_tails(picture), kit.section(f"*Next, by itself:* {next_step(picture)}"),
-        *_undos(picture), *_people(picture), *_foot(picture),
+        *_undos(picture), *_reviews(picture), *_people(picture), *_foot(picture),
     ]  # fmt: skip
     return Posting(blocks=blocks[: kit.BLOCKS], text=_text(picture), metadata=metadata(picture, "card"))
 
@@ -234,6 +235,10 @@ def _undos(picture: Picture) -> list[Block]:
     return [*blocks, kit.section(more, choice) | {"block_id": "undo-another"}] if choice else blocks
 
 
+def _reviews(picture: Picture) -> list[Block]:
+    return [review_block(picture, due) for due in picture.reviews[:REVIEWS]]
+
+
 def _people(picture: Picture) -> list[Block]:
     roles = [f"*{kit.escape(role)}:* {names.display(who)}" for role, who in sorted(picture.roles.items())]
     paged = picture.last("paged")
@@ -250,7 +255,15 @@ def _people(picture: Picture) -> list[Block]:
     value = kit.value_of(picture.row.id)
     claim = kit.button("Hand over the lead", "hand-over", value) if "lead" in picture.roles else kit.button(
         "I lead this", "claim", value, style="primary")  # fmt: skip
-    return [*blocks, kit.actions(claim, kit.button("Severity", "severity", value))]
+    return [*blocks, kit.actions(claim, kit.button("Severity", "severity", value), *_ends(picture, value))]
+
+
+def _ends(picture: Picture, value: str) -> list[Block]:
+    """What ends a row or the incident without proof. Each asks for a reason in a form of its own."""
+    sure = kit.confirm("Abort this incident?", f"{picture.row.id}: no new step begins. What was done stands.", "Go on")
+    abort = kit.button("Abort", "abort", value, ask=sure)
+    left = any(not row.settled for row in picture.ledger.rows.values())
+    return [kit.button("Waive a row", "waive", value), abort] if left else [abort]
 
 
 def _foot(picture: Picture) -> list[Block]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from bot.engine.decisions import Ask, open_asks
+from bot.engine.decisions import GLASS, Ask, open_asks
 from bot.errors import DecisionRefused, InputError
 from bot.signing import SLACK
+from bot.slack import forms
 from bot.slack.border import MARKER, plain
 from bot.slack.commands import clip
 from bot.slack.heard import FormWrong, Heard, carried
@@ -19,20 +20,21 @@ from bot.slack.payloads import Payload
 if TYPE_CHECKING:
     from bot.slack.room import Room
 
-ANSWER, UNDO = "answer_form", "undo_form"
-SAID = {"approve": "Your approval of", "deny": "Your no to", "answer": "Your answer to", "undo": "Your order to undo"}
+ANSWER = "answer_form"
+SAID = {
+    "approve": "Your approval of", "deny": "Your no to", "answer": "Your answer to",
+    GLASS: "Your word alone, in place of two, on",
+}  # fmt: skip
 _NAMED = re.compile(rf"\b{SLACK}([UW][A-Z0-9]+)")
 
 
 def join(room: Room) -> None:
-    """Bring the buttons of a step, and the forms of an answer and an undo."""
+    """Bring the buttons of a step, and the form of an answer."""
     room.on("block_actions", "approve", lambda heard: decide(heard, "approve"))
     room.on("block_actions", "deny", lambda heard: decide(heard, "deny"))
     room.on("block_actions", "not-me", not_me)
     room.on("block_actions", "answer", ask_answer)
-    room.on("block_actions", "undo", ask_undo)
     room.on("view_submission", ANSWER, answered, answers=True)
-    room.on("view_submission", UNDO, undone, answers=True)
 
 
 def decide(heard: Heard, kind: str, **more: str) -> None:
@@ -54,6 +56,8 @@ def decide(heard: Heard, kind: str, **more: str) -> None:
 
 
 def _more(kind: str, ask: Ask | None) -> str:
+    if kind == GLASS:
+        return " It is told to everybody, and somebody else reviews it within a day."
     if kind != "approve" or ask is None or ask.needs < 2:
         return ""
     return f" {ask.needs} different people must agree."
@@ -92,19 +96,17 @@ def ask_answer(heard: Heard) -> None:
 
 def answer_form(heard: Heard, ask: Ask) -> Payload:
     """The question, a field for words, and one for a new secret."""
-    return {
-        "type": "modal", "callback_id": ANSWER, "private_metadata": _ids(heard, ask.incident, ask.step, ask.plan_hash),
-        "title": _plain("Answer"), "submit": _plain("Answer"), "close": _plain("Cancel"),
-        "blocks": [
-            {"type": "section", "text": {"type": "mrkdwn", "text": clip(ask.what, 2900)}},
-            {"type": "input", "block_id": "text", "optional": True, "label": _plain("Your answer"),
-             "element": {"type": "plain_text_input", "action_id": "answer_text", "multiline": True,
-                         "max_length": 2000}},
-            {"type": "input", "block_id": "secret", "optional": True, "label": _plain("Or a new secret"),
-             "hint": _plain("Sealed at once and shown nowhere; it goes straight to where it is needed."),
-             "element": {"type": "plain_text_input", "action_id": "answer_secret", "multiline": True}},
-        ],
-    }  # fmt: skip
+    sealed = "Sealed at once and shown nowhere; it goes straight to where it is needed."
+    secret = {"type": "plain_text_input", "action_id": "answer_secret", "multiline": True}
+    blocks = [
+        forms.said(clip(ask.what, 2900)),
+        forms.field("text", "Your answer", {
+            "type": "plain_text_input", "action_id": "answer_text", "multiline": True, "max_length": 2000,
+        }) | {"optional": True},
+        forms.field("secret", "Or a new secret", secret) | {"optional": True, "hint": forms.plain(sealed)},
+    ]  # fmt: skip
+    carries = carried(c=heard.channel, i=ask.incident, s=ask.step, p=ask.plan_hash)
+    return forms.modal(ANSWER, "Answer", blocks, carries, submit="Answer")
 
 
 def answered(heard: Heard) -> None:
@@ -125,48 +127,3 @@ def answered(heard: Heard) -> None:
         decide(heard, "answer", text=text)
     except (DecisionRefused, InputError) as exc:
         raise FormWrong({"text": str(exc)}) from None
-
-
-# an undo --------------------------------------------------------------------------------------------------------------
-
-
-def ask_undo(heard: Heard) -> None:
-    """Ask why: an undo has its reason on the timeline."""
-    ids = heard.value
-    row, _events = heard.incident(str(ids.get("i", "")))
-    step = str(ids.get("s", ""))
-    heard.open({
-        "type": "modal", "callback_id": UNDO, "private_metadata": _ids(heard, row.id, step, ""),
-        "title": _plain("Take a step back"), "submit": _plain("Order the undo"), "close": _plain("Cancel"),
-        "blocks": [
-            {"type": "section", "text": {"type": "mrkdwn", "text": f"*{clip(step, 200)}* of `{row.id}` is taken back. "
-             "Undoing a cut makes what leaked live again: two people are asked first."}},
-            {"type": "input", "block_id": "reason", "label": _plain("Why?"),
-             "element": {"type": "plain_text_input", "action_id": "reason", "max_length": 500}},
-        ],
-    })  # fmt: skip
-
-
-def undone(heard: Heard) -> None:
-    """Order the undo; its own approvals are asked in the card."""
-    step, reason = str(heard.meta.get("s", "")), plain(heard.field("reason"))
-    row, events = heard.incident(str(heard.meta.get("i", "")))
-    if step not in [event.step for event in events if event.kind == "outcome"]:
-        raise FormWrong({"reason": f"{step} has not been done, so there is nothing to take back."})
-    try:
-        new = heard.room.house.desk.order(
-            incident=row.id, step=step, kind="undo", by=heard.who, at=heard.now(row, events), reason=reason,
-            sign=heard.room.house.attestor.sign, said=heard.vouched(),
-        )  # fmt: skip
-    except (DecisionRefused, InputError) as exc:
-        raise FormWrong({"reason": mentions(str(exc)).replace("--reason", "a reason")}) from None
-    heard.ack()
-    heard.say(f"{SAID['undo']} *{clip(step)}* {'is on record' if new else 'was on record already'}.")
-
-
-def _ids(heard: Heard, incident: str, step: str, plan: str) -> str:
-    return carried(c=heard.channel, i=incident, s=step, p=plan)
-
-
-def _plain(text: str) -> Payload:
-    return {"type": "plain_text", "text": text}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bot.slack import commands, decisions, drills, homes, people, reports, status, unworked
+from bot.slack import commands, decisions, drills, glass, homes, orders, people, reports, status, unworked
 
 FEATURES = (
-    reports.join, status.join, people.join, decisions.join, drills.join, homes.join, commands.join, unworked.join,
+    reports.join, status.join, people.join, decisions.join, glass.join, orders.join, drills.join, homes.join,
+    commands.join, unworked.join,
 )  # fmt: skip

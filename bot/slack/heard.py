@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bot.errors import BulkheadError, InputError
 from bot.signing import GROUPS, SLACK
 from bot.slack import payloads
+from bot.slack.border import plain
 from bot.slack.client import answer_to, slack_errors
 from bot.slack.payloads import Payload
 from bot.store import IncidentRow, iso, when
@@ -108,6 +109,10 @@ class Heard:
                 user = element.get("selected_user") or element.get("selected_conversation")
                 return str(element.get("value") or chosen.get("value") or user or "").strip()
         return ""
+
+    def words(self, action_id: str) -> str:
+        """What was typed into a field, as it was typed, without any secret that this process knows."""
+        return self.room.house.vault.scrubber.scrub(plain(self.field(action_id)))
 
     def secret(self, action_id: str) -> str:
         """The value of a field that asks for a secret, out of the vault; "" when there is none or it is wiped."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bot.engine.decisions import Ask, reviews_due
+from bot.engine.decisions import Ask, Review
 from bot.slack import kit, names
-from bot.slack.asks import ask_blocks
+from bot.slack.asks import ask_blocks, review_block
 from bot.slack.card import LEVELS
 from bot.slack.kit import Block
 from bot.slack.picture import Picture
@@ -24,7 +24,7 @@ def home_view(who: str, pictures: list[Picture], may: May) -> dict[str, Any]:
     """The view of one person (``slack:U…``). ``pictures``: open incidents, and drills that are over."""
     going = [one for one in pictures if not one.over]
     waiting = [(one, ask) for one in going for ask in one.asks if waits_for(who, one, ask, may)]
-    reviews = [(one, due) for one in pictures for due in reviews_due(one.told) if due.by != who and may("two")]
+    reviews = [(one, due) for one in pictures for due in one.reviews if due.by != who and may("two")]
     report = kit.button("Report a leak", REPORT, "home", style="danger")
     blocks = [
         kit.header("Bulkhead"),
@@ -61,13 +61,9 @@ def _waiting(waiting: list[tuple[Picture, Ask]]) -> list[Block]:
     return [*blocks, kit.divider()]
 
 
-def _reviews(reviews: list[tuple[Picture, Any]]) -> list[Block]:
-    lines = [
-        f":rotating_light: {_name(picture)}: {names.display(due.by)} decided alone on *{kit.escape(due.step)}*; "
-        f"somebody else looks at it until {kit.moment(when(due.due))}"
-        for picture, due in reviews[:5]
-    ]
-    return kit.sections([kit.clip(line, 600) for line in lines])
+def _reviews(reviews: list[tuple[Picture, Review]]) -> list[Block]:
+    shown = [(kit.context(_name(picture)), review_block(picture, due)) for picture, due in reviews[:5]]
+    return [block for pair in shown for block in pair]
 
 
 def _name(picture: Picture) -> str:

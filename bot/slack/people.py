@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from bot.engine.policy import LEVELS
 from bot.errors import DecisionRefused, InputError
 from bot.signing import SLACK
+from bot.slack import forms
 from bot.slack.border import plain
 from bot.slack.commands import clip
 from bot.slack.heard import FormWrong, Heard, carried
-from bot.slack.payloads import Payload
 from bot.store import IncidentRow
 from bot.timeline import Event
 
@@ -58,10 +58,9 @@ def ask_hand_over(heard: Heard) -> None:
     """Ask to whom."""
     row, _events = heard.incident(str(heard.value.get("i", "")))
     _must(heard, LEAD)
-    heard.open(_form(heard, row.id, HAND_OVER, "Hand over", "Hand over", [
-        {"type": "input", "block_id": "who", "label": _plain("Who leads from now on?"),
-         "element": {"type": "users_select", "action_id": "who", "placeholder": _plain("One of the responders")}},
-    ]))  # fmt: skip
+    pick = {"type": "users_select", "action_id": "who", "placeholder": forms.plain("One of the responders")}
+    blocks = [forms.field("who", "Who leads from now on?", pick)]
+    heard.open(forms.modal(HAND_OVER, "Hand over", blocks, carried(c=heard.channel, i=row.id), submit="Hand over"))
 
 
 def handed_over(heard: Heard) -> None:
@@ -85,13 +84,10 @@ def ask_severity(heard: Heard) -> None:
     """Ask for the level and the reason."""
     row, _events = heard.incident(str(heard.value.get("i", "")))
     _must(heard, LEAD)
-    options = [{"text": _plain(level), "value": level} for level in LEVELS]
-    heard.open(_form(heard, row.id, SEVERITY, "Severity", "Set", [
-        {"type": "input", "block_id": "level", "label": _plain("How bad is it?"),
-         "element": {"type": "static_select", "action_id": "level", "options": options}},
-        {"type": "input", "block_id": "why", "label": _plain("Why?"),
-         "element": {"type": "plain_text_input", "action_id": "why", "max_length": 500}},
-    ]))  # fmt: skip
+    levels = forms.options({level: level for level in LEVELS})
+    pick = {"type": "static_select", "action_id": "level", "options": levels}
+    blocks = [forms.field("level", "How bad is it?", pick), forms.words("why", "Why?", 500)]
+    heard.open(forms.modal(SEVERITY, "Severity", blocks, carried(c=heard.channel, i=row.id), submit="Set"))
 
 
 def severity_said(heard: Heard) -> None:
@@ -163,14 +159,3 @@ def which(heard: Heard, text: str) -> tuple[IncidentRow, list[Event], str]:
         raise InputError(f"say which incident, by its id; {'these begin so' if named else 'open now'}: {found}")
     row, events = heard.incident((exact or rows)[0].id)
     return row, events, rest.strip() if named else text.strip()
-
-
-def _form(heard: Heard, incident: str, callback: str, title: str, submit: str, blocks: list[Payload]) -> Payload:
-    return {
-        "type": "modal", "callback_id": callback, "private_metadata": carried(c=heard.channel, i=incident),
-        "title": _plain(title), "submit": _plain(submit), "close": _plain("Cancel"), "blocks": blocks,
-    }  # fmt: skip
-
-
-def _plain(text: str) -> Payload:
-    return {"type": "plain_text", "text": text}

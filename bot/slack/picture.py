@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from bot.engine.decisions import Ask, open_asks, requester_of
+from bot.engine.decisions import Ask, Review, open_asks, requester_of, reviews_due
 from bot.engine.ledger import Ledger
 from bot.engine.rules import DRILL
 from bot.model import Verdict
@@ -95,6 +95,11 @@ class Picture:
     def last(self, kind: str) -> dict[str, Any] | None:
         """The newest text of a kind."""
         return next((event.body for event in reversed(self.told) if event.kind == kind), None)
+
+    @cached_property
+    def reviews(self) -> list[Review]:
+        """Words of one person in place of two that nobody else has looked at, oldest first."""
+        return reviews_due(self.told)
 
     # in short --------------------------------------------------------------------------------------------------
 

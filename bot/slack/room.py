@@ -226,8 +226,8 @@ class Room:
             self._flying.discard(delivery.id)
 
     def _settle(self, delivery: Delivery, state: str, note: str = "") -> None:
-        self.deliveries.settle(delivery.id, state, note)
-        self.house.vault.wipe(owner=owner_of(delivery), at=datetime.now(UTC))
+        owner, vault = owner_of(delivery), self.house.vault
+        self.deliveries.settle(delivery.id, state, note, lambda c: vault.forget(c, owner, datetime.now(UTC)))
 
     # what more than one feature needs -----------------------------------------------------------------------------
 

@@ -335,7 +335,8 @@ class Service:
 
     def _finish(self) -> None:
         assert self.row is not None
-        if self.picture.over and self.row.state != OVER and self.row.upto >= self.picture.events[-1].n:
+        told = self.row.upto >= self.picture.events[-1].n
+        if self.picture.over and told and not self.picture.reviews and self.row.state != OVER:
             self._save_card(state=OVER)
 
     # once and only once ------------------------------------------------------------------------------------------

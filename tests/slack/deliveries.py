@@ -6,23 +6,33 @@ import base64
 import hashlib
 from typing import Any
 
+from bot.engine.decisions import GLASS
 from bot.range.slack import elements, payloads
-from bot.slack import decisions, people, reports
+from bot.slack import decisions, glass, orders, people, reports
 from bot.slack.heard import carried
-from tests.slack.workspace import INCIDENT, KEY, PLAN, Workspace
+from tests.incidents import ROW
+from tests.slack.workspace import INCIDENT, KEY, PLAN, PLAN_OF_TWO, Workspace
 
 Payload = dict[str, Any]
 SECRET = base64.b64encode(hashlib.sha256(b"made up").digest()).decode()[:40]  # as AWS draws them
 FIELDS: dict[str, dict[str, dict[str, Any]]] = {
     reports.FORM: {"where": {"where": {"type": "plain_text_input", "value": KEY}}},
     decisions.ANSWER: {"text": {"answer_text": {"type": "plain_text_input", "value": "it is done"}}},
-    decisions.UNDO: {"reason": {"reason": {"type": "plain_text_input", "value": "it was ours"}}},
+    **{
+        form: {"reason": {"reason": {"type": "plain_text_input", "value": "it was ours"}}}
+        for form in (orders.UNDO, orders.ABORT, orders.WAIVE, glass.BREAK)
+    },
+    glass.REVIEW: {"found": {"found": {"type": "plain_text_input", "value": "it was right"}}},
     people.SEVERITY: {
         "level": {"level": {"type": "static_select", "selected_option": {"value": "low"}}},
         "why": {"why": {"type": "plain_text_input", "value": "a toy account"}},
     },
 }
-STEPS = {"answer": "tell", decisions.ANSWER: "tell"}  # which step of the made-up incident a delivery is about
+# What of the made-up incident a delivery is about; without a word of these, it is its first step.
+STEPS = {
+    "answer": "tell", decisions.ANSWER: "tell", GLASS: "two", glass.BREAK: "two", "review": "alone",
+    glass.REVIEW: "alone", orders.WAIVE: orders.named(ROW),
+}  # fmt: skip
 
 
 def of(work: Workspace, kind: str, name: str, user: str = "alice") -> Payload:
@@ -56,6 +66,8 @@ def _message(work: Workspace, name: str, user: str) -> Payload:
 
 
 def _click(work: Workspace, name: str, user: str) -> Payload:
+    if name == orders.ROW:
+        return _choice_of_a_row(work, name, user)
     if name not in (reports.CHECK, "leaked_secret"):
         return work.button(user, name, ids(name) | {"u": work.slack.user(user)})
     view = opened(work, reports.form(work.slack.channel("incidents")), user)
@@ -67,6 +79,22 @@ def _click(work: Workspace, name: str, user: str) -> Payload:
         block = next(block for block in found.body["blocks"] if block["block_id"] == place)
         element = block["elements"][0] if name == reports.CHECK else block["element"]
         action = elements.action(block, element, None if name == reports.CHECK else text)
+        return payloads.view_click(state, state.people[work.slack.user(user)], found, [action])
+
+
+def _choice_of_a_row(work: Workspace, name: str, user: str) -> Payload:
+    option = {"text": {"type": "plain_text", "text": ROW}, "value": orders.named(ROW)}
+    pick = {"type": "static_select", "action_id": name, "options": [option],
+            "placeholder": {"type": "plain_text", "text": "which"}}  # fmt: skip
+    body = {
+        "type": "modal", "callback_id": orders.WAIVE, "title": {"type": "plain_text", "text": "A form"},
+        "private_metadata": carried(c=work.slack.channel("incidents"), i=INCIDENT),
+        "blocks": [{"type": "actions", "block_id": name, "elements": [pick]}],
+    }  # fmt: skip
+    view, state = opened(work, body, user), work.slack.range.state
+    with state.lock:
+        found = state.views[view]
+        action = elements.action(found.body["blocks"][0], pick, {"type": "static_select", "selected_option": option})
         return payloads.view_click(state, state.people[work.slack.user(user)], found, [action])
 
 
@@ -102,4 +130,5 @@ def opened(work: Workspace, view: Payload, user: str) -> str:
 
 def ids(name: str) -> dict[str, str]:
     """What the buttons and forms of the made-up incident carry."""
-    return {"i": INCIDENT, "s": STEPS.get(name, "deactivate"), "p": PLAN if name in ("approve", "deny") else ""}
+    planned = {"approve": PLAN, "deny": PLAN, GLASS: PLAN_OF_TWO, glass.BREAK: PLAN_OF_TWO}
+    return {"i": INCIDENT, "s": STEPS.get(name, "deactivate"), "p": planned.get(name, ""), "a": "1"}

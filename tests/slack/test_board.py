@@ -314,6 +314,34 @@ def asking_until(stage: Stage, minutes: float, **ask: object) -> None:
     stage.grow([("deactivate", "asked", ASKED | {"expires_at": until} | ask)])
 
 
+def test_a_broken_glass_is_told_to_those_who_review_until_one_of_them_has_also_after_the_close(stage: Stage) -> None:
+    due = stage.hands.at + timedelta(days=1)
+    glass = {"by": "slack:U0BOB", "reason": "nobody else is awake", "plan_hash": "2" * 16, "review_by": iso(due)}
+    stage.open()
+    stage.grow([*PUBLIC, ("deactivate", "break-glass", glass)])
+    board, group = stage.board(quiet=Quiet.read("00:00-23:59 UTC")), stage.slack.cast["groups"]["approvers"]
+    stage.settle(board)
+    (first,) = told_to(stage, "reminder")
+    assert f"<!subteam^{group}>" in first and "nobody else is awake" in first, "told at once, at any hour"
+    stage.grow(REST)
+    stage.settle(board)
+    assert '"action_id": "review"' in words(stage.cards()), "an incident that is over still waits for it"
+    board = stage.board()  # without quiet hours: by day
+    stage.settle(board)
+    assert len(told_to(stage, "reminder")) == 1
+    stage.hands.pass_time(25 * 3600)
+    stage.settle(board)
+    assert "which was due" in told_to(stage, "reminder")[1]
+    reviewed = {"by": "slack:U0ALICE", "of": "slack:U0BOB", "text": "it was right"}
+    stage.grow([("deactivate", "reviewed", reviewed)])
+    stage.settle(board)
+    assert '"action_id": "review"' not in words(stage.cards())
+    assert words(stage.thread()).count("*reviewed* deactivate") == 1
+    stage.hands.pass_time(25 * 3600)
+    stage.settle(board)
+    assert len(told_to(stage, "reminder")) == 2
+
+
 def test_nobody_answers_and_others_are_called_before_the_time_is_over(stage: Stage) -> None:
     asking_until(stage, 30)
     groups = stage.slack.cast["groups"]

@@ -61,7 +61,8 @@ def test_a_card_says_what_leaked_how_public_it_was_and_what_is_asked_of_whom() -
     assert posting.text == "critical: Leaked AWS access key (open, 0 of 1 proven dead; 1 question to people)"
     values = {name: json.loads(one["value"]) for name, one in buttons(posting).items()}
     ask = {"i": ID, "s": "deactivate", "p": PLAN, "a": 1}
-    assert values == {"approve": ask, "deny": ask, "not-me": ask, "claim": {"i": ID}, "severity": {"i": ID}}
+    whole = {name: {"i": ID} for name in ("claim", "severity", "waive", "abort")}
+    assert values == {"approve": ask, "deny": ask, "not-me": ask, **whole}
     assert "confirm" not in buttons(posting)["approve"], "it can be undone"
 
 
@@ -138,7 +139,7 @@ def test_a_persons_step_shows_its_link_as_text_and_turns_green_when_the_world_pr
     assert "for mara: revoke the token\n<https://www.npmjs.com/settings|Open the page where it is done>" in text(
         posting
     )
-    assert set(buttons(posting)) == {"answer", "not-me", "claim", "severity"}
+    assert set(buttons(posting)) == {"answer", "not-me", "claim", "severity", "waive", "abort"}
     answered = [
         *person(),
         ("revoke", "decided", DECIDED | {"said": "answered", "answer": "done", "by": ["slack:U0MARA"]}),

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bot.signing import GROUPS
-from tests.incidents import DECIDED, OUTCOME
+from tests.incidents import DECIDED
 from tests.slack import deliveries
-from tests.slack.test_door import ASKING, DONE, QUESTION
+from tests.slack.test_door import ASKING, QUESTION
 from tests.slack.workspace import INCIDENT, PLAN, Workspace, asked, moved_in
 from tests.slack_range import Slack, until
 
@@ -203,32 +203,6 @@ def test_an_answer_of_somebody_who_may_not_is_refused_in_the_form(work: Workspac
     (error,) = work.slack.look("jonas")["modals"][-1]["errors"].values()
     assert "not one of the responders" in error
     assert rows(work) == []
-
-
-# an undo --------------------------------------------------------------------------------------------------------------
-
-
-def test_an_undo_is_ordered_with_a_reason(work: Workspace) -> None:
-    work.incident(*DONE)
-    work.click("alice", "undo", STEP)
-    assert submit(work, "alice", reason="it was the wrong key")["ok"]
-    (row,) = work.house.store.decisions()
-    assert (row.kind, row.step, row.body["reason"]) == ("undo", "deactivate", "it was the wrong key")
-    assert work.house.desk.stands(row)
-    work.click("jonas", "undo", STEP)
-    submit(work, "jonas", reason="please")
-    (error,) = work.slack.look("jonas")["modals"][-1]["errors"].values()
-    assert "not one of the responders" in error
-
-
-def test_nothing_is_undone_that_was_not_done(work: Workspace) -> None:
-    work.incident(*ASKING)
-    work.click("alice", "undo", STEP)
-    submit(work, "alice", reason="why not")
-    (error,) = work.slack.look("alice")["modals"][-1]["errors"].values()
-    assert "has not been done" in error
-    work.house.timeline.append(INCIDENT, "deactivate", "outcome", OUTCOME, at="2026-03-02T00:00:00.000000Z").result()
-    assert submit(work, "alice")["ok"]
 
 
 # who leads, how bad it is, was it you ---------------------------------------------------------------------------------

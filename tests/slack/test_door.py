@@ -18,13 +18,16 @@ from bot.slack.features import FEATURES
 from bot.slack.room import Room
 from tests.incidents import DECIDED, OUTCOME
 from tests.slack import deliveries
-from tests.slack.workspace import INCIDENT, PLAN, Workspace, asked, moved_in
+from tests.slack.workspace import INCIDENT, PLAN, PLAN_OF_TWO, Workspace, asked, moved_in
 from tests.slack_range import Slack
 
 QUESTION = {"before": {"text": "Well?"}, "breaks": {"unknown": False, "stops": []}, "kills": None, "uses": "people.ask"}
 ASKING = [
     ("deactivate", "asked", asked()), ("tell", "look", QUESTION),
     ("tell", "asked", asked(purpose="answer", plan_hash="f" * 16, group="person", what="Well?")),
+    ("two", "asked", asked(needs=2, group="two", plan_hash=PLAN_OF_TWO)),
+    ("alone", "break-glass", {"by": "ann", "reason": "nobody was awake", "plan_hash": "3" * 16,
+                              "review_by": "2999-01-01T00:00:00.000000Z"}),
 ]  # fmt: skip
 DONE = [*ASKING, ("deactivate", "decided", DECIDED), ("deactivate", "outcome", OUTCOME)]
 

@@ -18,6 +18,7 @@ import pytest
 from slack_sdk import WebClient
 
 from bot.app import rules_cache
+from bot.engine.decisions import GLASS
 from bot.redact import Fingerprinter
 from bot.slack import calls, card, thread
 from bot.slack.home import home_view
@@ -38,6 +39,8 @@ CALLED = calls.Called(groups={"one": frozenset({"S0ONE"})}, people={"mara": "U0M
 FAILED = {"error": "no answer", "on_failure": "ask", "denied": False}
 PERSON = LOOK | {"before": {"who": "mara", "text": "revoke it", "summary": "x", "needed": True, "choices": ["done"],
                             "link": "https://www.npmjs.com/settings"}}  # fmt: skip
+BROKEN = {"by": "slack:U0BOB", "reason": "nobody else is awake", "plan_hash": "2" * 16,
+          "review_by": "2026-03-02T12:00:00.000000Z"}  # fmt: skip
 PLANTS = [{"kind": "access-key", "name": "u", "id": f"id-{k}", "at": "", "event": ""} for k in range(500)]
 STORIES: dict[str, list[tuple[str, str, Any]]] = {
     "reported": ASKING[:1], "asking": ASKING, "cut": CUT, "closed": CLOSED,
@@ -48,6 +51,11 @@ STORIES: dict[str, list[tuple[str, str, Any]]] = {
                   ("deactivate/retry", "asked", ASKED | {"purpose": "failure"})],
     "denied": [*ASKING, ("deactivate", "decided", DECIDED | {"go": False, "said": "denied"})],
     "aborted": [*ASKING, ("incident", "aborted", {"by": "slack:U0ALICE"})],
+    "a broken glass": [
+        *ASKING[:-1], ("deactivate", "asked", ASKED | {"needs": 2, "group": "two"}),
+        ("deactivate", "decided", DECIDED | {"said": GLASS, "by": ["slack:U0BOB"]}), ("deactivate", GLASS, BROKEN),
+    ],
+    "a broken glass of an incident that is over": [*CLOSED, ("deactivate", GLASS, BROKEN)],
     "500 planted": [*CUT, ("find", "outcome", OUTCOME | {"plants": PLANTS}),
                     *[(f"planted#{k}", "asked", ASKED) for k in range(500)]],
 }  # fmt: skip

@@ -29,7 +29,7 @@ from tests.slack_range import Slack, serving, until
 
 NOBODY = "http://127.0.0.1:9"  # nobody listens there
 INCIDENT = "inc-2026-03-01-0badcafe"
-PLAN = "0123456789abcdef"
+PLAN, PLAN_OF_TWO = "0123456789abcdef", "2" * 16
 
 
 def asked(**changed: Any) -> dict[str, Any]:
@@ -176,4 +176,4 @@ def moved_in(
             room.close()
 
 
-__all__ = ["INCIDENT", "KEY", "PLAN", "Workspace", "asked", "moved_in", "nowhere", "settings_of"]
+__all__ = ["INCIDENT", "KEY", "PLAN", "PLAN_OF_TWO", "Workspace", "asked", "moved_in", "nowhere", "settings_of"]
