@@ -28,7 +28,7 @@ from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
 from bot.doors import SignIn
-from bot.doorway import open_door, queue_jobs
+from bot.doorway import catch_up_jobs, open_door, queue_jobs
 from bot.engine.decisions import Attest, Desk, unsigned
 from bot.engine.ownership import fence_sql
 from bot.engine.policy import Policy
@@ -292,6 +292,7 @@ class Bulkhead:
     async def keep_time(self) -> None:
         """Run the clock of the whole installation until cancelled."""
         jobs = [*clock.of_house(self.store, self.vault, self.settings.max_age), clock.beating(self.store, "clock")]
+        jobs += catch_up_jobs(self.settings, self.inbox)
         if self.settings.syslog:
             jobs.append(clock.to_syslog(self.store, Syslog.of(self.settings.syslog), socket.gethostname()))
         if (pager := self.pager()) is not None:

@@ -156,11 +156,11 @@ class GitHubClient:
             )  # fmt: skip
         return self._local.api  # type: ignore[no-any-return]
 
-    def _call(self, verb: str, path: str, body: Any = None) -> Reply:
+    def _call(self, verb: str, path: str, body: Any = None, more: dict[str, str] | None = None) -> Reply:
         what = f"{verb} {path.split('?')[0]}"
         failure: errors.ProviderError
         try:
-            status, headers, text = self.api.requester.requestJson(verb, path, input=body)
+            status, headers, text = self.api.requester.requestJson(verb, path, headers=more, input=body)
             if status < 400:
                 decoded = None if status >= 300 or not text else json.loads(text)
                 return Reply(status, dict(headers), decoded)
@@ -173,6 +173,10 @@ class GitHubClient:
 
     def get(self, path: str, **params: Any) -> Any:
         return self._call("GET", path + (f"?{urlencode(params)}" if params else "")).data
+
+    def ask(self, path: str, etag: str = "", **params: Any) -> Reply:
+        query = f"?{urlencode(params)}" if params else ""
+        return self._call("GET", path + query, more={"If-None-Match": etag} if etag else None)
 
     def pages(self, path: str, items: str = "", **params: Any) -> Iterator[dict[str, Any]]:
         page = 1

@@ -1,4 +1,4 @@
-"""The webhook door as the settings open it: which sources, with which secrets."""
+"""The webhook door as the settings open it: which sources, with which secrets, and what is asked for besides."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bot.intake import generic, sources
 from bot.intake.ci import Runs
 from bot.intake.door import Door
 from bot.intake.inbox import Inbox
+from bot.intake.missed import LOOK_S, CatchUp, Poll, aws, gitguardian, github
 from bot.intake.partner import Partner
 from bot.intake.queue import polled
 from bot.intake.sns import Topics
@@ -43,6 +44,33 @@ def queue_jobs(settings: Settings, inbox: Inbox) -> list[Job]:
         await asyncio.to_thread(polled, inbox, aws.client("sqs"), settings.sqs_queue)
 
     return [Job(ask, QUEUE_S)]
+
+
+def polls(settings: Settings, inbox: Inbox) -> list[Poll]:
+    """What is asked for besides, since webhooks may have missed it: of the real providers, never in a drill."""
+    if "real" not in inbox.worlds:
+        return []
+    world, found = inbox.worlds["real"]("catch-up"), list[Poll]()
+    secrets, asking = settings.hook_secrets.get("github", ()), github.Asking(world.github)
+    for home in listed(settings.catch_up):
+        found.append(github.Alerts(inbox, asking, home))
+        if secrets:
+            found.append(github.Deliveries(inbox, asking, home, secrets, f"{settings.web_url}/hooks/github"))
+    if token := settings.gitguardian_token.get_secret_value():
+        found.append(gitguardian.Incidents(inbox, gitguardian.Client(settings.gitguardian_api, token)))
+    if settings.catch_up_aws:
+        found.append(aws.Quarantined(inbox, world))
+    return found
+
+
+def catch_up_jobs(settings: Settings, inbox: Inbox) -> list[Job]:
+    """What the clock does besides: ask for what webhooks missed."""
+    asking = CatchUp(inbox.store, polls(settings, inbox))
+
+    async def look() -> None:
+        await asyncio.to_thread(asking.round)
+
+    return [Job(look, LOOK_S)] if asking.polls else []
 
 
 def _topics(settings: Settings) -> Topics | None:

@@ -235,6 +235,22 @@ class Settings(BaseSettings):
     fetch_values: bool = Field(
         default=True, description="Fetch the value of a GitHub alert into the vault at triage; GitHub does not send it"
     )
+    catch_up: str = Field(
+        default="",
+        description="Whose GitHub alerts and failed webhook deliveries the clock asks for, with commas: OWNER, or "
+        "OWNER/REPOSITORY; empty = nobody's, and what a webhook missed stays missed",
+    )
+    catch_up_aws: bool = Field(
+        default=False, description="Ask CloudTrail for users that AWS has put under quarantine (a key seen in public)"
+    )
+    gitguardian_token: SecretStr = Field(
+        default=SecretStr(""), description="GitGuardian: token with incidents:read, to ask for what its webhook missed"
+    )
+    gitguardian_api: str = Field(
+        default="https://api.gitguardian.com",
+        pattern=r"^(https://[^/\s]+|http://127\.0\.0\.1:\d+)$",
+        description="GitGuardian: address of its API; https://api.eu1.gitguardian.com in Europe",
+    )
     upload_audience: str = Field(
         default="", description="Audience of the OIDC token by which workflow runs upload reports; empty = no uploads"
     )
@@ -252,6 +268,14 @@ class Settings(BaseSettings):
         text = value.get_secret_value()
         if text and _secrets_of(text) is None:
             raise ValueError('must be JSON: {"github": "…"}, each secret or list of secrets 16 characters at least')
+        return value
+
+    @field_validator("catch_up")
+    @classmethod
+    def _owners(cls, value: str) -> str:
+        for part in listed(value):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*(/[\w.-]+)?", part):
+                raise ValueError(f"{part[:60]} is neither OWNER nor OWNER/REPOSITORY")
         return value
 
     @field_validator("vault_key")

@@ -46,6 +46,9 @@ class GitHub(Protocol):
     def get(self, path: str, **params: Any) -> Any:
         """GET a JSON document. ``path`` starts with a slash."""
 
+    def ask(self, path: str, etag: str = "", **params: Any) -> Reply:
+        """GET with the headers of the answer. When nothing differs from the answer that had this ETag: 304, no data."""
+
     def pages(self, path: str, items: str = "", **params: Any) -> Iterator[dict[str, Any]]:
         """Every item of a list, page after page. ``items`` names the key when the list is wrapped."""
 

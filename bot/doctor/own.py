@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bot.app import load_playbooks, load_policy, opened, rules_cache, shelf_of
 from bot.doctor.found import BROKEN, MISSING, OK, WARNING, Finding
 from bot.engine.rules import drilled_name
 from bot.errors import BulkheadError, Forbidden
+from bot.intake import missed
 from bot.playbook import Playbook
 from bot.settings import Settings
 
@@ -47,7 +49,37 @@ def people(settings: Settings) -> list[Finding]:
 
 
 def state(settings: Settings) -> list[Finding]:
-    return [_database(settings), _evidence(settings), _vault_key(settings), _rules()]
+    return [_database(settings), _evidence(settings), _vault_key(settings), _rules(), *_missed(settings)]
+
+
+def _missed(settings: Settings) -> list[Finding]:
+    """Whether what webhooks missed is asked for, and whether that succeeds."""
+    wanted = bool(settings.catch_up or settings.catch_up_aws or settings.gitguardian_token.get_secret_value())
+    if not wanted:
+        short = [name for name in ("github", "gitguardian") if name in settings.hook_secrets]
+        if not short:
+            return []
+        text = "GitHub and GitGuardian send once: what comes while the door is shut is lost."
+        hint = "Set BULKHEAD_CATCH_UP=OWNER and BULKHEAD_GITGUARDIAN_TOKEN."
+        return [Finding(name="Catch-up", state=MISSING, detail="not set", disables=text, suggestion=hint)]
+    if not _has_store(settings):
+        return [Finding(name="Catch-up", state=OK, detail="begins with the first `bulkhead serve` or `bulkhead clock`")]
+    try:
+        with opened(settings, sites={}) as bulkhead:
+            states = missed.states(bulkhead.store)
+    except BulkheadError:
+        return []  # the database's own finding says why
+    bad = {name: state.why for name, state in states.items() if state.why}
+    if bad:
+        late = any(states[name].late(datetime.now(UTC)) for name in bad)
+        how, text = BROKEN if late else WARNING, "What its webhook missed meanwhile is not known."
+        said = [f"{name}: {why}" for name, why in bad.items()]
+        return [Finding(name="Catch-up", state=how, detail=one, disables=text) for one in said]
+    if not states:
+        hint = "`bulkhead serve` or `bulkhead clock` asks."
+        return [Finding(name="Catch-up", state=WARNING, detail="nothing was ever asked", suggestion=hint)]
+    last = min(state.succeeded for state in states.values())
+    return [Finding(name="Catch-up", state=OK, detail=f"{', '.join(sorted(states))}; all asked since {last[:19]}Z")]
 
 
 def _database(settings: Settings) -> Finding:

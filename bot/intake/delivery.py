@@ -107,6 +107,7 @@ class Settled:
     revoked: bool
     resolution: str
     by: str = ""
+    at: str = ""  # when, as the sender says it; told again it is the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

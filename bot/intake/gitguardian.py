@@ -57,7 +57,8 @@ def read(delivery: Delivery, _sender: Sender) -> Reading:
     if action in ENDS:
         why = text_at(value, "incident.ignore_reason", 100) or action.removeprefix("incident_")
         revoked = value["incident"].get("secret_revoked") is True
-        over = Settled(names=names, revoked=revoked, resolution=why, by=by)
+        at = text_at(value, "incident.resolved_at", 40) or text_at(value, "incident.ignored_at", 40)
+        over = Settled(names=names, revoked=revoked, resolution=why, by=by, at=at)
         return Reading(event=action, settled=(over,), by=by, text=f"GitGuardian's incident {number}: {why}")
     if action not in OPENS:
         return Reading(event=action, note="this action changes nothing about the credential")

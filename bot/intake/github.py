@@ -145,7 +145,8 @@ def _alert(value: dict[str, Any], name: str, action: str, by: str) -> Reading:
     what = f"{text_at(value, 'alert.secret_type_display_name', 100)} in {text_at(value, 'repository.full_name')}"
     if action == "resolved" or text_at(value, "alert.state") == "resolved":
         resolution = text_at(value, "alert.resolution", 60) or "without a resolution"
-        over = Settled(names=names, revoked=resolution == "revoked", resolution=resolution, by=by)
+        over = Settled(names=names, revoked=resolution == "revoked", resolution=resolution, by=by,
+                       at=text_at(value, "alert.resolved_at", 40))  # fmt: skip
         return Reading(event=name, settled=(over,), by=by, text=f"GitHub's alert of {what} was resolved: {resolution}")
     if action not in OPENS:
         return Reading(event=name, note="this action changes nothing about the credential")

@@ -266,7 +266,7 @@ class Inbox:
         }  # fmt: skip
         found = sorted(set(Known(self.store).find(body["world"], one["names"]).values()))
         for incident in found:
-            step = f"scanner:{row['id']}"
+            step = f"scanner:{_told_once(row, one)}"
             ends.written.append(self.timeline.append(incident, step, "scanner-closed", told, at=row["landed_at"]))
             ends.seen.append(incident)
         if not found:
@@ -330,6 +330,14 @@ class Inbox:
             })  # fmt: skip
             Known(self.store).move(c, row.world, [credential.key], standing)
         return standing  # another one where somebody has reported it by itself
+
+
+def _told_once(row: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+    """What tells the end of an alert from every other one; without its time each delivery tells of one."""
+    if not one.get("at"):
+        return str(row["id"])
+    told = canonical([row["source"], one["names"][0], one["resolution"], one["at"]])
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _became(ends: Ends, why: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from bot import heartbeat
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
+from bot.intake import missed
 from bot.posts import Posts
 from bot.store import Store, when
 from bot.store_intake import counts as counts_of_inbox
@@ -70,7 +71,18 @@ class _Collector:
             silent.add_metric([role], float(heartbeat.words(age) != "ok"))
         yield beats
         yield silent
+        yield from self._polls()
         yield GaugeMetricFamily("bulkhead_oldest_ask_seconds", "How long the oldest question has waited", oldest)
+
+    def _polls(self) -> Iterable[Metric]:
+        failing = _family("catch_up_failing", "1 where what webhooks missed cannot be asked for", ["poll"], {})
+        ages = _family("catch_up_age_seconds", "Since a poll for missed deliveries last succeeded", ["poll"], {})
+        for name, state in sorted(missed.states(self._store).items()):
+            failing.add_metric([name], float(bool(state.why)))
+            if state.succeeded:
+                ages.add_metric([name], (self._now - when(state.succeeded)).total_seconds())
+        yield failing
+        yield ages
 
 
 def _single(counts: Counter[str]) -> Counter[tuple[str, ...]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,8 +16,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from bot.range.clock import RangeClock
-from bot.range.github import accounts, actions, pulls, repos, secret_stores, settings
-from bot.range.github.http import VERSIONS, Answer, Call, Caller, Op, Problem, identify, not_found, spend
+from bot.range.github import accounts, actions, alerts, hooks, pulls, repos, secret_stores, settings
+from bot.range.github.http import VERSIONS, Answer, Call, Caller, Op, Problem, give_back, identify, not_found, spend
 from bot.range.github.snapshot import snapshot
 from bot.range.github.state import State
 from bot.range.issuer import OidcIssuer
@@ -23,7 +25,7 @@ from bot.range.runner import Runner
 from bot.range.switchboard import AsgiApp, Switchboard
 
 OPS: tuple[Op, ...] = (
-    *accounts.OPS, *secret_stores.OPS, *settings.OPS, *repos.OPS, *pulls.OPS, *actions.OPS
+    *accounts.OPS, *secret_stores.OPS, *settings.OPS, *hooks.OPS, *alerts.OPS, *repos.OPS, *pulls.OPS, *actions.OPS
 )  # fmt: skip
 _OWN = ("/_logs/", "/_idtoken/")  # not the API: no rate limit, no token of a user
 
@@ -43,6 +45,7 @@ class GitHubRange:
         """Forget everything: accounts, repositories, runs, tokens. The base URL stays."""
         self.state = State(self.clock, self.runner)
         self.state.base_url = self._base_url
+        self.state.alerted = partial(hooks.told_alert, self.state)
         self.runner.attach(self.state)
 
     @property
@@ -83,7 +86,22 @@ class GitHubRange:
         except Problem as problem:
             headers |= problem.headers
             answer = Answer(problem.status, problem.body())
-        return _encode(answer, headers)
+        response = _encode(answer, headers)
+        plain = request.method == "GET" and answer.status == 200 and not request.url.path.startswith(_OWN)
+        return self._unchanged(request, response) if plain else response
+
+    def _unchanged(self, request: Request, response: Response) -> Response:
+        """Every answer has an ETag; who shows it again gets a 304, which is not counted against the limit."""
+        tag = f'W/"{hashlib.sha256(bytes(response.body)).hexdigest()}"'
+        response.headers["etag"] = tag
+        if request.headers.get("if-none-match", "") != tag:
+            return response
+        kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        if request.url.path == "/rate_limit":
+            return Response(status_code=304, headers=kept)  # it was not counted
+        with self.state.lock:
+            kept |= give_back(self.state, identify(self.state, request.headers.get("authorization", "")))
+        return Response(status_code=304, headers=kept)
 
     def _handle(self, state: State, request: Request, body: bytes, op: Op | None, headers: dict[str, str]) -> Answer:
         if not state.base_url:

@@ -28,6 +28,7 @@ class Org:
     account: Account
     members: dict[str, str] = field(default_factory=dict)  # login -> admin or member
     base_role: str = "read"  # what a member may do in every repository
+    hooks: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What administrators set: Actions policy, token default, OIDC subject, environments, deploy keys, alerts."""
+"""What administrators set: Actions policy, token default, OIDC subject, environments, deploy keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from bot.range.github.nouns import Environment
 
 R = "/repos/{owner}/{repo}"
 _APPROVALS = ("first_time_contributors_new_to_github", "first_time_contributors", "all_external_contributors")
-_RESOLUTIONS = ("false_positive", "wont_fix", "revoked", "used_in_tests")
 
 
 def actions_policy(call: Call) -> Any:
@@ -171,29 +170,6 @@ def add_key(call: Call) -> Any:
     return Answer(201, _key_json(call, row))
 
 
-def hooks(call: Call) -> Any:
-    return [_hook_json(call, row) for row in call.page(call.repo.hooks.values())]
-
-
-def _hook_json(call: Call, row: dict[str, Any]) -> dict[str, Any]:
-    """GitHub does not tell who made a webhook."""
-    url = f"{shapes.api(call.repo, call.base)}/hooks/{row['id']}"
-    return {
-        "type": "Repository", "id": row["id"], "name": "web", "active": True, "events": row["events"],
-        "config": {"url": row["url"], "content_type": "json", "insecure_ssl": "0"},
-        "created_at": shapes.when(row["at"]), "updated_at": shapes.when(row["at"]), "url": url,
-        "test_url": f"{url}/test", "ping_url": f"{url}/pings",
-        "deliveries_url": f"{url}/deliveries", "last_response": {"code": None, "status": "unused", "message": None},
-    }  # fmt: skip
-
-
-def add_hook(call: Call) -> Any:
-    number = call.state.next_id()
-    where, events = str(call.field("config", dict).get("url", "")), call.body.get("events") or ["push"]
-    call.repo.hooks[number] = {"id": number, "url": where, "events": events, "at": call.state.now()}
-    return Answer(201, _hook_json(call, call.repo.hooks[number]))
-
-
 def invitations(call: Call) -> Any:
     """Collaborators who have not answered yet."""
     return [
@@ -218,77 +194,7 @@ def invite(call: Call) -> Any:
     return Answer(201, {"id": number})
 
 
-def _alert(call: Call) -> dict[str, Any]:
-    row = call.repo.alerts.get(call.number("alert_number"))
-    if row is None:
-        raise not_found()
-    return row
-
-
-def _alert_json(call: Call, row: dict[str, Any]) -> dict[str, Any]:
-    url, by = f"{shapes.api(call.repo, call.base)}/secret-scanning/alerts/{row['number']}", row["resolved_by"]
-    shown = {k: v for k, v in row.items() if k not in ("locations", "secret")} | {
-        "url": url, "html_url": f"{shapes.web(call.repo, call.base)}/security/secret-scanning/{row['number']}",
-        "locations_url": f"{url}/locations", "created_at": shapes.when(row["created_at"]),
-        "updated_at": shapes.when(row["updated_at"]), "resolved_at": shapes.when(row["resolved_at"]),
-        "resolved_by": shapes.account(by, call.base) if by else None, "push_protection_bypassed": False,
-        "push_protection_bypassed_by": None, "push_protection_bypassed_at": None, "multi_repo": False,
-        "is_base64_encoded": False, "has_more_locations": len(row["locations"]) > 1,
-    }  # fmt: skip
-    if call.query.get("hide_secret", "").lower() != "true":
-        shown["secret"] = row["secret"]
-    return shown
-
-
-def alerts(call: Call) -> Any:
-    rows = sorted(call.repo.alerts.values(), key=lambda row: -row["number"])
-    for name in ("state", "secret_type", "resolution", "validity"):
-        if call.query.get(name):
-            rows = [row for row in rows if str(row[name]) in call.query[name].split(",")]
-    return [_alert_json(call, row) for row in call.page(rows)]
-
-
-def alert(call: Call) -> Any:
-    return _alert_json(call, _alert(call))
-
-
-def change_alert(call: Call) -> Any:
-    """Resolve or reopen. 400 when nothing would change."""
-    row, state = _alert(call), call.field("state")
-    if state not in ("open", "resolved"):
-        raise invalid("SecretScanningAlert", "state")
-    resolution = call.body.get("resolution")
-    if state == "resolved" and resolution not in _RESOLUTIONS:
-        raise Problem(422, "resolution is required when an alert is resolved: " + ", ".join(_RESOLUTIONS))
-    if row["state"] == state and (state == "open" or row["resolution"] == resolution):
-        raise Problem(400, "Alert is already in this state")
-    now = call.state.now()
-    closed = state == "resolved"
-    row |= {
-        "state": state, "updated_at": now, "resolution": resolution if closed else None,
-        "resolved_at": now if closed else None, "resolved_by": call.caller.account if closed else None,
-        "resolution_comment": call.body.get("resolution_comment") if closed else None,
-    }  # fmt: skip
-    return _alert_json(call, row)
-
-
-def locations(call: Call) -> Any:
-    row, repo = _alert(call), call.repo
-    shown = []
-    for place in call.page(row["locations"]):
-        found = repo.git.resolve(place["sha"])
-        entry = repo.git.files(found).get(place["path"]) if found else None
-        blob = entry.sha if entry else "0" * 40
-        shown.append({"type": "commit", "details": {
-            "path": place["path"], "start_line": place.get("line", 1), "end_line": place.get("line", 1),
-            "start_column": 1, "end_column": place.get("column", 80), "blob_sha": blob, "commit_sha": place["sha"],
-            "blob_url": f"{shapes.api(repo, call.base)}/git/blobs/{blob}",
-            "commit_url": f"{shapes.api(repo, call.base)}/git/commits/{place['sha']}",
-        }})  # fmt: skip
-    return shown
-
-
-P, S = R + "/actions/permissions", R + "/secret-scanning/alerts"
+P = R + "/actions/permissions"
 ADMIN_R, ADMIN_W = "administration:read", "administration:write"
 OPS = (
     Op(method="GET", path=P, handle=actions_policy, needs=ADMIN_R),
@@ -309,12 +215,6 @@ OPS = (
     Op(method="POST", path=R + "/keys", handle=add_key, needs=ADMIN_W),
     Op(method="GET", path=R + "/keys/{key_id}", handle=key, needs=ADMIN_R),
     Op(method="DELETE", path=R + "/keys/{key_id}", handle=key, needs=ADMIN_W),
-    Op(method="GET", path=R + "/hooks", handle=hooks, needs="webhooks:read"),
-    Op(method="POST", path=R + "/hooks", handle=add_hook, needs="webhooks:write"),
     Op(method="GET", path=R + "/invitations", handle=invitations, needs=ADMIN_R),
     Op(method="PUT", path=R + "/collaborators/{username}", handle=invite, needs=ADMIN_W),
-    Op(method="GET", path=S, handle=alerts, needs="secret_scanning_alerts:read"),
-    Op(method="GET", path=S + "/{alert_number}", handle=alert, needs="secret_scanning_alerts:read"),
-    Op(method="PATCH", path=S + "/{alert_number}", handle=change_alert, needs="secret_scanning_alerts:write"),
-    Op(method="GET", path=S + "/{alert_number}/locations", handle=locations, needs="secret_scanning_alerts:read"),
 )  # fmt: skip

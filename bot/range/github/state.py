@@ -10,6 +10,7 @@ import secrets
 import string
 import threading
 import zlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,7 @@ class State:
         self.signing_key = secrets.token_bytes(32)  # of the links to logs
         self._ids = itertools.count(701_000_001)
         self._run_ids = itertools.count(18_400_000_001)
+        self.alerted: Callable[[Repo, int, str], None] = lambda _repo, _number, _action: None  # tells the webhooks
         self.actions_bot = self.add_user("github-actions[bot]", kind="Bot")
 
     def now(self) -> datetime:
@@ -311,7 +313,8 @@ class State:
                 "secret_type": secret_type, "secret_type_display_name": display_name, "secret": secret,
                 "validity": validity, "publicly_leaked": publicly_leaked, "locations": list(locations),
             }  # fmt: skip
-            return number
+        self.alerted(repo, number, "created")  # not while we hold the lock: whoever hears of it may ask at once
+        return number
 
     def greets(self, full_name: str, public_key: str) -> bool:
         """Whether ``ssh -T`` with a deploy key of this repository is answered, and it may push.
