@@ -41,6 +41,8 @@ from bot.export import Syslog
 from bot.images import ImageClient
 from bot.intake.inbox import Inbox
 from bot.intake.rounds import rounds
+from bot.learn.bank import load_bank
+from bot.lessons.quiz import Quiz
 from bot.logs import install
 from bot.model import Before, Report, Triage
 from bot.npm import NpmClient
@@ -225,6 +227,11 @@ class Bulkhead:
     def drills(self) -> dict[str, Drill]:
         """Every drill there is, by its id."""
         return load_drills(SHIPPED / "drills")
+
+    @property
+    def quiz(self) -> Quiz:
+        """The questions, and who was asked which of them."""
+        return Quiz(self.store, load_bank([SHIPPED / "quiz"]), self.rules.human)
 
     def _attest(self) -> Attest:
         """Who may sign. Without a list nobody has to; a drill's people are simulated, so its settings name none.

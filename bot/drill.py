@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -26,6 +25,7 @@ from bot.engine.decisions import Ask, open_asks
 from bot.engine.ledger import Ledger
 from bot.errors import DecisionRefused, EngineError, Unavailable
 from bot.intake.rounds import rounds
+from bot.learn.times import cut_times
 from bot.model import Exposure, RowState
 from bot.scenario import SCENARIOS, Drill
 from bot.store import iso, when
@@ -282,20 +282,3 @@ class Run:
         if not collateral["ok"]:
             why.append(f"somebody else was hit: {collateral['detail']}")
         return why
-
-
-def cut_times(events: list[Event], ledger: Ledger) -> tuple[float | None, float | None]:
-    """Seconds from the report to the first cut that a provider took, and to the last proof of death."""
-    opened = next((when(e.at) for e in events if e.kind == "opened"), None)
-    reported = next((when(e.body["reported_at"]) for e in events if e.kind == "opened"), opened)
-    cutting = {e.step for e in events if e.kind == "look" and e.body and e.body["kills"]}
-    cuts = [when(e.at) for e in events if e.kind == "outcome" and e.step in cutting]
-    dead: list[datetime] = [row.dead_at for row in ledger.rows.values() if row.dead_at]
-    if reported is None:
-        return None, None
-    first, last = min(cuts, default=None), max(dead, default=None)
-    return _seconds(reported, first), _seconds(reported, last)
-
-
-def _seconds(start: datetime, end: datetime | None) -> float | None:
-    return None if end is None else round((end - start).total_seconds(), 3)

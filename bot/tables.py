@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-NEWEST = "0004"  # the last migration
+NEWEST = "0005"  # the last migration
 
 metadata = sa.MetaData()
 Text, Int = sa.Text, sa.BigInteger
@@ -141,4 +141,62 @@ post = sa.Table(
     sa.Column("body", Text, nullable=False),  # where it stands: ids and digests, never what it says
     sa.Index("ix_post_incident", "incident", "kind"),
     sa.Index("ix_post_state", "kind", "state"),
+)  # fmt: skip
+
+quiz_card = sa.Table(
+    "quiz_card", metadata,
+    sa.Column("person", Text, primary_key=True),
+    sa.Column("question", Text, primary_key=True),
+    sa.Column("box", sa.Integer, nullable=False),
+    sa.Column("due", Text, nullable=False),
+    sa.Index("ix_quiz_card_due", "due"),
+)  # fmt: skip
+
+quiz_asked = sa.Table(
+    "quiz_asked", metadata,
+    sa.Column("id", Text, primary_key=True),  # one putting of a question to one person: answered twice, it counts once
+    sa.Column("person", Text, nullable=False),
+    sa.Column("question", Text, nullable=False),
+    sa.Column("tag", Text, nullable=False),
+    sa.Column("incident", Text, nullable=False),  # the one that it belongs to; "" = none
+    sa.Column("at", Text, nullable=False),
+    sa.Column("body", Text, nullable=False),  # the question as it was shown, and the order of its options' ids
+    sa.Column("state", Text, nullable=False),  # asked, answered, skipped
+    sa.Column("chosen", Text, nullable=False, server_default=""),
+    sa.Column("sure", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("is_right", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("answered_at", Text, nullable=False, server_default=""),
+    sa.Index("ix_quiz_asked_person", "person", "state"),
+)  # fmt: skip
+
+postmortem = sa.Table(
+    "postmortem", metadata,
+    sa.Column("incident", Text, primary_key=True),
+    sa.Column("drafted_at", Text, nullable=False),
+    sa.Column("published_at", Text, nullable=False, server_default=""),
+    sa.Column("published_by", Text, nullable=False, server_default=""),
+    sa.Column("body", Text, nullable=False, server_default=""),  # as it was published: its Markdown, scrubbed
+)  # fmt: skip
+
+postmortem_edit = sa.Table(
+    "postmortem_edit", metadata,
+    sa.Column("incident", Text, primary_key=True),
+    sa.Column("n", sa.Integer, primary_key=True),
+    sa.Column("key", Text, nullable=False),  # of what brought it: brought again, it is the same edit
+    sa.Column("field", Text, nullable=False),
+    sa.Column("by", Text, nullable=False),
+    sa.Column("at", Text, nullable=False),
+    sa.Column("seen", sa.Integer, nullable=False),  # the number of the last edit that its writer had seen
+    sa.Column("text", Text, nullable=False),  # scrubbed
+    sa.UniqueConstraint("incident", "key", "field", name="uq_postmortem_edit_once"),
+)  # fmt: skip
+
+follow_up = sa.Table(
+    "follow_up", metadata,
+    sa.Column("incident", Text, primary_key=True),
+    sa.Column("id", Text, primary_key=True),
+    sa.Column("state", Text, nullable=False),  # open, done, reopened
+    sa.Column("checked_at", Text, nullable=False, server_default=""),
+    sa.Column("detail", Text, nullable=False, server_default=""),  # what the last look found
+    sa.Column("changes", sa.Integer, nullable=False, server_default="0"),
 )  # fmt: skip
