@@ -192,11 +192,16 @@ class GitHubClient:
         return self._call(verb, path, body)
 
     def download(self, path: str) -> bytes:
-        reply = self._call("GET", path)
-        target = reply.headers.get("location", "")
-        if not target:
-            raise errors.NotFound(f"GitHub gave no download for {path}", provider="github")
-        return self._plain("GET", target).content
+        for final in (False, True):
+            target = self._call("GET", path).headers.get("location", "")
+            if not target:
+                raise errors.NotFound(f"GitHub gave no download for {path}", provider="github")
+            answer = self._plain("GET", target)
+            if answer.status_code < 400:
+                return answer.content
+            if answer.status_code != 403 or final:  # a link is good for a minute; then it wants to be asked for again
+                raise _github_failure(f"the download of {path}", answer.status_code, {}, "")
+        raise AssertionError("the second try returns or raises")
 
     def status_as(self, secret: Secret, path: str = "/rate_limit") -> int:
         return self._plain("GET", self._base + path, {"Authorization": f"Bearer {secret.reveal()}"}).status_code

@@ -21,6 +21,8 @@ from bot.world import World
 POLICY = "AWSRevokeOlderSessions"  # the name that AWS's own console gives it
 SID = "BulkheadOlderSessions"
 _PROTECTED = ("/aws-service-role/", "/aws-reserved/")  # IAM refuses to edit these roles
+# AWS tells its time in whole seconds, so a moment read off its clock can lie this far ahead of one read off ours.
+CLOCK_ERROR = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,13 @@ def cutoff_now(world: World) -> datetime:
     return (aws_iam.now(world) + timedelta(seconds=1)).replace(microsecond=0)
 
 
+def _not_before(least: datetime, moment: datetime) -> datetime:
+    """``moment``, or the first whole second from ``least`` on where that is later by no more than a clock's error."""
+    if moment < least <= moment + CLOCK_ERROR:
+        return least.replace(microsecond=0) + timedelta(seconds=bool(least.microsecond))
+    return moment
+
+
 def cutoff_in(document: str) -> datetime | None:
     """The cut-off of a policy that denies everything to older sessions, whoever wrote it; None for any other policy."""
     latest: datetime | None = None
@@ -91,8 +100,8 @@ def deny_older(
     ``after``. A cut-off only ever moves forward. Returns (changed, cut-off).
     """
     document = aws_iam.inline_policy(world, holder, name, policy)
-    cutoff, now = cutoff_in(document), cutoff_now(world)
-    least = aws_iam.parse(max(after or since, since, key=aws_iam.parse))
+    least = max(aws_iam.parse(since), aws_iam.parse(after or since))
+    cutoff, now = cutoff_in(document), _not_before(least, cutoff_now(world))
     if cutoff is not None and (cutoff >= now or (_ours(document) and document != before and cutoff >= least)):
         return False, cutoff
     aws_iam.put_inline(world, holder, name, policy, deny_document(now))

@@ -212,7 +212,12 @@ def _save_logs(world: World, given: RunRef, _before: LogsBefore) -> tuple[Eviden
         original = world.github.download(f"{base}/{attempt}/logs")
         digest = hashlib.sha256(original).hexdigest()
         name = f"runs/{given.run_id}/attempt-{attempt}-logs.zip"
-        saved.append(world.evidence.save(name, _scrubbed(world, original), digest))
+        try:
+            scrubbed = _scrubbed(world, original)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError):  # damaged, or packed or locked unlike GitHub's
+            said = f"the log of attempt {attempt} of run {given.run_id} is no zip that can be read, so it was not saved"
+            raise Rejected(said, provider="github") from None
+        saved.append(world.evidence.save(name, scrubbed, digest))
     return tuple(saved)
 
 

@@ -432,3 +432,16 @@ def test_a_worker_whose_clock_is_behind_still_ends_every_session(drill: Drill) -
     drill.do("aws.deny_older_role_sessions", aws_sessions.RoleSessions(role=ROLE))
     tries = {each["name"]: each["refused"] for each in drill.range.tries()}
     assert (tries["saved-session"], tries["role-session"]) == (True, True)
+
+
+@pytest.mark.parametrize(("ahead_s", "verdict"), [(0.9, Verdict.PROVEN), (1.9, Verdict.PROVEN), (600, Verdict.REFUTED)])
+def test_a_look_that_was_stamped_by_a_clock_a_little_ahead_still_gets_its_cut_off(
+    drill: Drill, ahead_s: float, verdict: Verdict
+) -> None:
+    """AWS's clock has whole seconds; one that is really wrong must not deny the sessions of the next ten minutes."""
+    user, action = aws_sessions.UserSessions(user=USER), drill.action("aws.deny_older_sessions")
+    found = action.look(drill.world, user)
+    ahead = replace(found, looked_at=aws_iam.iso(drill.world.now() + timedelta(seconds=ahead_s)))
+    out = action.run(drill.world, user, ahead)
+    drill.range.clock.advance(60)  # what IAM needs to settle
+    assert action.prove(drill.world, user, ahead, out).verdict == verdict

@@ -15,7 +15,7 @@ import pytest
 from bot.actions.github import disable_workflow
 from bot.actions.github_runs import cancel_runs, delete_run_logs
 from bot.clients import GitHubClient
-from bot.errors import Conflict, NotFound
+from bot.errors import Conflict, Forbidden, NotFound, Rejected, Unavailable
 from bot.model import Grade, RunRef, Verdict, WorkflowRef
 from tests.conftest import DEPLOY, FERRY, FastClock, Ferry, done
 
@@ -120,6 +120,46 @@ def test_logs_of_every_attempt_are_saved_scrubbed_and_then_deleted(ferry: Ferry)
     assert not delete_run_logs.run(ferry.world, given, before).changed
     with pytest.raises(NotFound):
         ferry.client("mara").download(f"/repos/{FERRY}/actions/runs/{given.run_id}/attempts/1/logs")
+
+
+def link(status: int, times: int) -> dict[str, object]:
+    """What GitHub's link to a log answers, so many times; 0 is for ever."""
+    return {"server": "github", "route": "/_logs/*", "status": status, "times": times}
+
+
+def test_a_link_to_a_log_that_has_expired_is_asked_for_again(ferry: Ferry) -> None:
+    given = finished_run(ferry)
+    logs = f"/repos/{FERRY}/actions/runs/{given.run_id}/attempts/1/logs"
+    ferry.switchboard.add([link(403, 1)])
+    assert zipfile.is_zipfile(io.BytesIO(ferry.client("mara").download(logs)))
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, Forbidden), (404, NotFound), (503, Unavailable)])
+def test_what_the_link_to_a_log_answers_instead_of_a_log_is_never_taken_for_one(
+    ferry: Ferry, status: int, error: type[Exception]
+) -> None:
+    given = finished_run(ferry)
+    before = delete_run_logs.look(ferry.world, given)
+    ferry.switchboard.add([link(status, 0)])
+    assert delete_run_logs.evidence is not None
+    with pytest.raises(error):
+        delete_run_logs.evidence(ferry.world, given, before)
+
+
+class Damaged(GitHubClient):
+    """Gets every archive without its end, as a connection that is cut off may."""
+
+    def download(self, path: str) -> bytes:
+        return super().download(path)[:-30]
+
+
+def test_a_log_that_arrives_damaged_is_no_evidence_and_no_fault_of_ours(ferry: Ferry) -> None:
+    given = finished_run(ferry)
+    before = delete_run_logs.look(ferry.world, given)
+    damaged = replace(ferry.world, github=Damaged(token=ferry.tokens["bulkhead-bot"], base_url=ferry.url))
+    assert delete_run_logs.evidence is not None
+    with pytest.raises(Rejected, match="no zip"):
+        delete_run_logs.evidence(damaged, given, before)
 
 
 def check_scrubbed(ferry: Ferry, original: bytes, stored: bytes) -> None:
