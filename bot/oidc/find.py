@@ -14,10 +14,9 @@ from functools import cache, partial
 from itertools import pairwise
 
 from bot.oidc import recipes
-from bot.oidc.shape import ANY_SECRETS, EXPRESSION, Step, Workflow, computed, secrets_of, walk
+from bot.oidc.shape import ANY_SECRETS, EXPRESSION, Step, Workflow, computed, secrets_of, uses_token, walk
 from bot.oidc.source import Node, Path
 
-_PUBLIC = re.compile(r"(PROVIDER(_NAME)?|EMAIL|_ID|PROJECT|REGION|NAME|ADDR(ESS)?|URL|HOST)(_\d+)?$", re.IGNORECASE)
 _USER = re.compile(r"USER(NAME)?(_\d+)?$|EMAIL$", re.IGNORECASE)
 MERGED = ("aws", "vault")  # their ids and secrets go in pairs
 
@@ -144,8 +143,9 @@ def _kind(path: Path) -> str:
 def _classified(
     kind: str, name: str, text: str, names: tuple[str, ...], step: Step | None
 ) -> tuple[str, str, tuple[str, ...]]:
-    if not names:
-        return "", "", ()
+    named = [each for each in EXPRESSION.findall(text) if secrets_of(f"${{{{{each}}}}}")]
+    if not names or all(uses_token(f"${{{{{each}}}}}") for each in named):
+        return "", "", ()  # what falls back to GITHUB_TOKEN is a token of GitHub
     if kind == "input" and step is not None:
         if step.action == "docker/login-action":
             return *_registry(step, name.lower(), names), names
@@ -153,8 +153,8 @@ def _classified(
             inputs: Mapping[str, str] = recipe["inputs"].get(step.action) or {}  # type: ignore[assignment]
             if name.lower() in inputs:
                 return provider, inputs[name.lower()], names
-            if inputs and all(_PUBLIC.search(secret) for secret in names):
-                return "", "", ()  # an id or an address in a secret's place
+            if inputs:
+                return "", "", ()  # an id, an address or a name in a secret's place
     if kind in {"step-env", "job-env", "workflow-env"}:
         for provider, recipe in _providers().items():
             if part := recipe["env"].get(name.upper()):

@@ -24,7 +24,7 @@ CODES: Mapping[str, str] = MappingProxyType({
     "permissions-unknown": "The job states no permissions and uses GITHUB_TOKEN in a way whose scopes cannot be told.",
     "plan-needed": "The provider's federation needs a paid plan or an organisation account, which a file cannot tell.",
     "publish-in-script": "The upload stands within a longer script or condition and cannot be moved out of it safely.",
-    "reached-by-forks": "Pull requests start the job, and keeping them out would take checks away from them.",
+    "reached-by-forks": "Pull requests alone start the job, or they run code that must not get the identity.",
     "renamed": "The key goes under another name to a script that reads it by that name; no SDK would look there.",
     "self-hosted": "The registry takes identities of GitHub-hosted runners only, and this job runs on others.",
     "tool-cannot": "The tool or action that uses the secret cannot work with federation.",

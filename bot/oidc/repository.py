@@ -62,6 +62,13 @@ class Repository:
                 return uses.removeprefix(prefix)
         return ""
 
+    @staticmethod
+    def called_action(uses: str) -> str:
+        """The folder of the action of this repository that a step uses, with a slash at its end; '' for others'."""
+        found = uses.split("@")[0]
+        inside = found.removeprefix("./").removeprefix("$/").strip("/")
+        return f"{inside}/" if found.startswith(("./", "$/")) and inside else ""
+
     def callers(self, path: str) -> list[Job]:
         """The jobs of this repository that call a workflow."""
         return [job for job in self.jobs() if self.called(job) == path]

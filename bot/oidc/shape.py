@@ -158,6 +158,18 @@ class Job:
         found = self.node.get("needs")
         return list(leaves(found)) if found is not None else []
 
+    @property
+    def chain(self) -> list[Job]:
+        """The job, and all that it waits for."""
+        found = {self.id: self}
+        waiting = [self]
+        while waiting:
+            for name in waiting.pop().needs:
+                if name in self.workflow.jobs and name not in found:
+                    found[name] = self.workflow.jobs[name]
+                    waiting.append(found[name])
+        return list(found.values())
+
 
 @dataclass(frozen=True)
 class Workflow:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.oidc.refusal import Refusal
 
-_PLAIN = re.compile(r"[A-Za-z0-9_./$*][A-Za-z0-9_./$*@(){}|&=!'\[\]<>+ :,-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9_./$*(][A-Za-z0-9_./$*@(){}|&=!'\[\]<>+ :,-]*")
 _OTHER_TYPE = re.compile(r"(?i)true|false|null|yes|no|on|off|y|n|[-+]?[.\d][\d_.eE+:-]*|0[xo][\da-f]+|\.nan|\.inf")
 BOOLEANS = {"true", "false"}
 

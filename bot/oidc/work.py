@@ -12,20 +12,18 @@ from bot.oidc.draft import Draft, Edited
 from bot.oidc.find import Carrier, Credential
 from bot.oidc.refusal import Refusal
 from bot.oidc.repository import Repository
-from bot.oidc.shape import Job, Step, plain_if
+from bot.oidc.shape import EXPRESSION, Job, Step, plain_if
 from bot.oidc.splice import Said
 
 NO_PULLS = "github.event_name != 'pull_request'"
-REGISTRIES = ("crates", "npm", "nuget", "pypi", "rubygems")
-MERGED = re.compile(r"github\.event\.pull_request\.merged\b(?!\s*(!=\s*true|==\s*false))")
-LAST = re.compile(r"actions/(upload-artifact|cache/save)|slackapi/\S+|8398a7/action-slack|peter-evans/\S*comment")
-TESTS = re.compile(
-    r"\b(pytest|tox|nox|jest|rspec|ctest|phpunit|lint|ruff|eslint|mypy|(npm|yarn|pnpm)( run)? test"
-    r"|(npm|yarn|pnpm) run build|(go|cargo|dotnet) build|docker (buildx )?build"
-    r"|(go|cargo|dotnet|deno) test|make (test|check|lint|build)|mvn\b.*\b(test|verify)"
-    r"|gradlew?\b.*\b(test|check|build))\b|^tests?$",
-    re.MULTILINE,
+OWN_PULLS = (
+    "github.event.pull_request.head.repo.full_name == github.repository"
+    " && github.event.pull_request.user.login != 'dependabot[bot]'"
 )
+REGISTRIES = ("crates", "npm", "nuget", "pypi", "rubygems")
+CLOUDS = ("aws", "azure", "gcp", "vault")  # their trust tells pull requests from the rest by the token's subject
+MERGED = re.compile(r"github\.event\.pull_request\.merged\b(?!\s*(!=\s*true|==\s*false))")
+_FORKS = re.compile(r"head\.repo\.(fork|full_name|owner\.login)\b")
 CHECKOUT = "actions/checkout"
 
 
@@ -58,7 +56,6 @@ class Work:
     assumed: list[str] = field(default_factory=list)
     asks: dict[str, str] = field(default_factory=dict)  # variable or setting -> what it must hold
     notes: list[str] = field(default_factory=list)
-    guarded: set[tuple[str, str]] = field(default_factory=set)  # jobs that pull requests skip as a whole
 
     def draft(self, file: str) -> Draft:
         """The draft of a file, made when it is first asked for."""
@@ -181,72 +178,76 @@ class Work:
         return list(done.values())
 
     def condition(self, step: Step) -> str:
-        """The condition that a login before a step has: the step's own, and no pull requests where they come here."""
-        own = plain_if(step.condition)
-        if not self._guarded(step):
+        """The condition that a login before a step has: the step's own, and of pull requests only whom it is for."""
+        own = " ".join(plain_if(step.condition).split())
+        if not self.pulled(step):
             return own if "${{" not in own else step.condition
         if "${{" in own:
             raise Refusal("write-in-place", f"the condition of step {step.name!r} mixes text and expressions")
-        return f"{NO_PULLS} && ({own})" if own else NO_PULLS
+        kept = self._kept(step)
+        return f"({own}) && {kept}" if own and kept else own or kept.removeprefix("(").removesuffix(")")
 
-    def _guarded(self, step: Step) -> bool:
-        """Whether pull requests come to a step and have to be kept out."""
+    def _kept(self, step: Step) -> str:
+        """Which runs a step is kept for; '' when its own condition or the job's says so already."""
+        if self.credential.provider not in CLOUDS:
+            return NO_PULLS
+        if _FORKS.search(step.condition) or _FORKS.search(step.job.condition):
+            return ""
+        return f"({OWN_PULLS if self.only_pulls(step.job) else f'{NO_PULLS} || ({OWN_PULLS})'})"
+
+    def pulled(self, step: Step) -> bool:
+        """Whether pull requests come to a step with the credential."""
         if not self.repository.reached(step.job, "pull_request") or self.merged_only(step.job):
-            return False
-        if (step.job.workflow.path, step.job.id) in self.guarded:
             return False
         return step.reached("pull_request") or not step.job.reached("pull_request")
 
-    def guard_job(self, job: Job, logins: list[Step], consumers: list[Step]) -> bool:
-        """Keep pull requests out of what a cloud's credential is for. True when the whole job is guarded.
+    def only_pulls(self, job: Job) -> bool:
+        """Whether nothing but pull requests starts a job."""
+        return set(self.repository.reached_by(job)) == {"pull_request"}
 
-        ``logins`` are steps that log in for all that follow, ``consumers`` those that were given the credential. Where
-        consumers are the last steps, only they are guarded; elsewhere later steps would miss what they make, so it is
-        the job. A job that also tests is refused: pull requests would lose the tests.
+    def by_event(self, steps: Iterable[Step], value: Callable[[], str], variable: str, what: str) -> str:
+        """A role (an account, a client) for the steps, and where pull requests come to them, one of their own.
+
+        The trust of the first is never one of pull requests, whose code nobody has read yet. ``variable`` holds the
+        second one, unless it was answered under its name in small letters.
         """
-        reached = [step for step in (*logins, *consumers) if self._guarded(step)]
+        reached = [step for step in steps if self.pulled(step)]
         if not reached:
-            return False
-        first = min(step.index for step in reached)
-        known = {step.index for step in consumers} - {step.index for step in logins}
-        if all(s.index in known or LAST.fullmatch(s.action) for s in job.steps if s.index > first):
-            return False
-        text = "\n".join([job.id, *(step.run for step in job.steps)])
-        if TESTS.search(text) or re.search(r"==\s*'pull_request'", job.condition):
-            raise Refusal(
-                "reached-by-forks", f"job {job.id} of {job.workflow.path} checks pull requests and uses the credential",
-                "Split it: checks without the credential, and a job of other events with it.",
-            )  # fmt: skip
-        own = plain_if(job.condition)
-        if "${{" in own:
-            raise Refusal("write-in-place", f"the condition of job {job.id} mixes text and expressions")
-        draft, condition = self.draft(job.workflow.path), f"{NO_PULLS} && ({own})" if own else NO_PULLS
-        if job.node.get("if") is not None:
-            draft.replace((*job.path, "if"), condition)
-        else:
-            near = "runs-on" if job.node.get("runs-on") is not None else job.node.entries[0].key.value
-            draft.insert(job.path, "if", condition, near=near)
-        self.notes.append(f"{job.workflow.path}: pull requests skip job {job.id}; its trust is for other events")
-        self.guarded.add((job.workflow.path, job.id))
-        return True
+            return value()
+        pulls = self.answers.values.get(variable.lower()) or self.need(
+            variable, f"{what} for pull requests alone: it may read, not change; its trust names their subject"
+        )
+        where = f"{reached[0].job.workflow.path}, job {reached[0].job.id}"
+        self.notes.append(f"{where}: pull requests of this repository get {variable}, those of forks no identity")
+        if self.only_pulls(reached[0].job):
+            return pulls
+        return f"${{{{ github.event_name == 'pull_request' && {operand(pulls)} || {operand(value())} }}}}"
 
     def guard(self, step: Step) -> None:
-        """Keep pull requests out of a step that needs the credential: they never had it when they came from forks."""
-        if not self._guarded(step):
+        """Keep pull requests out of a step that needs the credential: those of forks never had it.
+
+        For a cloud only those of forks are kept out, by a condition that is left away where it cannot be written.
+        """
+        if not self.pulled(step) or not self._kept(step):
             return
-        draft, condition = self.draft(step.job.workflow.path), self.condition(step)
-        if step.node.get("if") is not None:
+        draft, node = self.draft(step.job.workflow.path), step.node.get("if")
+        if self.credential.provider in CLOUDS and node is not None and (node.style in {"|", ">"} or "${{" in plain_if(
+            step.condition
+        )):  # fmt: skip
+            return
+        condition = self.condition(step)
+        if node is not None:
             draft.replace((*step.path, "if"), condition)
         else:
             first = step.node.entries[0].key.value
             draft.insert(step.path, "if", condition, near="name" if step.node.get("name") is not None else first)
-        where = f"{step.job.workflow.path}, job {step.job.id}"
-        self.notes.append(f"{where}: pull requests skip step {step.name!r}; its trust is for other events")
+        if self.credential.provider not in CLOUDS:
+            where = f"{step.job.workflow.path}, job {step.job.id}"
+            self.notes.append(f"{where}: pull requests skip step {step.name!r}; its trust is for other events")
 
     def merged_only(self, job: Job) -> bool:
         """Whether the job runs on pull requests only once they are merged, and for a registry, which asks no ref."""
-        chain = [job, *(job.workflow.jobs[name] for name in job.needs if name in job.workflow.jobs)]
-        return self.credential.provider in REGISTRIES and any(MERGED.search(each.condition) for each in chain)
+        return self.credential.provider in REGISTRIES and any(MERGED.search(each.condition) for each in job.chain)
 
     def trusted(self, job: Job, *, refused: tuple[str, ...] = ("pull_request_target",)) -> None:
         """Refuse a job that an untrusted event starts, or that only pull requests start."""
@@ -257,10 +258,10 @@ class Work:
                     "untrusted-trigger", f"job {job.id} of {job.workflow.path} runs on {event}",
                     f"Move the steps that need the credential to a workflow that does not run on {event}.",
                 )  # fmt: skip
-        if events and set(events) <= {"pull_request"} and not self.merged_only(job):
+        if self.only_pulls(job) and self.credential.provider not in CLOUDS and not self.merged_only(job):
             raise Refusal(
                 "reached-by-forks", f"job {job.id} of {job.workflow.path} runs on pull requests only",
-                "Give pull requests a role of their own that may only read, trusted for the subject :pull_request.",
+                "Publish from a job that runs on what has been merged.",
             )  # fmt: skip
 
     def grant(self, job: Job, why: str, *, scope: str = "id-token") -> None:
@@ -338,3 +339,16 @@ def free_id(job: Job, wanted: str) -> str:
     """An id that no step of the job has."""
     taken = {node.value for step in job.steps if (node := step.node.get("id")) is not None}
     return next(each for each in (wanted, *(f"{wanted}-{n}" for n in range(2, 99))) if each not in taken)
+
+
+def operand(text: str) -> str:
+    """A text with or without expressions as one operand of an expression."""
+    parts = EXPRESSION.split(text.strip())
+    if len(parts) == 1:
+        return "'" + text.replace("'", "''") + "'"
+    if len(parts) == 3 and not parts[0] and not parts[2]:
+        inner = parts[1].strip()
+        return f"({inner})" if "&&" in inner or "||" in inner else inner
+    words = [part.replace("'", "''").replace("{", "{{").replace("}", "}}") for part in parts[::2]]
+    made = "".join(word + (f"{{{n}}}" if n < len(words) - 1 else "") for n, word in enumerate(words))
+    return f"format('{made}', {', '.join(part.strip() for part in parts[1::2])})"

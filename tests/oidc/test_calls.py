@@ -93,13 +93,17 @@ def test_a_callee_that_is_not_there_leaves_its_caller_alone() -> None:
     assert codes(planned(main=CALLER)) == ["callee-missing"]
 
 
-def test_pull_requests_that_come_through_a_caller_are_kept_out() -> None:
+def test_pull_requests_that_come_through_a_caller_get_a_role_of_their_own() -> None:
     caller = CALLER.replace("on: {push: {branches: [main]}}", "on: [push, pull_request]")
     made = planned(main=caller, publish=CALLEE)
-    steps = tree(made, "publish")["jobs"]["copy"]["steps"]  # type: ignore[index]
-    assert [step.get("if") for step in steps] == [None, *["github.event_name != 'pull_request'"] * 2]
+    login = next(s for s in tree(made, "publish")["jobs"]["copy"]["steps"] if "with" in s)  # type: ignore[index]
+    assert login["if"].startswith("github.event_name != 'pull_request' || (github.event.pull_request.head.repo.")
+    chosen = "${{ github.event_name == 'pull_request' && vars.AWS_PULL_REQUEST_ROLE_ARN || vars.AWS_ROLE_ARN }}"
+    assert login["with"]["role-to-assume"] == chosen
 
 
-def test_a_caller_that_only_pull_requests_start_is_refused() -> None:
-    caller = CALLER.replace("on: {push: {branches: [main]}}", "on: pull_request")
-    assert codes(planned(main=caller, publish=CALLEE)) == ["reached-by-forks"]
+def test_a_caller_that_only_pull_requests_start_gets_their_role_alone() -> None:
+    made = planned(main=CALLER.replace("on: {push: {branches: [main]}}", "on: pull_request"), publish=CALLEE)
+    login = next(s for s in tree(made, "publish")["jobs"]["copy"]["steps"] if "with" in s)  # type: ignore[index]
+    assert login["with"]["role-to-assume"] == "${{ vars.AWS_PULL_REQUEST_ROLE_ARN }}"
+    assert "vars.AWS_ROLE_ARN" not in made.outcomes[0].asks

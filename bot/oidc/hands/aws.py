@@ -99,9 +99,8 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
             consumers[first.index] = first
     _refuse_both_ways(job, logins, consumers)
     needed = [step for index, step in sorted(consumers.items()) if not _covered(steps, logins, step)]
-    whole = work.guard_job(job, [steps[n] for n in sorted(logins)], [consumers[n] for n in sorted(consumers)])
-    for step in () if whole else (*(steps[n] for n in logins), *consumers.values()):
-        work.guard(step)
+    for index in logins:
+        work.guard(steps[index])
     work.login(job, needed, lambda condition: _step(work, job, needed, condition))
     aws_script.hand_on(work, job)
     work.grant(job, WHY)
@@ -126,9 +125,8 @@ def _configure(work: Work, step: Step, carriers: list[Carrier]) -> None:
         raise Refusal("both-ways", f"step {step.name!r} of job {step.job.id} chains roles")
     role = step.input("role-to-assume")
     work.drop_input(step, *KEY_INPUTS, "role-external-id")
-    if not role:
-        work.set_input(step, "role-to-assume", _role(work, carriers), near=_first(step, KEY_INPUTS))
-    else:
+    work.set_input(step, "role-to-assume", _role(work, carriers, [step], role), near=_first(step, KEY_INPUTS))
+    if role:
         work.notes.append(
             f"the trust policy of {role} has to let this repository in; until now it let the key's user in"
         )
@@ -214,7 +212,7 @@ def _chosen(text: str) -> bool:
 
 def _step(work: Work, job: Job, consumers: list[Step], condition: str) -> Mapping[str, Any]:
     inputs = {
-        "role-to-assume": _role(work, [c for c in work.credential.carriers if c.file == job.workflow.path]),
+        "role-to-assume": _role(work, [c for c in work.credential.carriers if c.file == job.workflow.path], consumers),
         "role-session-name": "gha-${{ github.run_id }}",
         "role-duration-seconds": str(work.answers.session_s),
         "aws-region": _region(work, job, consumers),
@@ -222,7 +220,14 @@ def _step(work: Work, job: Job, consumers: list[Step], condition: str) -> Mappin
     return work.uses_step(CONFIGURE, inputs, **{"if": condition})
 
 
-def _role(work: Work, carriers: list[Carrier]) -> str:
+def _role(work: Work, carriers: list[Carrier], steps: list[Step], role: str = "") -> str:
+    """The role's ARN for the steps; where pull requests come to them, one of their own for these."""
+    return work.by_event(
+        steps, lambda: role or _own_role(work, carriers), "AWS_PULL_REQUEST_ROLE_ARN", "the ARN of a role"
+    )
+
+
+def _own_role(work: Work, carriers: list[Carrier]) -> str:
     """The role's ARN: as answered, else a variable named after the secret that held the key's id."""
     for name in (*work.credential.secrets, ""):
         if given := work.answers.roles.get(name):

@@ -31,10 +31,10 @@ def migrate(work: Work) -> None:
     found = work.by_job()
     wide = {c.file: c for c in work.credential.carriers if c.kind == "workflow-env"}
     for file, carrier in wide.items():
-        _arm(work, carrier, ())
         users = [j for j in work.repository.workflows[file].jobs.values() if _terraform(j)]
         if not users:
             raise Refusal("consumers-unknown", f"{carrier.where} feeds every job, and none can be seen to use it")
+        _arm(work, carrier, (), [step for job in users for step in job.steps])
         for job in users:
             found.setdefault((file, job.id), [])
     for (file, name), carriers in found.items():
@@ -55,11 +55,11 @@ def _job(work: Work, job: Job, carriers: list[Carrier]) -> None:
     logins: dict[int, Step] = {}
     for carrier in carriers:
         if carrier.step is None:
-            _arm(work, carrier, job.path)
+            _arm(work, carrier, job.path, job.steps)
             continue
         step = steps[carrier.step]
         if carrier.kind == "step-env":
-            _arm(work, carrier, step.path)
+            _arm(work, carrier, step.path, [step])
             logins[step.index] = step
         elif carrier.kind == "run":
             before |= _script(work, step)
@@ -69,11 +69,11 @@ def _job(work: Work, job: Job, carriers: list[Carrier]) -> None:
         else:
             _other(work, step, carrier)
             before[step.index] = step
-    whole = work.guard_job(job, [logins[n] for n in sorted(logins)], [before[n] for n in sorted(before)])
-    for step in () if whole else (*logins.values(), *before.values()):
-        work.guard(step)
+    for step in logins.values():
+        if step.action == LOGIN:
+            work.guard(step)
     kept = [s for n, s in sorted(before.items()) if not any(m < n for m in logins) and not _logged_in(job, n)]
-    work.login(job, kept, lambda condition: work.uses_step(LOGIN, _ids(work), **{"if": condition}))
+    work.login(job, kept, lambda condition: work.uses_step(LOGIN, _ids(work, kept), **{"if": condition}))
     work.grant(job, WHY)
 
 
@@ -82,7 +82,7 @@ def _logged_in(job: Job, index: int) -> bool:
     return any(s.action == LOGIN and s.index < index and s.input("client-id") for s in job.steps)
 
 
-def _ids(work: Work) -> dict[str, Any]:
+def _ids(work: Work, steps: list[Step]) -> dict[str, Any]:
     several = sum(c.provider == "azure" for c in find.credentials(work.repository.workflows.values())) > 1
     secret = work.credential.secrets[0]
     stem = re.sub(
@@ -98,11 +98,15 @@ def _ids(work: Work) -> dict[str, Any]:
     for name in IDS:
         variable = f"AZURE_{name.upper().replace('-', '_')}" + (mark if name == "client-id" else "")
         found[name] = work.answers.values.get(f"azure_{name.replace('-', '_')}") or work.need(variable, what[name])
-    return found
+    return found | {"client-id": _client(work, steps, found["client-id"])}
+
+
+def _client(work: Work, steps: list[Step], known: str) -> str:
+    return work.by_event(steps, lambda: known, "AZURE_PULL_REQUEST_CLIENT_ID", "the id of an application")
 
 
 def _login(work: Work, step: Step) -> None:
-    ids = _ids(work)
+    ids = _ids(work, [step])
     if step.input("auth-type") not in {"", "SERVICE_PRINCIPAL"}:
         raise Refusal("both-ways", f"step {step.name!r} of job {step.job.id} logs in by {step.input('auth-type')}")
     near = next(key for key in step.inputs if key.lower() in {"creds", "client-secret"})
@@ -111,11 +115,13 @@ def _login(work: Work, step: Step) -> None:
             continue
         if not step.input(name):
             work.set_input(step, name, ids[name], near=near)
+        elif name == "client-id" and work.pulled(step):
+            work.set_input(step, name, _client(work, [step], step.input(name)))
     work.drop_input(step, "creds", "client-secret")
     work.repin(step)
 
 
-def _arm(work: Work, carrier: Carrier, path: tuple[str | int, ...]) -> None:
+def _arm(work: Work, carrier: Carrier, path: tuple[str | int, ...], steps: list[Step]) -> None:
     """Terraform's secret among variables: the provider exchanges the token itself when it is told to."""
     if carrier.name.upper() != "ARM_CLIENT_SECRET":
         raise Refusal(
@@ -123,6 +129,14 @@ def _arm(work: Work, carrier: Carrier, path: tuple[str | int, ...]) -> None:
             "Log in with azure/login and let the program use the CLI's login, then plan again.",
         )  # fmt: skip
     draft = work.draft(carrier.file)
+    if any(work.pulled(step) for step in steps):
+        beside = (*path, "env", "ARM_CLIENT_ID")
+        if not draft.has(beside):
+            raise Refusal(
+                "reached-by-forks", f"{carrier.where} serves pull requests too, and no ARM_CLIENT_ID stands beside it",
+                "Put ARM_CLIENT_ID beside the secret, so that pull requests can get an application of their own.",
+            )  # fmt: skip
+        draft.replace(beside, _client(work, steps, draft.source.at(beside).value))
     if not draft.has((*path, "env", "ARM_USE_OIDC")):
         draft.insert((*path, "env"), "ARM_USE_OIDC", "true", near=carrier.name)
     work.drop(carrier)

@@ -65,9 +65,14 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) ->
             touched.setdefault(carrier.step, []).append(carrier)
     names = {c.name for c in carriers} | ({wide.name} if wide else set())
     consumers = [steps[n] for n, own in sorted(touched.items()) if _step(work, steps[n], own, names)]
+    if wide is None:
+        wide = next((c for n in touched for c in touched[n] if c.kind == "step-env" and steps[n].action == SETUP), None)
     if wide is not None or not consumers:
         known = {step.index for step in consumers}
-        consumers += [s for s in job.steps if s.index not in known and _publishes(work, job, s)]
+        left = [s for s in job.steps if s.index not in known and not work.draft(job.workflow.path).deleted(s.path)]
+        found = [s for s in left if npm_tools.PUBLISH.search(npm_tools.script(s))]
+        consumers += found or ([] if consumers else [s for s in left if npm_tools.NAMED.search(npm_tools.script(s))])
+        _refuse_other_commands(work, job, touched)
     for step in job.steps:
         if (
             step.index not in touched
@@ -86,9 +91,13 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) ->
     work.grant(job, WHY)
 
 
-def _publishes(work: Work, job: Job, step: Step) -> bool:
-    gone = work.draft(job.workflow.path).deleted(step.path)
-    return not gone and bool(npm_tools.PUBLISH.search(npm_tools.script(step)))
+def _refuse_other_commands(work: Work, job: Job, touched: Iterable[int]) -> None:
+    """A token that every step has may do more than to publish."""
+    for step in job.steps:
+        if npm_tools.NOT_PUBLISHED.search(step.run):
+            raise Refusal("not-only-publish", f"step {step.name!r} of job {job.id} does more than to publish")
+        if step.index not in touched and npm_tools.INSTALLS.search(step.run):
+            work.assumed.append(f"job {job.id}: what step {step.name!r} installs is public, so it needs no token")
 
 
 def _step(work: Work, step: Step, carriers: Iterable[Carrier], names: set[str]) -> bool:
@@ -99,8 +108,12 @@ def _step(work: Work, step: Step, carriers: Iterable[Carrier], names: set[str]) 
             raise Refusal("renamed", f"{carrier.where} gives the token to a script under the name {carrier.name}")
         if carrier.kind in {"step-env", "input"}:
             work.drop(carrier)
+    if step.action == SETUP:
+        return False  # it hands the variable on to every step that follows
+    if step.uses and not inputs and _unread(work, step, carriers):
+        return False
     if step.uses:
-        npm_tools.action(step, inputs)
+        npm_tools.action(work, step, inputs)
         return True
     if (_AUTH.search(step.run) or any(c.kind == "run" for c in carriers)) and _script(work, step):
         return False
@@ -115,6 +128,13 @@ def _step(work: Work, step: Step, carriers: Iterable[Carrier], names: set[str]) 
         )  # fmt: skip
     left = [line for line in step.run.splitlines() if not _AUTH.search(line)]
     return bool(npm_tools.OPAQUE.search("\n".join(left)))
+
+
+def _unread(work: Work, step: Step, carriers: Iterable[Carrier]) -> bool:
+    """Whether an action of this repository, whose files are given, reads none of the variables."""
+    folder = work.repository.called_action(step.uses)
+    files = [text for path, text in work.repository.files.items() if folder and path.startswith(folder)]
+    return bool(files) and not any(c.name.encode() in text for c in carriers for text in files)
 
 
 def _only_for_auth(step: Step, name: str) -> bool:

@@ -1,7 +1,9 @@
 """What publishes to npm, and whether it can do so by OIDC.
 
-Sources: the tools' own release notes. lerna 9, @semantic-release/npm 13, yarn 4.10 and pnpm 10 (through npm) can;
-yarn 1 and bun cannot.
+Sources: lerna 9.0.0 (its commit d51e344), @semantic-release/npm 13.1.0 (e3319f1), changesets/action 1.7.0 (54220dd:
+before, it wrote "undefined" for a missing token into .npmrc), release-it's docs/npm.md ("Trusted Publishing", with
+npm.skipChecks), README of JS-DevTools/npm-publish ("v1 to v4"); pnpm up to 10 calls npm, later ones exchange the token
+themselves. auto's plugin stops without NPM_TOKEN (plugins/npm/src/index.ts); of yarn 1 and bun nothing is known.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 
 from bot.oidc.find import Carrier
 from bot.oidc.refusal import Refusal
-from bot.oidc.shape import Job, Step
+from bot.oidc.shape import Job, Step, leaves
 from bot.oidc.work import Work
 
 PUBLISH = re.compile(
@@ -29,12 +31,24 @@ NOT_PUBLISHED = re.compile(
 OPAQUE = re.compile(
     r"(?m)(^|[\s;&|(])((npm|pnpm|yarn|bun)\s+(run\s+)?[\w:./@-]+|\./\S+|(bash|sh|node|python\d?|ts-node|tsx)\s+\S+|make\b|npx\s+\S+|pnpm\s+\S+|[\w./-]+\.(sh|js|mjs|ts|py)\b)"
 )
+# A script of the repository that publishes by its name; looked for only where nothing else can be seen to.
+NAMED = re.compile(
+    r"(?m)(?<![\w-])((npm|pnpm|yarn|bun)\s+(run\s+|exec\s+)?[\w:.-]*(publish|release)[\w:.-]*|make\s+[^\n;&|]*(publish|release)"
+    r"|((bash|sh|node|npx|tsx|ts-node)\s+)?[\w./-]*(publish|release)[\w-]*\.(sh|m?js|ts))"
+)
 ACTIONS = {
     "changesets/action": "", "cycjimmy/semantic-release-action": "semantic-release", "nick-fields/retry": "",
     "nick-invision/retry": "", "codfish/semantic-release-action": "semantic-release",
 }  # fmt: skip
 INPUTS = {"js-devtools/npm-publish": 4}  # an action whose token input may go, and the major version that allows it
-_NEEDS = {"lerna": ("lerna", 9), "semantic-release": ("@semantic-release/npm", 13)}
+OLD_INPUTS = {"token", "registry", "package", "tag", "access", "dry-run"}  # those that versions 1 to 4 have alike
+CHANGESETS = (1, 7)  # before, the action writes an .npmrc with the text "undefined"
+_NEEDS = {"lerna": ("lerna", (9, 0)), "semantic-release": ("@semantic-release/npm", (13, 1))}
+_CANNOT = {
+    r"(?<![\w-])yarn\s+publish": ("yarn 1", "Publish by `npm publish`."),
+    r"(?<![\w-])bun\s+publish": ("bun", "Publish by `npm publish`."),
+    r"(?<![\w-])auto\s+shipit": ("auto, which stops where NPM_TOKEN is not set", "Publish by `npm publish`."),
+}
 
 
 def script(step: Step) -> str:
@@ -45,20 +59,51 @@ def script(step: Step) -> str:
     )
 
 
-def action(step: Step, inputs: list[Carrier]) -> None:
-    """Refuse an action that cannot work without the token."""
+def action(work: Work, step: Step, inputs: list[Carrier]) -> None:
+    """See to it that an action works without the token. Raises Refusal when it cannot."""
     name = step.uses.split("@")[0]
     if inputs and step.action not in INPUTS:
         raise Refusal("tool-cannot", f"{name} asks for the token", "Publish by `npm publish` in a step of its own.")
     if inputs:
-        found = re.match(r"v?(\d+)", step.uses.partition("@")[2])
-        if found is None or int(found[1]) < INPUTS[step.action]:
-            raise Refusal(
-                "tool-cannot", f"{step.uses} is older than trusted publishing",
-                f"Use version {INPUTS[step.action]} of it, or `npm publish` in a step of its own, then plan again.",
-            )  # fmt: skip
+        version = _version(step)
+        if version is None or version[0] < INPUTS[step.action]:
+            _raise_version(work, step, version)
+    elif step.action == "changesets/action":
+        version = _version(step)
+        if version is None and re.fullmatch(r"[0-9a-f]{40}", step.uses.partition("@")[2]):
+            raise Refusal("tool-cannot", f"which release {name} is at cannot be told", "Write it behind the commit.")
+        if version is not None and len(version) > 1 and version[:2] < CHANGESETS:
+            work.repin(step)
+            work.notes.append(f"{step.job.workflow.path}: changesets/action goes to {work.pin(step.action).version}")
     elif step.action not in ACTIONS:
         raise Refusal("tool-cannot", f"{name} is not known to publish without a token")
+
+
+def _version(step: Step) -> tuple[int, ...] | None:
+    """The version that a step's action is used at, from its tag or from the comment behind a commit."""
+    source = step.job.workflow.source
+    at = step.node.get("uses")
+    comment = source.text[at.end : source.line_end(at.end)] if at is not None else ""
+    ref = step.uses.partition("@")[2]
+    found = re.match(r"v?(\d+(\.\d+)*)$", ref) or re.search(r"#\D*v?(\d+(\.\d+)*)", comment)
+    return tuple(int(part) for part in found[1].split(".")) if found else None
+
+
+def _raise_version(work: Work, step: Step, version: tuple[int, ...] | None) -> None:
+    """An older release of an action: the newer one, where nothing that the step says has another meaning there."""
+    node = step.node.get("id")
+    read = node is not None and any(
+        re.search(rf"steps\.{re.escape(node.value)}\.outputs\.type", text) for text in leaves(step.job.node)
+    )
+    if version is None or (version[0] == 1 and (set(map(str.lower, step.inputs)) - OLD_INPUTS or read)):
+        raise Refusal(
+            "tool-cannot", f"{step.uses} is older than trusted publishing",
+            f"Use version {INPUTS[step.action]} of it, or `npm publish` in a step of its own, then plan again.",
+        )  # fmt: skip
+    if version[0] == 1:  # from version 2 on it ignores lifecycle scripts unless it is told not to
+        work.set_input(step, "ignore-scripts", "false")
+    work.repin(step)
+    work.notes.append(f"{step.job.workflow.path}: {step.action} goes to {work.pin(step.action).version}")
 
 
 def check(work: Work, job: Job, consumers: list[Step]) -> None:
@@ -67,19 +112,37 @@ def check(work: Work, job: Job, consumers: list[Step]) -> None:
     known = _package(work)
     for found in re.finditer(r"(?:npm|pnpm|yarn|bun)\s+(?:run\s+)?([\w:.-]+)", text):
         text += "\n" + str(known.get("scripts", {}).get(found[1], ""))
-    if re.search(r"(?<![\w-])yarn\s+publish|(?<![\w-])bun\s+publish", text):
-        raise Refusal("tool-cannot", f"job {job.id} publishes with yarn 1 or bun", "Publish by `npm publish`.")
-    for word, (package, major) in _NEEDS.items():
+    for pattern, (tool, hand) in _CANNOT.items():
+        if re.search(pattern, text):
+            raise Refusal("tool-cannot", f"job {job.id} publishes with {tool}", hand)
+    if re.search(r"(?<![\w-])release-it\b", text) and not _skips_checks(work, known):
+        raise Refusal(
+            "tool-cannot", f"job {job.id} publishes with release-it, which asks npm first who it is",
+            "Set npm.skipChecks in the configuration of release-it 19.0.5 or newer, then plan again.",
+        )  # fmt: skip
+    stated_all = {**known.get("dependencies", {}), **known.get("devDependencies", {})}
+    for word, (package, least) in _NEEDS.items():
         if not re.search(rf"(?<![\w-]){word}\b", text):
             continue
-        stated = {**known.get("dependencies", {}), **known.get("devDependencies", {})}.get(package, "")
-        version = re.search(r"\d+", stated)
-        if version is not None and int(version[0]) < major:
-            raise Refusal("tool-cannot", f"{package} {stated} is older than trusted publishing; it needs {major}")
-        work.assumed.append(f"job {job.id}: {package} is {major} or newer")
-    if not PUBLISH.search(text):
+        wanted = ".".join(map(str, least))
+        stated = str(stated_all.get(package, ""))
+        version = re.search(r"(\d+)(?:\.(\d+))?", stated)
+        if version is not None and (int(version[1]), int(version[2] or 99)) < least:
+            raise Refusal("tool-cannot", f"{package} {stated} is older than trusted publishing; it needs {wanted}")
+        work.assumed.append(f"job {job.id}: {package} is {wanted} or newer")
+    if not PUBLISH.search(text) and not all(step.action in INPUTS for step in consumers):
         names = ", ".join(repr(step.name) for step in consumers)
         work.assumed.append(f"job {job.id}: what {names} runs publishes through npm, not through yarn 1")
+
+
+def _skips_checks(work: Work, package: dict[str, Any]) -> bool:
+    """Whether release-it is told not to ask npm who it is, which it cannot answer without a token."""
+    try:
+        found = json.loads(work.repository.files.get(".release-it.json", b"{}"))
+    except ValueError:
+        found = {}
+    tables = (found if isinstance(found, dict) else {}, package.get("release-it") or {})
+    return any(bool((table.get("npm") or {}).get("skipChecks")) for table in tables if isinstance(table, dict))
 
 
 def _package(work: Work) -> dict[str, Any]:

@@ -36,15 +36,13 @@ def migrate(work: Work) -> None:
 
 def _job(work: Work, job: Job, logins: list[Step]) -> None:
     work.trusted(job)
-    if not work.guard_job(job, logins, []):
-        for step in logins:
-            work.guard(step)
     for step in logins:
+        work.guard(step)
         if step.input("method") not in {"", "approle", "token", "github"}:
             raise Refusal("both-ways", f"step {step.name!r} of job {job.id} uses the method {step.input('method')}")
         near = next(key for key in step.inputs if key.lower() in OLD)
         work.set_input(step, "method", "jwt", near=near)
-        role = work.answers.values.get("vault_role") or work.need("VAULT_JWT_ROLE", "Vault's role for this repository")
+        role = work.by_event([step], lambda: _role(work), "VAULT_PULL_REQUEST_JWT_ROLE", "a role of Vault")
         work.set_input(step, "role", role, near=near)
         if not step.input("path"):
             path = work.answers.values.get("vault_path") or work.need(
@@ -56,3 +54,7 @@ def _job(work: Work, job: Job, logins: list[Step]) -> None:
         work.drop_input(step, *OLD)
         work.repin(step)
     work.grant(job, WHY)
+
+
+def _role(work: Work) -> str:
+    return work.answers.values.get("vault_role") or work.need("VAULT_JWT_ROLE", "Vault's role for this repository")
