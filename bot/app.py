@@ -204,7 +204,7 @@ class Bulkhead:
         self.inbox = Inbox(
             store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
             playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds, boundary=boundary,
-            authority=self.policy.authority, fetch_values=settings.fetch_values,
+            authority=self.policy.authority, storm=self.policy.storm, fetch_values=settings.fetch_values,
         )  # fmt: skip
 
     def _begin(self, release: bool) -> Vault:

@@ -252,9 +252,11 @@ class Store:
         with self.connect() as c:
             return c.scalar(sa.select(sa.literal(1)).where(incident.c.id == incident_id)) is not None
 
-    def incidents(self, status: str = "", credential_key: str = "") -> list[IncidentRow]:
-        """Incidents by time of opening."""
-        query = sa.select(incident).order_by(incident.c.opened_at)
+    def incidents(self, status: str = "", credential_key: str = "", since: str = "") -> list[IncidentRow]:
+        """Incidents by time of opening, ``since`` then (ISO 8601 UTC)."""
+        query = sa.select(incident).order_by(incident.c.opened_at, incident.c.id)
+        if since:
+            query = query.where(incident.c.opened_at >= since)
         if status:
             query = query.where(incident.c.status == status)
         if credential_key:

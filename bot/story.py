@@ -294,6 +294,12 @@ class Story:
         text = f"{body['source']} has closed its alert{whose}: {body['resolution']}{why}"
         return [self._line(event, "signal" if body["signal"] else "alert over", text, ASKS if body["signal"] else "")]
 
+    def _on_storm(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        scan = f" after a scan of history ({body['scan']})" if body["scan"] else ""
+        many = f"more than {body['incidents']} alerts of {body['owner']} within {seconds(body['within_s'])}{scan}"
+        text = f"{many}; what is not live in public waits: bulkhead inbox list --state held"
+        return [self._line(event, "storm", text, ASKS)]
+
     def _on_merged(self, event: Event, body: dict[str, Any]) -> list[Line]:
         return [self._line(event, "MERGED", f"into {body['into']} by {body['by']}: {body['reason']}", ASKS)]
 

@@ -32,6 +32,7 @@ EVENTS = {
     "sighting": "The same credential was reported again while this incident was open.",
     "seen-again": "The credential of this closed incident was seen at a new place; another incident looks at it anew.",
     "scanner-closed": "A scanner says that its alert is over; without a revocation that itself is a signal.",
+    "storm": "Many alerts came at once: from here on the less urgent ones wait in the inbox. Told once, by the first.",
     "merged": "The same credential has another incident, which has all that was seen and goes on; no new step here.",
     "triage": "Which credential, whether it works, whose it is, who could see it, what is in reach, what is unknown.",
     "severity": "How bad it is: by the rule of the policy, later by a person, with the reason.",

@@ -100,6 +100,7 @@ def _told(case: dict[str, Any]) -> str:
 def replay(
     delivery: Annotated[str, typer.Argument(help="The delivery, or the beginning of its id.")] = "",
     all_: Annotated[bool, typer.Option("--dead", help="Every dead one.")] = False,
+    held: Annotated[bool, typer.Option("--held", help="Every held one; with --open, on your word.")] = False,
     open_: Annotated[
         bool, typer.Option("--open", help="Let a held one in on your word: from then on it counts as reported by you.")
     ] = False,
@@ -107,16 +108,17 @@ def replay(
     home: frame.Home = None,
 ) -> None:  # fmt: skip
     """Have a dead or held delivery worked again. What it held is still sealed, or must be sent again."""
-    if bool(delivery) == all_:
-        raise InputError("name one delivery, or say --dead for every dead one")
+    if bool(delivery) + all_ + held != 1:
+        raise InputError("name one delivery, or say --dead or --held for every one that is")
     with _books(home) as bulkhead:
         rows = [_row(bulkhead, delivery)] if delivery else [
-            row for one in listed(bulkhead.store, DEAD, 10_000) for row in bulkhead.store.inbox(inbox_id=one["id"])
+            row for one in listed(bulkhead.store, HELD if held else DEAD, 10_000)
+            for row in bulkhead.store.inbox(inbox_id=one["id"])
         ]  # fmt: skip
         done = [row["id"] for row in rows if again(bulkhead.store, row["id"], _vouched(row, by) if open_ else None)]
     if delivery and not done:
         raise InputError(f"{_short(rows[0]['id'])} is {rows[0]['state']}; only what is dead or held is worked again")
-    text = "A worker (bulkhead serve) takes it up within a second." if done else "nothing is dead"
+    text = "A worker (bulkhead serve) takes it up within a second." if done else f"nothing is {HELD if held else DEAD}"
     page.lines([Line(f"{_short(one)} is landed again.", style=GOOD) for one in done] + [Line(text)])
 
 

@@ -12,9 +12,10 @@ from bot import playbook, timeline
 from bot.actions import CATALOGUE
 from bot.app import Bulkhead, load_policy, opened
 from bot.cli import frame, page
-from bot.engine.policy import ANY, POSTURES, Area, Policy, Table
+from bot.engine.policy import ANY, POSTURES, STARTS, Area, Policy, Table
 from bot.engine.rules import case
 from bot.errors import InputError
+from bot.intake.sources import NAMES
 from bot.model import Triage
 from bot.reference import adapter
 from bot.settings import read
@@ -26,6 +27,10 @@ app = frame.group("See what may happen by itself, who is asked otherwise, and wh
 SAYS = {
     "act": "it is done at once, nobody is asked", "one": "one person must agree",
     "two": "two different people must agree", "person": "a person does it",
+}  # fmt: skip
+OPENS = {
+    "act": "an incident that acts by the postures", "ask": "an incident in which every change asks a person",
+    "hold": "nothing: it waits in the inbox until a person lets it in",
 }  # fmt: skip
 SILENCE = {
     "act": "it goes on by itself", "hold": "it goes on waiting",
@@ -48,9 +53,10 @@ def show(
     if json_:
         postures = {one: [_area(a) for a in policy.postures.areas() if a.rule["posture"] == one] for one in wanted}
         severities = [_area(area) for area in policy.severities.areas()]
+        starts = {} if posture else {"authorities": [_area(area) for area in policy.authorities.areas()]}
         people = sorted(settings.people)
         rest = _rest(policy) | {"installation": {"mode": settings.mode, "responders": people}}
-        frame.document({"postures": postures, "severities": severities} | rest)
+        frame.document({"postures": postures, "severities": severities} | starts | rest)
         return
     for one in wanted:
         areas = [area for area in policy.postures.areas() if area.rule["posture"] == one]
@@ -58,6 +64,12 @@ def show(
         page.lines([Line(f"{one}: {SAYS[one]} ({count} of {len(policy.postures.cells)} cells)", style=HEADING)])
         page.lines([_table(policy.postures, areas, "nobody answers"), Line("")])
     if not posture:
+        for start in STARTS:
+            areas = [area for area in policy.authorities.areas() if area.rule["starts"] == start]
+            count = sum(area.cells for area in areas)
+            text = f"A report starts {OPENS[start]} ({count} of {len(policy.authorities.cells)} cells)"
+            page.lines([Line(text, style=HEADING)])
+            page.lines([_table(policy.authorities, areas, "starts"), Line("")] if areas else [Line("")])
         page.lines([Line("How severe", style=HEADING)])
         page.lines([_table(policy.severities, policy.severities.areas(), "level"), Line("")])
         page.lines(_modes(policy, settings.mode, sorted(settings.people)))
@@ -72,7 +84,8 @@ def _rest(policy: Policy) -> dict[str, Any]:
     modes = {"default": policy.default_mode, "playbooks": dict(policy.playbook_modes)}
     return {
         "sha256": policy.sha256, "modes": modes | {"repositories": dict(policy.repository_modes)},
-        "brake": asdict(policy.brake), "kinds": dict(policy.kinds),
+        "brake": asdict(policy.brake), "storm": asdict(policy.storm), "kinds": dict(policy.kinds),
+        "ours": list(policy.ours),
         "responders": {"groups": {k: list(v) for k, v in policy.groups.items()},
                        "approve": {k: list(v) for k, v in policy.approvers.items()},
                        "escalate": list(policy.escalate)},
@@ -82,7 +95,7 @@ def _rest(policy: Policy) -> dict[str, Any]:
 def _table(of: Table, areas: list[Area], last: str) -> Any:
     table = page.table("rule", "covers", last, "why")
     for area in areas:
-        said = area.rule.get("level") or _silence(area.rule)
+        said = area.rule.get("level") or area.rule.get("starts") or _silence(area.rule)
         table.add_row(area.rule["id"], _covers(of, area), said, area.rule["reason"])
     return table
 
@@ -102,13 +115,16 @@ def _silence(rule: Mapping[str, Any]) -> str:
 def _modes(policy: Policy, mode: str, people: list[str]) -> list[Line]:
     named = {**policy.playbook_modes, **policy.repository_modes}
     more = "; ".join(f"{name}: {each}" for name, each in named.items())
-    brake = policy.brake
+    brake, storm = policy.brake, policy.storm
+    late = f"after {storm.incidents} incidents of one owner's GitHub alerts within {storm.within_s} s"
     groups = "; ".join(f"{name}: {', '.join(members) or 'nobody'}" for name, members in policy.groups.items())
     approve = "; ".join(f"{name}: {', '.join(chosen)}" for name, chosen in policy.approvers.items())
     return [
         Line("Modes, brake, responders", style=HEADING),
         Line(f"Mode of this installation: {mode}.{f' Named in the policy: {more}.' if more else ''}"),
         Line(f"Brake: after {brake.unattended_cuts} unattended cuts within {brake.within_s} s the next one asks."),
+        Line(f"Storm: {late}, the rest waits, but for what is live in public."),
+        Line(f"Ours: {', '.join(policy.ours) or 'not said, so every repository is unknown'}."),
         Line(f"Groups: {groups}. BULKHEAD_RESPONDERS: {', '.join(people) or 'nobody'}."),
         Line(f"Who may agree: {approve}; whoever BULKHEAD_RESPONDERS names may agree everywhere."),
         Line(f"Told when nobody answers: {', '.join(policy.escalate)}."),
@@ -125,6 +141,12 @@ def test(
     kind: Annotated[str, typer.Option(help="A kind of credential, or a class of kinds.", show_default=False)] = "",
     live: Annotated[str, typer.Option(help="For the severity: live or dead.", show_default=False)] = "",
     reach: Annotated[str, typer.Option(help="For the severity: one, few or many.", show_default=False)] = "",
+    by: Annotated[
+        str, typer.Option(help="What a report may start: the door it came by (github, ci, cli, …).", show_default=False)
+    ] = "",
+    repository: Annotated[
+        str, typer.Option(help="The same: OWNER/NAME, or ours, other, unknown.", show_default=False)
+    ] = "",
     incident: Annotated[str, typer.Option(help="Take the case of this incident; name its step too.")] = "",
     step: Annotated[str, typer.Option(help="The step of the incident.")] = "",
     home: frame.Home = None,
@@ -133,7 +155,7 @@ def test(
     """Say which rule fires for a case, and why. What is not given is unknown. Nothing is done."""
     given = {
         "source": source, "possession": possession, "effect": effect, "undoable": undoable, "exposure": exposure,
-        "kind": kind, "machine": machine, "live": live, "reach": reach,
+        "kind": kind, "machine": machine, "live": live, "reach": reach, "by": by, "repository": repository,
     }  # fmt: skip
     typed = {name: value for name, value in given.items() if value}
     if bool(incident) != bool(step):
@@ -160,9 +182,24 @@ def test(
 def _check(policy: Policy, typed: Mapping[str, str]) -> None:
     """Raises InputError for a value that its axis does not have: a typing error must not pass for `unknown`."""
     for name, value in typed.items():
-        axis = (policy.severities if name in ("live", "reach") else policy.postures).axes[name]
+        if (name == "repository" and "/" in value) or (name == "by" and value in NAMES):
+            continue
+        axis = _table_of(policy, name, typed).axes[name]
         if value not in axis and name != "kind" and (name, value) != ("effect", "read"):
             raise InputError(f"the axis {name} has no value {value!r}; it has: {', '.join(axis)}{hint(value, axis)}")
+
+
+def _table_of(policy: Policy, name: str, said: Mapping[str, str]) -> Table:
+    """The table whose axis a value is of. ``source`` stands in two: a drill's report is nobody's to authorize."""
+    if name in ("live", "reach"):
+        return policy.severities
+    of_report = name in ("by", "repository") or (name == "source" and _starts(said))
+    return policy.authorities if of_report else policy.postures
+
+
+def _starts(said: Mapping[str, str]) -> bool:
+    """Whether it is asked what a report may start."""
+    return bool({"by", "repository"} & set(said))
 
 
 def _verdict(policy: Policy, said: Mapping[str, str]) -> dict[str, Any]:
@@ -173,6 +210,7 @@ def _verdict(policy: Policy, said: Mapping[str, str]) -> dict[str, Any]:
         | {"class": policy.class_of(said.get("kind", ""))},
         "posture": asdict(posture),
         "severity": asdict(severity) if {"live", "reach"} & set(said) else None,
+        "authority": asdict(policy.authority(said)) if _starts(said) else None,
     }
 
 
@@ -195,7 +233,12 @@ def _told(found: Mapping[str, Any]) -> list[Line]:
     if said["effect"] == "read":
         return [Line("It only reads: nobody is asked, and no rule is needed.")]
     shown = ", ".join(f"{name} {value}" for name, value in said.items() if name != "class")
+    starts = [] if found["authority"] is None else [
+        Line(f"{found['authority']['starts']}: {OPENS[found['authority']['starts']]}", style=HEADING),
+        Line(f"Rule {found['authority']['rule']}: {found['authority']['reason']}"), Line(""),
+    ]  # fmt: skip
     lines = [
+        *starts,
         Line(f"{posture['posture']}: {SAYS[posture['posture']]}", style=HEADING),
         Line(f"Rule {posture['rule']}: {posture['reason']}"),
         Line(f"The case: {shown} (as a kind: {said['class']})."),

@@ -67,6 +67,14 @@ class Brake:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Storm:
+    """So many incidents of one owner's GitHub alerts within so many seconds, and what else it finds waits."""
+
+    incidents: int = 20
+    within_s: int = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
     """A rule, the values that it covers on each axis, and how many cells that makes."""
 
@@ -114,6 +122,7 @@ class Policy:
     playbook_modes: Mapping[str, str]
     repository_modes: Mapping[str, str]
     brake: Brake
+    storm: Storm
     groups: Mapping[str, tuple[str, ...]]
     approvers: Mapping[str, tuple[str, ...]]
     escalate: tuple[str, ...]  # groups that are told when nobody has answered
@@ -142,6 +151,8 @@ class Policy:
             "by": by if by in axes["by"] or not by else OTHER,
             "repository": UNKNOWN if not (repository and self.ours) else "ours" if self._is_ours(repository) else OTHER,
         }
+        if repository in axes["repository"]:  # in the table's own word: no name is without a slash
+            asked["repository"] = repository
         rule = self.authorities.rule(self._classed({**case, **asked}))
         return Authority(starts=rule["starts"], rule=rule["id"], reason=rule["reason"])
 
@@ -177,8 +188,8 @@ def reach_size(count: int | None) -> str:
 def _load(source_text: str, source: str) -> Policy:
     problems = Problems(source)
     keys = ("kinds", "severity", "authority", "posture", "modes", "brake", "responders")
-    top = table(read(source_text, source), "the policy", problems, keys, keys)
-    if len(top) < len(keys):
+    top = table(read(source_text, source), "the policy", problems, (*keys, "storm"), keys)
+    if len(top.keys() & set(keys)) < len(keys):
         problems.refuse()
     severities = _table(top["severity"], "severity", SEVERITY_AXES, {"level": LEVELS}, problems)
     outcomes = {"posture": POSTURES, "on_silence": ON_SILENCE, "after_s": range(7 * 86_400 + 1)}
@@ -201,6 +212,7 @@ def _load(source_text: str, source: str) -> Policy:
         playbook_modes=_modes(modes.get("playbooks"), "modes.playbooks", problems),
         repository_modes=_modes(modes.get("repositories"), "modes.repositories", problems),
         brake=_brake(top["brake"], problems),
+        storm=_storm(top["storm"], problems) if "storm" in top else Storm(),
         groups=groups,
         approvers=approvers,
         escalate=escalate,
@@ -334,6 +346,13 @@ def _brake(node: Node, problems: Problems) -> Brake:
     rows = table(node, "brake", problems, ("unattended_cuts", "within_s"), ("unattended_cuts", "within_s"))
     cuts = _number(rows.get("unattended_cuts"), "unattended_cuts", range(10_001), problems)
     return Brake(unattended_cuts=cuts, within_s=_number(rows.get("within_s"), "within_s", range(1, 86_401), problems))
+
+
+def _storm(node: Node, problems: Problems) -> Storm:
+    names = ("incidents", "within_s")
+    rows = table(node, "storm", problems, names, names)
+    most = _number(rows.get("incidents"), "incidents", range(1, 10_001), problems)
+    return Storm(incidents=most, within_s=_number(rows.get("within_s"), "within_s", range(1, 86_401), problems))
 
 
 def _responders(

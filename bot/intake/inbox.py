@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bot.action import Action
-from bot.engine.policy import Authority
+from bot.engine.policy import Authority, Storm
 from bot.errors import BulkheadError, InputError, RateLimited, Unavailable
 from bot.images import IMAGE_REF
 from bot.intake.border import Border, Crossed
@@ -81,6 +81,7 @@ class Inbox:
     catalogue: Mapping[str, Action[Any, Any, Any]]
     worlds: Mapping[str, Callable[[str], World]]
     authority: Callable[[Mapping[str, str]], Authority] = everything
+    storm: Storm = field(default_factory=Storm)
     fetch_values: bool = True  # ask GitHub for the value of an alert, which it does not send
     # called around every durable write; tests kill the process there
     boundary: Callable[[str], None] = lambda _name: None
@@ -95,7 +96,7 @@ class Inbox:
         """What opens incidents."""
         return Opening(
             store=self.store, vault=self.vault, timeline=self.timeline, playbooks=self.playbooks, worlds=self.worlds,
-            authority=self.authority, boundary=self.boundary,
+            authority=self.authority, storm=self.storm, boundary=self.boundary,
         )  # fmt: skip
 
     @property

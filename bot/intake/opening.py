@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bot.engine.decisions import HOUSE
-from bot.engine.policy import Authority
+from bot.engine.policy import Authority, Storm
+from bot.intake.storm import Guard
 from bot.model import Credential, Exposure, Machine, Report, Trust
 from bot.playbook import Playbook, match
 from bot.store import IncidentRow, Store, canonical, when
@@ -72,6 +73,7 @@ class Opening:
     playbooks: Mapping[str, Playbook]
     worlds: Mapping[str, Callable[[str], World]]
     authority: Callable[[Mapping[str, str]], Authority]
+    storm: Storm
     boundary: Callable[[str], None]
 
     @property
@@ -92,7 +94,11 @@ class Opening:
         found = self._standing(row, case)
         own = self._id(row, case)
         standing = next((one for one in found if one.id == own), None) or next(iter(found), None)
-        if standing is None:
+        if standing is None and (storm := self._storm(row, case, ends)) is not None:
+            said = storm
+        if said.starts == "hold":
+            ends.held.append(f"{said.rule}: {said.reason}")
+        elif standing is None:
             self._open(row, case, playbook, said, ends)
         elif standing.id == own:
             if standing.body["report"].get("place", "") != case.place:
@@ -107,6 +113,15 @@ class Opening:
             ends.seen.append(standing.id)
         else:
             self._again(row, case, playbook, said, standing, ends)
+
+    def _storm(self, row: Mapping[str, Any], case: Case, ends: Ends) -> Authority | None:
+        """What an alert may start while many come at once, which the first incident of them tells, once; else None."""
+        exposed = case.exposure is Exposure.PUBLIC and case.validity == "live"
+        held = Guard(self.store, self.storm).look(row, case.names, case.repository, exposed=exposed)
+        if held is None:
+            return None
+        ends.written.append(self.timeline.append(held.head, "incident", "storm", dict(held.told), at=row["landed_at"]))
+        return held.said
 
     def _axes(self, row: Mapping[str, Any], case: Case) -> dict[str, str]:
         body = row["body"]

@@ -63,6 +63,53 @@ def test_show_says_it_in_words_and_one_posture_alone(typed: Type) -> None:
     assert "there is no posture" in typed("policy", "show", "--posture", "three", status=2).output
 
 
+def test_show_lists_every_cell_of_what_a_report_may_start(typed: Type) -> None:
+    said = json.loads(typed("policy", "show", "--json").output)
+    policy = Policy.load(SHIPPED_POLICY)
+    listed: dict[tuple[str, ...], str] = {}
+    for area in said["authorities"]:
+        cells = list(itertools.product(*(area["covers"][name] for name in policy.authorities.axes)))
+        assert len(cells) == area["cells"]
+        assert not listed.keys() & set(cells)
+        listed |= dict.fromkeys(cells, area["id"])
+    assert listed == {cell: rule["id"] for cell, rule in policy.authorities.cells.items()}
+    page = " ".join(typed("policy", "show").output.split())
+    for words in ("A report starts an incident in which every change asks", "nobody-signed", "Storm: after 20"):
+        assert words in page
+
+
+STARTS = [
+    ("source=signed by=github repository=ours", "act", "signed"),
+    ("source=signed by=kingfisher repository=a/b", "act", "signed"),
+    ("source=signed by=ci repository=other", "ask", "signed-of-elsewhere"),
+    ("source=unsigned by=other", "ask", "nobody-signed"),
+    ("by=github exposure=public kind=npm-token", "ask", "nobody-signed"),
+    ("source=operator repository=unknown", "act", "a-person-of-ours"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "starts", "rule"), STARTS)
+def test_test_says_what_a_report_may_start(typed: Type, case: str, starts: str, rule: str) -> None:
+    args = [part for word in case.split() for part in (f"--{word.split('=')[0]}", word.split("=")[1])]
+    found = json.loads(typed("policy", "test", *args, "--json").output)["authority"]
+    assert (found["starts"], found["rule"]) == (starts, rule)
+    assert f"Rule {rule}: {found['reason']}" in " ".join(typed("policy", "test", *args).output.split())
+
+
+def test_whose_repository_it_is_is_said_by_the_policy(
+    typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "policy.yaml"
+    own.write_text(SHIPPED_POLICY.replace("ours: []", "ours: [harbor-lights/*]"))
+    monkeypatch.setenv("BULKHEAD_POLICY", str(own))
+    for repository, rule in (("Harbor-Lights/ferry", "signed"), ("river-works/ferry", "signed-of-elsewhere")):
+        args = ("policy", "test", "--source", "signed", "--repository", repository, "--json")
+        assert json.loads(typed(*args).output)["authority"]["rule"] == rule
+    wrong = typed("policy", "test", "--source", "drill", "--by", "cli", status=2).output
+    assert "the axis source has no value 'drill'" in wrong
+    assert "the axis by has no value 'gihub'" in typed("policy", "test", "--by", "gihub", status=2).output
+
+
 CASES = [
     ("source=operator possession=live effect=contain exposure=public kind=npm-token", "act", "exposed-and-live"),
     ("source=operator possession=live effect=contain exposure=public machine=exists", "one", "malware-on-a-machine"),
