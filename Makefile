@@ -5,7 +5,7 @@
 export KF_RULE_CACHE_DIR := $(CURDIR)/.venv/kingfisher
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill test test-all check serve bench docs screenshots
+.PHONY: help setup drill play test test-all check serve bench docs screenshots
 
 help: setup  ## set up, then list these
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -15,6 +15,9 @@ setup:  ## make .venv from python3 and uv.lock; nothing when it is up to date
 
 drill: setup  ## leak, abuse and contain an AWS key on the range, and prove it
 	@.venv/bin/bulkhead drill run aws-key-in-public-log
+
+play: drill  ## the same, and then press play on it in the browser
+	@.venv/bin/bulkhead replay
 
 # One process more than two cores: many a test waits, for a clock or for another process.
 test: setup  ## the tests, without the slow ones

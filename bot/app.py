@@ -344,7 +344,7 @@ class Bulkhead:
         more |= self._page_doors()
         pages = web.application(
             self.store, metrics_token=token, url=url, evidence=self.room.read, more=more, sign_in=self._sign_in(slack),
-            hooks=hooks.Hooks(open_door(self.settings, self.inbox)),
+            hooks=hooks.Hooks(open_door(self.settings, self.inbox)), drills=self.drills,
         )  # fmt: skip
         serving = web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
         with self._watch():

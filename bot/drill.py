@@ -28,11 +28,12 @@ from bot.intake.rounds import rounds
 from bot.learn.times import cut_times
 from bot.model import Exposure, RowState
 from bot.scenario import SCENARIOS, Drill
-from bot.store import iso, when
+from bot.store import IncidentRow, Store, iso, when
 from bot.timeline import Event
 from bot.world import RangeEndpoints
 
 START_S = 60.0  # the range starts in a few seconds; a loaded machine takes longer
+MOVES_TOLD = {"leak", "abuse", "tries-before", "tries-after"}  # what a replay is drawn from, beside the timeline
 PATIENCE_S = 300.0  # a drill that takes longer has failed
 
 
@@ -253,6 +254,7 @@ class Run:
 
     def _epilogue(self, incident: str, before: list[dict[str, Any]]) -> Result:
         after = self._play("tries")
+        self.store.set_setting("drill:tries-after", json.dumps(after))
         collateral = self.range.post("/drill/collateral")
         self.tell("tries-after", {"tries": after})
         events = timeline.load(self.store, incident)
@@ -282,3 +284,23 @@ class Run:
         if not collateral["ok"]:
             why.append(f"somebody else was hit: {collateral['detail']}")
         return why
+
+
+def told(store: Store, row: IncidentRow) -> dict[str, Any]:
+    """What a drill has told of the incident that it reported: its id, acts and tries by name. {} for every other one.
+
+    ``drill run`` has a store of its own and keeps them under their names, ``bot.stage`` under its drill's too.
+    """
+    kept = {name.removeprefix("drill:"): value for name, value in store.settings("drill:").items()}
+    delivery = row.body["inbox"].partition(":")[2]
+    if row.world != "range" or not delivery:
+        return {}
+    if json.loads(kept.get("told", "{}")).get("delivery") == delivery:
+        prefix, drill = "", kept.get("id", "")
+    else:
+        drill = next((name for name, value in kept.items() if value == delivery), "")
+        prefix = f"{drill}:"
+        if not drill:
+            return {}
+    acts = MOVES_TOLD & {name.removeprefix(prefix) for name in kept if name.startswith(prefix)}
+    return {"id": drill} | {name: json.loads(kept[prefix + name]) for name in acts}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -30,6 +31,7 @@ def main() -> None:
         page = browser.new_context(viewport=size, locale="en-GB", color_scheme="light").new_page()
         page.set_default_timeout(LONG)
         take(page, running.url)
+        replay(browser)
         browser.close()
 
 
@@ -57,6 +59,20 @@ def take(page: Page, url: str) -> None:
     page.locator(".home").wait_for()
     page.wait_for_timeout(1500)
     keep(page, "home")
+
+
+def replay(browser: Browser) -> None:
+    """A drill's file, where the thief has just made itself at home."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        command = [sys.executable, "-m", "bot", "drill", "run", "aws-key-in-public-log", "--home", str(home), "--json"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        size = {"width": 1200, "height": 880}
+        page = browser.new_context(viewport=size, color_scheme="light", reduced_motion="reduce").new_page()
+        page.goto((home / "replay.html").as_uri())
+        page.locator(".scrub").fill("11")
+        page.wait_for_timeout(500)
+        keep(page, "replay")
 
 
 def keep(what: Page | Locator, name: str) -> None:

@@ -25,8 +25,11 @@ import pytest
 from bot import app, drill
 from bot.actions import CATALOGUE
 from bot.playbook import load_folder
+from bot.replay.gather import gather
+from bot.replay.page import document
 from bot.scenario import load_drill
 from bot.settings import Settings
+from bot.store import Store
 
 PUBLIC = 12  # a shorter value (an id, a word of the company's seed) is no secret that could be told apart
 
@@ -146,6 +149,18 @@ def test_no_secret_in_the_log_or_in_what_was_told(after: tuple[Path, set[str], s
     _, canaries, log, told = after
     assert found_in(log.encode(), canaries) == []
     assert found_in(told.encode(), canaries) == []
+
+
+def test_no_secret_in_the_replay(after: tuple[Path, set[str], str, str]) -> None:
+    home, canaries, _, _ = after
+    store = Store(f"sqlite:///{home / 'bulkhead.db'}")
+    try:
+        pages = [document(gather(store, row.id, {})) for row in store.incidents()]
+    finally:
+        store.close()
+    assert pages
+    assert all("Tried again" in page for page in pages[:1]), "what the drill has told is in it"
+    assert [found_in(page.encode(), canaries) for page in pages] == [[] for _ in pages]
 
 
 def test_the_vault_has_forgotten_what_the_incident_held(after: tuple[Path, set[str], str, str]) -> None:

@@ -135,6 +135,24 @@ def test_a_page_is_closed_until_a_link_opens_it_and_closed_says_nothing(site: Si
     assert browser.get(f"/incidents/{ID}").status_code == 200
 
 
+def test_the_replay_stands_behind_the_same_door_and_brings_its_own_nonce(site: Site) -> None:
+    browser = site.browser()
+    there, not_there = browser.get(f"/incidents/{ID}/replay"), browser.get("/incidents/inc-none/replay")
+    assert (there.status_code, there.text) == (not_there.status_code, not_there.text)
+    assert there.status_code == 403
+    open_door(site, browser)
+    assert f'href="/incidents/{ID}/replay"' in browser.get(f"/incidents/{ID}").text
+    page, again = browser.get(f"/incidents/{ID}/replay"), browser.get(f"/incidents/{ID}/replay")
+    assert page.status_code == 200
+    (nonce,) = set(re.findall(r'nonce="([^"]+)"', page.text))
+    policy = page.headers["content-security-policy"]
+    assert f"style-src 'nonce-{nonce}'; " in policy
+    assert policy.endswith(f"script-src 'nonce-{nonce}'")
+    assert policy.startswith("default-src 'none'; ")
+    assert nonce not in again.text, "a nonce is of one answer"
+    assert f'href="/incidents/{ID}"' in page.text
+
+
 def test_a_link_opens_once_and_looking_at_it_does_not_use_it_up(site: Site) -> None:
     token = site.doors.link(ID, utc())
     preview, first, second = site.browser(), site.browser(), site.browser()

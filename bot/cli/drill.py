@@ -22,7 +22,7 @@ from rich.text import Text
 from bot import drill as drills
 from bot import timeline
 from bot.app import SHIPPED, opened, range_site
-from bot.cli import frame, page
+from bot.cli import frame, page, replay
 from bot.errors import InputError
 from bot.scenario import SCENARIOS, Drill, load_drills
 from bot.settings import Settings, read
@@ -104,7 +104,9 @@ def perform(drill: Drill, settings: Settings, range_here: drills.Range, teller: 
         for row in bulkhead.store.incidents():
             teller.catch_up(timeline.load(bulkhead.store, row.id))
         bulkhead.store.set_setting("drill:id", drill.id)
-        return asyncio.run(frame.until_told(drills.Run(drill, bulkhead, range_here, teller.tell).run()))
+        result = asyncio.run(frame.until_told(drills.Run(drill, bulkhead, range_here, teller.tell).run()))
+        replay.write(bulkhead, result.incident, settings.home / replay.FILE)
+        return result
 
 
 class Teller:
@@ -211,7 +213,8 @@ def _ending(result: drills.Result, settings: Settings) -> list[Line | Renderable
         Line(f"{incident} show {command} --timeline", command=True),
         Line(f"{incident} verify {command}", command=True),
         Line(f"{incident} export {command} --out DIR", command=True),
-        Line(""),
+        Line(""), Line("Press play on it, in a browser", style=HEADING),
+        Line(str(settings.home / replay.FILE), command=True), Line(""),
     ]  # fmt: skip
     if result.contained:
         text = "Contained: every row closed on proof, and every try of the attacker was refused."

@@ -60,7 +60,7 @@ class Edge(TyperGroup):
     }
     work: ClassVar = dict.fromkeys(("clock", "doctor", "migrate", "report", "serve", "web", "worker"), "bot.cli.work")
     work |= dict.fromkeys(("backup", "restore"), "bot.cli.copies") | {"manifest": "bot.cli.slack"}
-    work |= {"quiz": "bot.cli.quiz"}
+    work |= {"quiz": "bot.cli.quiz", "replay": "bot.cli.replay"}
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         extra |= {"standalone_mode": False, "prog_name": "bulkhead"}

@@ -19,6 +19,7 @@ from bot import timeline
 from bot.app import PAGES_AT, Bulkhead, opened
 from bot.cli import frame, page
 from bot.cli.card import Card, at_least
+from bot.cli.replay import write
 from bot.doors import Doors, utc
 from bot.engine.decisions import GLASS, Review, Sign, reviews_due, sign_off
 from bot.errors import DecisionRefused, InputError
@@ -361,13 +362,18 @@ def verify(incident: Id = "", home: frame.Home = None, json_: frame.Json = False
 @app.command()
 def export(
     incident: Id = "",
-    out: Annotated[Path | None, typer.Option(help="Folder to make; without it, the incident's id, here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder, or with --html file, to make; without it, the incident's id, here.")
+    ] = None,
+    html: Annotated[bool, typer.Option("--html", help="One page to press play on, which needs no network.")] = False,
     home: frame.Home = None,
     json_: frame.Json = False,
 ) -> None:
     """Write everything on record into a new folder: incident, timeline, ledger, evidence with its digests."""
     with _books(home) as bulkhead:
         card = _card(bulkhead, incident, home)
+        if html:
+            return _replay(bulkhead, card, out, json_)
         folder = out or Path(card.row.id)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} is there already and not empty; give another folder with --out")
@@ -380,6 +386,18 @@ def export(
         page.lines(Line(f"- {text}", style=BAD) for text in wrong)
     if wrong:
         raise typer.Exit(frame.FAILED)
+    return None
+
+
+def _replay(bulkhead: Bulkhead, card: Card, out: Path | None, json_: bool) -> None:
+    file = out or Path(f"{card.row.id}.html")
+    if file.exists():
+        raise InputError(f"{file} is there already; give another file with --out")
+    write(bulkhead, card.row.id, file)
+    if json_:
+        frame.document({"incident": card.row.id, "file": str(file)})
+    else:
+        page.lines([Line(f"{file} is written; open it in a browser and press play.")])
 
 
 def _export(bulkhead: Bulkhead, card: Card, folder: Path) -> list[str]:

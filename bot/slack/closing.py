@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from bot.slack import kit
 from bot.slack.picture import Picture
 from bot.store import canonical
 
@@ -34,7 +35,9 @@ def words(picture: Picture) -> str:
     drill = "DRILL. " if picture.drill else ""
     head = picture.events[-1].hash if picture.events else ""
     said = f"{drill}The incident is {picture.over}. Its timeline, and the list of its evidence."
-    return f"{said} Head of the chain: `{head}`"
+    address = f"{picture.url}/incidents/{picture.row.id}/replay"
+    play = f" {kit.link(address, 'Press play on it')}." if picture.url else ""
+    return f"{said}{play} Head of the chain: `{head}`"
 
 
 def holds(message: dict[str, Any], name: str) -> bool:

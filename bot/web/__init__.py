@@ -33,6 +33,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bot import heartbeat
 from bot.doors import SESSION, Doors, SignIn, utc
 from bot.errors import DecisionRefused, EngineError, InputError, ProviderError
+from bot.replay.gather import gather
+from bot.replay.page import document
+from bot.scenario import Drill
 from bot.store import Store
 from bot.tables import NEWEST
 from bot.web import incident, metrics
@@ -74,6 +77,7 @@ class Pages:
     evidence: Callable[[str], bytes] | None  # the bytes of a file by its SHA-256
     sign_in: SignIn | None
     hooks: Hooks | None
+    drills: Mapping[str, Drill]
 
     @property
     def secure(self) -> bool:
@@ -220,6 +224,18 @@ class Pages:
         answer.headers["content-security-policy"] = f"{POLICY}; script-src 'nonce-{nonce}'; connect-src 'self'"
         return answer
 
+    def replay(self, request: Request) -> Response:
+        """The incident moment by moment; press play. Its style and script go by the nonce of this answer."""
+        name = request.path_params["incident"]
+        if not self._may_see(request, name):
+            return self._closed(f"/incidents/{name}/replay")
+        found = gather(self.store, name, self.drills, lambda other: self._may_see(request, other))
+        nonce = secrets.token_urlsafe(16)
+        answer = HTMLResponse(document(found, nonce=nonce, back=f"/incidents/{name}"))
+        policy = POLICY.replace("style-src 'self'", f"style-src 'nonce-{nonce}'")
+        answer.headers["content-security-policy"] = f"{policy}; script-src 'nonce-{nonce}'"
+        return answer
+
     def head(self, request: Request) -> Response:
         """What changes whenever the page does."""
         name = request.path_params["incident"]
@@ -282,18 +298,18 @@ class Strict:
 def application(
     store: Store, *, metrics_token: str = "", url: str = "", evidence: Callable[[str], bytes] | None = None,
     sign_in: SignIn | None = None, more: Mapping[str, ASGIApp] | None = None,
-    hooks: Hooks | None = None,
+    hooks: Hooks | None = None, drills: Mapping[str, Drill] | None = None,
 ) -> Starlette:  # fmt: skip
     """The pages over a store. ``url`` is where people reach them; without it, on this machine only.
 
     ``evidence`` reads a file by its SHA-256, ``sign_in`` is an account house, ``more``: path -> a self-guarded door,
-    ``hooks`` is the door of scanners.
+    ``hooks`` is the door of scanners, ``drills`` are those that an incident may have come of.
     """
     loader = jinja2.FileSystemLoader(HERE / "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     pages = Pages(
         store=store, doors=Doors(store), metrics_token=metrics_token, url=url, templates=templates, evidence=evidence,
-        sign_in=sign_in, hooks=hooks,
+        sign_in=sign_in, hooks=hooks, drills=drills or {},
     )  # fmt: skip
     hosts = ["127.0.0.1", "localhost", *filter(None, [urlsplit(url).hostname])]
     closed = [
@@ -306,6 +322,7 @@ def application(
         Route("/leave", pages.leave, methods=["POST"]),
         Route("/incidents", pages.incidents),
         Route("/incidents/{incident}", pages.incident),
+        Route("/incidents/{incident}/replay", pages.replay),
         Route("/incidents/{incident}/head", pages.head),
         Route("/incidents/{incident}/evidence/{sha256}", pages.file),
     ]
