@@ -138,6 +138,7 @@ class Run:
     def __init__(self, drill: Drill, bulkhead: Any, range_: Range, tell: Callable[[str, dict[str, Any]], None]) -> None:
         self.drill, self.bulkhead, self.range, self.tell = drill, bulkhead, range_, tell
         self.store = bulkhead.store
+        self.patience_s = PATIENCE_S
 
     async def run(self) -> Result:
         """Leak, abuse, report, contain, try again. Going on after a crash, what was done is not done again."""
@@ -233,7 +234,7 @@ class Run:
 
     async def _over(self, engine: Any, tasks: list[asyncio.Task[None]]) -> str:
         """The incident's id once it is over. Raises EngineError when it broke or takes for ever."""
-        give_up = time.monotonic() + PATIENCE_S
+        give_up = time.monotonic() + self.patience_s
         while time.monotonic() < give_up:
             for task in tasks:
                 if task.done():
@@ -247,7 +248,7 @@ class Run:
                 return str(next(row.id for row in rows if not row.body["report"].get("beside")))
             await asyncio.sleep(0.1)
         raise EngineError(
-            f"the drill was not over after {PATIENCE_S:.0f} s; `bulkhead incident show` says what it waits for"
+            f"the drill was not over after {self.patience_s:.0f} s; `bulkhead incident show` says what it waits for"
         )
 
     # after ------------------------------------------------------------------------------------------------------

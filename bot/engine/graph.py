@@ -170,7 +170,7 @@ class IncidentRun:
             mark.set()
 
     async def _instance(self, node: Node, run: StepRun) -> None:
-        before = await run.look()
+        before = await run.begin()
         if not node.step.for_each:
             self._fact(node.step.id, "before", before)
             node.looked.set()

@@ -7,7 +7,7 @@ look -> Before is committed, never overwritten -> decision if policy asks -> evi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -160,17 +160,28 @@ class StepRun:
             "ends": list(self.action.ends(self.inputs)) if self.action.ends else None,
         }  # fmt: skip
 
+    async def begin(self) -> Before:
+        """The look of a step whose turn has come. Raises StepFailed when it cannot be had and nobody tries again."""
+        return await self._tried(self.look)
+
     async def do(self, before: Before, outcome_written: Callable[[], None]) -> None:
         """Everything after the look. Raises StepFailed when the effect is not proven in the end."""
+
+        async def work() -> None:
+            await self._agree(before)
+            outcome = await self._run(before)
+            outcome_written()
+            await self._prove(before, outcome)
+
+        await self._tried(work)
+
+    async def _tried(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What ``work`` gives; after a failure again, as often as people say so. Raises StepFailed."""
         while True:
             failed = self.journal.find(self.id, "failed", self.attempt)
             if failed is None:
                 try:
-                    await self._agree(before)
-                    outcome = await self._run(before)
-                    outcome_written()
-                    await self._prove(before, outcome)
-                    return
+                    return await work()
                 except EngineError:
                     raise
                 except (StepFailed, BulkheadError) as exc:

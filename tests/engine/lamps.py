@@ -79,6 +79,7 @@ class Room:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.trouble: dict[str, int] = {}
+        self.hidden: dict[str, Exception] = {}  # a lamp that cannot be looked at, and what the look raises
         self.stubborn: set[str] = set()
         self.slow_down: dict[str, float] = {}  # a lamp that asks for a pause once
         self.slow: dict[str, float] = {}  # a lamp whose switch takes its time
@@ -105,6 +106,8 @@ class Room:
 
     def catalogue(self) -> dict[str, Action[Any, Any, Any]]:
         def look(_: World, i: Lamp) -> Lit:
+            if i.lamp in self.hidden:
+                raise self.hidden[i.lamp]
             burning = self.burns(i.lamp)
             return Lit(
                 needed=burning,

@@ -15,7 +15,7 @@ from bot import timeline
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
 from bot.engine.run import Engine
-from bot.errors import DecisionRefused, EngineError
+from bot.errors import Conflict, DecisionRefused, EngineError, Forbidden, NotFound, Refused, Rejected
 from tests.engine.lamps import House
 
 ONE = """
@@ -249,6 +249,58 @@ def test_a_failure_that_asks_is_tried_again_when_a_person_says_so(house: House) 
     assert [(e.kind, e.attempt) for e in house.events() if e.step == "out"] == [
         ("look", 1), ("outcome", 1), ("proof", 1), ("failed", 1), ("outcome", 2), ("proof", 2)
     ]  # fmt: skip
+
+
+LOOKS = [
+    Refused("the switchboard does not know us", provider="lamp"),
+    Forbidden("we may not see it", provider="lamp", permission="lamps: read"),
+    NotFound("there is no such lamp", provider="lamp"),
+    Rejected("it makes no sense", provider="lamp"),
+    Conflict("somebody else holds it", {}),
+]
+
+
+@pytest.mark.parametrize("error", LOOKS, ids=lambda error: error.reason)
+def test_a_look_that_fails_is_a_failure_of_its_step_and_of_no_other(house: House, error: Exception) -> None:
+    """A bot that lacks one permission still makes every cut that it can."""
+    house.room.hidden["a"] = error
+    house.land(CHAIN.replace("FAIL", "ask"))
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: asks(house, "first/retry") and "proof" in house.kinds("aside"), "the ask, and the others")
+        assert house.room.changes() == ["out c"]
+        assert not engine.broken
+        house.room.hidden.clear()
+        decide(house, engine, "first/retry", "approve", "ann")
+        await until(lambda: "proof" in house.kinds("second"), "the steps that waited")
+
+    drive(house, story)
+    assert [(e.kind, e.attempt) for e in house.events() if e.step == "first"] == [
+        ("failed", 1), ("look", 1), ("outcome", 2), ("proof", 2)
+    ]  # fmt: skip
+    assert str(error) in next(e.body["error"] for e in house.events() if e.kind == "failed")
+
+
+def test_a_look_that_failed_is_not_tried_again_by_a_restart_but_by_people(house: House) -> None:
+    house.room.hidden["a"] = LOOKS[1]
+    house.land(ONE)
+
+    async def begin(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: asks(house, "out/retry"), "the ask")
+
+    drive(house, begin)
+    house.room.hidden.clear()
+
+    async def go_on(engine: Engine) -> None:
+        await asyncio.sleep(0.3)
+        assert house.room.burns("a")
+        decide(house, engine, "out/retry", "approve", "ann")
+        await closed(house)
+
+    drive(house, go_on)
+    assert house.kinds("out") == ["failed", "look", "outcome", "proof"]
 
 
 def test_a_row_that_cannot_be_proven_closes_only_by_a_named_persons_waiver(house: House) -> None:
