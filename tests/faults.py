@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import difflib
+import json
 import random
 import re
 from collections import Counter
@@ -115,9 +117,8 @@ def play(
         except EngineError as exc:
             broken = str(exc)
             requests.delete(f"{fresh.info['control']}/faults", timeout=10)
-        timelines = {
-            row.id: [dataclasses.asdict(e) for e in timeline.load(bulkhead.store, row.id)] for row in bulkhead.store.incidents()
-        }
+        ids = [row.id for row in bulkhead.store.incidents()]
+        timelines = {id_: [dataclasses.asdict(e) for e in timeline.load(bulkhead.store, id_)] for id_ in ids}
     seen = [r for r in fresh.get("/requests") if r["mutating"] and r["status"] and r["status"] < 400]
     writes = Counter(any_number(f"{r['server']} {r['method']} {r['route']}") for r in seen)
     state = {k: v for k, v in fresh.get("/state").items() if k != "volatile"}
@@ -152,7 +153,7 @@ def wrong(clean: Played, played: Played) -> list[str]:
     elif not played.result.contained and not played.failed:
         said.append(f"not contained, and no step says why: {'; '.join(played.result.why_not)}")
     elif played.result.contained and not played.failed and played.state != clean.state:
-        said.append("contained, and the range is not as it is after a drill without faults")
+        said += [f"the range is not as it is after a drill without faults: {one}" for one in differs(clean, played)]
     closed = played.result is not None and all(row["state"] == "closed" for row in played.result.ledger)
     if closed and any("still works" in why for why in played.result.why_not if played.result):
         said.append(f"closed on proof, and {'; '.join(played.result.why_not if played.result else [])}")
@@ -160,6 +161,12 @@ def wrong(clean: Played, played: Played) -> list[str]:
         if count > clean.writes.get(route, 0) and not harmless(route):
             said.append(f"{route} was done {count} times instead of {clean.writes.get(route, 0)}")
     return said
+
+
+def differs(clean: Played, played: Played) -> list[str]:
+    """Where the two ranges differ, a line each."""
+    was, is_ = ([line.rstrip(",") for line in json.dumps(p.state, indent=1).splitlines()] for p in (clean, played))
+    return [line for line in difflib.unified_diff(was, is_, lineterm="", n=0) if line[:2] not in ("--", "++", "@@")]
 
 
 def harmless(route: str) -> bool:
