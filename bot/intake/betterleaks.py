@@ -1,7 +1,7 @@
 """Betterleaks 2's JSON and JSON lines. Its ``match.fingerprint`` is a keyed digest of the value: a name of the secret.
 
 Parts of a credential (the secret of an AWS id) stand in ``component_sets``. ``--redact`` takes the values and leaves
-the fingerprints. Written by Betterleaks 2.0.0.
+the fingerprints. JSON lines end with one that sums the scan up. Written by Betterleaks 2.0.0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ _CONFIDENT = {"high": "high", "medium": "medium", "low": "low"}
 def fits(rows: list[Any]) -> bool:
     """Whether it is one report, or one finding a document."""
     return bool(rows) and all(
-        isinstance(row, dict) and "schema_version" in row and _is(row.get("finding"), row.get("findings"))
+        isinstance(row, dict)
+        and "schema_version" in row
+        and (_is(row.get("finding"), row.get("findings")) or isinstance(row.get("scan"), dict))
         for row in rows
     )
 
@@ -31,7 +33,7 @@ def _is(finding: Any, findings: Any) -> bool:
 
 def read(rows: list[Any]) -> list[Seen]:
     """The findings."""
-    found = [one for row in rows for one in ([row["finding"]] if "finding" in row else row["findings"])]
+    found = [one for row in rows for one in ([row["finding"]] if "finding" in row else row.get("findings", []))]
     return [_seen(one) for one in found]
 
 
