@@ -29,10 +29,11 @@ from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
 from bot.doors import SignIn
 from bot.doorway import catch_up_jobs, open_door, queue_jobs
+from bot.drill import range_up
 from bot.engine.decisions import Attest, Desk, unsigned
 from bot.engine.ownership import fence_sql
 from bot.engine.policy import Policy
-from bot.engine.rules import Rulebook
+from bot.engine.rules import DRILL, Rulebook
 from bot.engine.run import Engine, Parts, migrate
 from bot.engine.steps import Ruling
 from bot.errors import BulkheadError, InputError
@@ -53,6 +54,7 @@ from bot.signing import Attestor, Signers, by_name
 from bot.stage import Stage
 from bot.store import IncidentRow, Store
 from bot.timeline import Timeline
+from bot.training import Trainer
 from bot.triage import triage
 from bot.triage.identify import Recognizer
 from bot.vault import Vault, load_key
@@ -253,6 +255,21 @@ class Bulkhead:
 
         return world
 
+    @contextlib.contextmanager
+    def company(self, endpoints: RangeEndpoints) -> Iterator[Site]:
+        """The range's World beside the others, for as long as the block runs."""
+        site = range_site(endpoints)
+        self.sites[site.name], self.worlds[site.name] = site, self._worlds(site)
+        try:
+            yield site
+        finally:
+            del self.sites[site.name], self.worlds[site.name]
+
+    def _now(self, incident: str) -> datetime:
+        """The time in an incident's World; the machine's where this process has no clients of it."""
+        site = self.sites.get(self.store.incident(incident).world)
+        return site.clock.now() if site else datetime.now(UTC)
+
     def engine(self) -> Engine:
         """The engine over all of this. Only a worker starts it."""
         parts = Parts(
@@ -265,7 +282,7 @@ class Bulkhead:
 
     def seal_answer(self, incident: str, step: str, value: str) -> str:
         """Seal a secret that answers a step; what stands in the decision is the reference that this returns."""
-        at = self.sites[self.store.incident(incident).world].clock.now() if self.sites else datetime.now(UTC)
+        at = self._now(incident)
         with self.store.begin() as c:
             # A label of its own: a word that is refused must not replace the value of one that counts.
             return self.vault.seal(c, incident, f"answer:{step}:{secrets.token_hex(4)}", value, "", at)
@@ -281,8 +298,7 @@ class Bulkhead:
         return self.rules.ruling(row, found, action, before, self.sites[row.world].clock)
 
     def _settled(self, incident: str) -> None:
-        clock = self.sites[self.store.incident(incident).world].clock
-        self.vault.wipe(owner=incident, at=clock.now())
+        self.vault.wipe(owner=incident, at=self._now(incident))
 
     async def work(self) -> None:
         """Run a worker until cancelled: the engine, the inbox, and what the engine does by the clock."""
@@ -292,7 +308,8 @@ class Bulkhead:
             with self._watch():
                 jobs = [*clock.of_engine(engine), clock.beating(self.store, "worker")]
                 async with clock.running(jobs + queue_jobs(self.settings, self.inbox)):
-                    await rounds(self.inbox, engine)
+                    trainers = [Trainer(self, engine, range_up).run()] if DRILL not in self.sites else []
+                    await together(rounds(self.inbox, engine), *trainers)
         finally:
             await engine.stop()
 

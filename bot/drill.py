@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import secrets
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -23,12 +25,15 @@ import requests
 from bot import timeline
 from bot.engine.decisions import Ask, open_asks
 from bot.engine.ledger import Ledger
-from bot.errors import DecisionRefused, EngineError, Unavailable
+from bot.engine.rules import DRILL
+from bot.errors import DecisionRefused, EngineError, InputError, Unavailable
+from bot.intake.inbox import Inbox, Landed
 from bot.intake.rounds import rounds
 from bot.learn.times import cut_times
 from bot.model import Exposure, RowState
 from bot.scenario import SCENARIOS, Drill
 from bot.store import IncidentRow, Store, iso, when
+from bot.store_drills import SOURCE
 from bot.timeline import Event
 from bot.world import RangeEndpoints
 
@@ -78,7 +83,15 @@ class Range:
 
 @contextlib.contextmanager
 def range_up() -> Iterator[Range]:
-    """Start the range as a child; it ends with the block, and when this process dies."""
+    """Start the range as a child; it ends with the block, and when this process dies.
+
+    Raises InputError where the range is not installed, EngineError when it does not start.
+    """
+    if lacks := missing():
+        raise InputError(
+            f"the range is not installed here ({lacks} is missing): a drill needs it. Install Bulkhead with its extra "
+            "`range` where the worker runs (`uv sync --extra range`, or `pip install 'bulkhead[range]'`)"
+        )
     child = subprocess.Popen(
         [sys.executable, "-m", "bot", "range", "up", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True,
@@ -132,6 +145,52 @@ def words(drill: Drill, leak: dict[str, Any], range_: Range) -> tuple[str, str]:
     return said, text
 
 
+def report(
+    inbox: Inbox, drill: Drill, leak: dict[str, Any], range_: Range, *, at: datetime, delivery: str
+) -> tuple[Landed, str]:  # fmt: skip
+    """Land what somebody of the company reports: what has landed, and what was reported as it may be shown."""
+    said, shown = words(drill, leak, range_)
+    landed = inbox.land(
+        source=SOURCE, world=DRILL, by=drill.report.by, text=said, at=at, delivery=delivery,
+        exposure=Exposure.UNKNOWN,
+    )  # fmt: skip
+    return landed, shown
+
+
+def answer_of(drill: Drill, ask: Ask, range_: Range, seal: Callable[[str, str, str], str]) -> str:
+    """What a simulated person says, after having done what the drill says they do: on a web page of the range.
+
+    A new secret that came of it is sealed at once (``seal``: incident, step, value -> reference) and its reference is
+    the answer.
+    """
+    step = ask.step.split("#")[0]
+    act = drill.people.get(step)
+    done = range_.post("/drill/person", {"act": act}) if act else {}
+    if "secret" in done:
+        return seal(ask.incident, ask.step, done["secret"])
+    return drill.answers.get(step, "I do not know")
+
+
+def not_contained(
+    drill: Drill, ledger: Ledger, tries: list[dict[str, Any]], collateral: dict[str, Any]
+) -> list[str]:  # fmt: skip
+    """Why a drill does not count as contained: a row without proof, a try that still works, somebody else hit."""
+    why = [
+        f"{row.key} is {row.state.value}, not closed on proof"
+        for row in ledger.rows.values()
+        if row.state != RowState.CLOSED
+    ]
+    refused = {one["name"] for one in tries if one["refused"]}
+    why += [f"the attacker's {name} still works" for name in drill.refused if name not in refused]
+    return why + ([] if collateral["ok"] else [f"somebody else was hit: {collateral['detail']}"])
+
+
+def missing() -> str:
+    """What the range needs and this installation lacks, "" when it is whole."""
+    needed = ("moto", "flask", "flask_cors", "websockets")
+    return ", ".join(name for name in needed if importlib.util.find_spec(name) is None)
+
+
 class Run:
     """One drill in one folder. ``bulkhead`` is an ``app.Bulkhead`` whose only site is the range."""
 
@@ -168,10 +227,9 @@ class Run:
         self.tell("tries-before", {"tries": before})
         at = self.bulkhead.sites["range"].clock.now()
         told = self._once("told", lambda: {"at": iso(at), "delivery": secrets.token_hex(6)})
-        said, text = words(self.drill, told_of["leak"], self.range)
-        self.bulkhead.inbox.land(
-            source="drill", world="range", by=self.drill.report.by, text=said, at=when(told["at"]),
-            delivery=told["delivery"], exposure=Exposure.UNKNOWN,
+        _, text = report(
+            self.bulkhead.inbox, self.drill, told_of["leak"], self.range, at=when(told["at"]),
+            delivery=told["delivery"],
         )  # fmt: skip
         self.tell("report", {"by": self.drill.report.by, "text": text})
         return before
@@ -204,7 +262,7 @@ class Run:
         if person is None or len(done) >= ask.needs:
             return
         kind = "answer" if ask.purpose == "answer" else "approve"
-        body = {"text": self._answer(ask)} if kind == "answer" else {}
+        body = {"text": answer_of(self.drill, ask, self.range, self.bulkhead.seal_answer)} if kind == "answer" else {}
         at = self.bulkhead.sites["range"].clock.now()
         try:
             self.bulkhead.desk.submit(
@@ -219,18 +277,6 @@ class Run:
             )
         except DecisionRefused as exc:
             self.tell("refused", {"by": person, "why": str(exc)})
-
-    def _answer(self, ask: Ask) -> str:
-        """What the simulated person says, after having done what the drill says they do: on a web page of the range.
-
-        A new secret that came of it is sealed at once, and its reference is the answer.
-        """
-        step = ask.step.split("#")[0]
-        act = self.drill.people.get(step)
-        done = self.range.post("/drill/person", {"act": act}) if act else {}
-        if "secret" in done:
-            return str(self.bulkhead.seal_answer(ask.incident, ask.step, done["secret"]))
-        return self.drill.answers.get(step, "I do not know")
 
     async def _over(self, engine: Any, tasks: list[asyncio.Task[None]]) -> str:
         """The incident's id once it is over. Raises EngineError when it broke or takes for ever."""
@@ -270,20 +316,12 @@ class Run:
         )  # fmt: skip
 
     def _why_not(self, ledger: Ledger, after: list[dict[str, Any]], collateral: dict[str, Any]) -> list[str]:
-        why = [
-            f"{r.key} is {r.state.value}, not closed on proof"
-            for r in ledger.rows.values()
-            if r.state != RowState.CLOSED
-        ]
-        refused = {t["name"] for t in after if t["refused"]}
-        why += [f"the attacker's {name} still works" for name in self.drill.refused if name not in refused]
+        why = not_contained(self.drill, ledger, after, collateral)
         for row in self.store.incidents():  # the one that was reported, and those beside it
             if row.status != "closed":
                 why.append(f"the incident {row.id} is {row.status}")
             why += timeline.verify(self.store.events(row.id), row.head_n, row.head_hash)
             why += [f"the evidence file {name} is damaged" for name in self.bulkhead.room.damaged(row.id)]
-        if not collateral["ok"]:
-            why.append(f"somebody else was hit: {collateral['detail']}")
         return why
 
 

@@ -26,6 +26,8 @@ from bot.store import DecisionRow, canonical
 NAMESPACE = "bulkhead"
 SIGNATURE = "signature"  # its place in a decision's body
 GROUPS = "groups"  # in the same place: the Slack groups that its person was in, asked when they clicked
+PLAYED = "drill:"  # so begin the names of simulated people, for whom the process that plays the drill vouches
+WORLD = "world"  # in the body of their decisions: of which World the incident is
 SLACK = "slack:"  # so begin the names of people whom Slack vouches for
 _KEYED = "hmac-sha256:"
 KEYGEN = "ssh-keygen"
@@ -84,8 +86,13 @@ def is_slack(person: str) -> bool:
     return person.startswith(SLACK)
 
 
+def is_played(person: str) -> bool:
+    """Whether a drill plays this person."""
+    return person.startswith(PLAYED)
+
+
 class Attestor:
-    """Puts what Slack has said under a key of this installation, and tells whether it stands there unchanged."""
+    """Puts what Slack, or a drill, has said under a key of this installation, and tells whether it stands unchanged."""
 
     def __init__(self, key: bytes, database: str) -> None:
         self._key, self.database = key, database
@@ -95,19 +102,23 @@ class Attestor:
         return _KEYED + hmac.new(self._key, said, hashlib.sha256).hexdigest()
 
     def __call__(self, row: DecisionRow) -> str:
-        """Why this decision is not what Slack has said here, as a sentence; empty when it is."""
+        """Why this decision is not what was heard here, as a sentence; empty when it is."""
         signature = row.body.get(SIGNATURE, "")
         columns = {name: getattr(row, name) for name in ("incident", "step", "kind", "plan_hash", "by", "at", "body")}
         good = self.sign(statement(self.database, columns))
         if not isinstance(signature, str) or not hmac.compare_digest(signature.encode(), good.encode()):
-            return f"nobody here has heard {row.by} say this in Slack"
+            return f"nobody here has heard {row.by} say this{' in Slack' if is_slack(row.by) else ''}"
         return ""
 
 
 def by_name(slack: Attestor, others: Callable[[DecisionRow], str]) -> Callable[[DecisionRow], str]:
-    """Slack's people are held to what Slack has said, or to an SSH key of theirs; all others to ``others``."""
+    """Slack's people are held to what Slack has said, or to an SSH key of theirs; a drill's to what the drill has
+    said; all others to ``others``.
+    """
 
     def attest(row: DecisionRow) -> str:
+        if is_played(row.by):
+            return slack(row)
         if not is_slack(row.by):
             return others(row)
         armoured = str(row.body.get(SIGNATURE, "")).startswith(_BEGIN)

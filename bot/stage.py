@@ -11,14 +11,11 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from bot.drill import Range, words
+from bot.drill import Range, report
 from bot.errors import InputError
 from bot.intake.inbox import Inbox, Landed
-from bot.model import Exposure
 from bot.scenario import Drill
 from bot.world import Clock
-
-WORLD = "range"
 
 
 class Stage:
@@ -44,10 +41,9 @@ class Stage:
                 raise InputError(f"{name} was played in this company already; start it anew for another time")
             self._inbox.store.setting_once(mine, delivery)
             played = {act: self._once(f"{mine}:{act}", act, drill) for act in drill.acts}
-            said, shown = words(drill, played.get("leak", {}), self._range)
-            landed = self._inbox.land(
-                source="drill", world=WORLD, by=drill.report.by, text=said, at=self._clock.now(), delivery=delivery,
-                exposure=Exposure.UNKNOWN,
+            leak = played.get("leak", {})
+            landed, shown = report(
+                self._inbox, drill, leak, self._range, at=self._clock.now(), delivery=delivery
             )  # fmt: skip
         return drill, landed, shown
 

@@ -323,7 +323,15 @@ class Story:
         return [self._line(event, "CLOSED", text, GOOD)]
 
     def _on_aborted(self, event: Event, body: dict[str, Any]) -> list[Line]:
-        return [self._line(event, "ABORTED", f"by {body['by']}: no new step begins; what was done stands", BAD)]
+        why = f" ({body['why']})" if body.get("why") else ""
+        return [self._line(event, "ABORTED", f"by {body['by']}{why}: no new step begins; what was done stands", BAD)]
+
+    def _on_drill_ended(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        tries = len(body["refused"]) + len(body["works"])
+        text = f"the attacker tried again: {len(body['refused'])} of {tries} refused. "
+        if body["contained"]:
+            return [self._line(event, "CONTAINED", f"{text}Every row closed on proof, and nobody else was hit", GOOD)]
+        return [self._line(event, "NOT CONTAINED", f"{text}{'; '.join(body['why_not'])}", BAD)]
 
     def _on_broken(self, event: Event, body: dict[str, Any]) -> list[Line]:
         return [self._line(event, "BROKEN", body["error"], BAD)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-NEWEST = "0005"  # the last migration
+NEWEST = "0006"  # the last migration
 
 metadata = sa.MetaData()
 Text, Int = sa.Text, sa.BigInteger
@@ -122,6 +122,20 @@ slack_delivery = sa.Table(
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("note", Text, nullable=False),
     sa.Index("ix_slack_delivery_state", "state", "landed_at"),
+)  # fmt: skip
+
+drill_order = sa.Table(
+    "drill_order", metadata,
+    sa.Column("id", Text, primary_key=True),  # made by whoever orders: ordered again, it is the same row
+    sa.Column("drill", Text, nullable=False),
+    sa.Column("by", Text, nullable=False),
+    sa.Column("channel", Text, nullable=False),  # "" = where drills are told otherwise
+    sa.Column("at", Text, nullable=False),
+    sa.Column("state", Text, nullable=False),  # ordered, running, over, failed
+    sa.Column("incident", Text, nullable=False),  # "" = none yet
+    sa.Column("note", Text, nullable=False),
+    sa.Column("told", Text, nullable=False),  # the state that whoever ordered was told of last
+    sa.Index("ix_drill_order_state", "state", "at"),
 )  # fmt: skip
 
 setting = sa.Table(

@@ -65,7 +65,8 @@ EVENTS = {
     "child": "Another credential in reach has an incident of its own; its row here waits for that one.",
     "child-ended": "The incident of another credential in reach is over: what it has proven of the row.",
     "waived": "A named person closes a row without proof, with the reason.",
-    "aborted": "A person stopped the incident: no new step begins, what was done stands.",
+    "aborted": "A person stopped the incident, or its drill's range is gone: no new step begins, what was done stands.",
+    "drill-ended": "The attacker of a drill has tried again: what was refused, what works, whether it was contained.",
     "broken": "A fault of Bulkhead itself ended the run; the next start takes it up under an id of its own.",
     "closed": "Every row is closed on proof or waived; the ledger as it stands then.",
 }

@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"store", "scenario"},
     {
         "vault", "evidence", "signing", "timeline", "doors", "export", "heartbeat", "store_slack", "posts",
-        "store_intake", "store_learn",
+        "store_intake", "store_learn", "store_drills",
     },
     {"actions", "triage"},
     {"engine"},
@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"learn"},
     {"intake"},
     {"drill", "clock", "settings", "backup", "lessons"},
-    {"paging", "stage", "replay"},
+    {"paging", "stage", "training", "replay"},
     {"web", "slack", "paging_door", "doorway"},
     {"app"},
     {"doctor"},
@@ -47,7 +47,8 @@ LIBRARIES = {
     "botocore": {"clients", "actions", "range"},
     "github": {"clients", "app"},
     "sqlalchemy": {
-        "tables", "store", "store_slack", "posts", "store_intake", "store_learn", "vault", "timeline", "migrations",
+        "tables", "store", "store_slack", "store_drills", "posts", "store_intake", "store_learn", "vault", "timeline",
+        "migrations",
     },
     "alembic": {"store", "migrations"},
     "sqlite3": {"backup"},

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from typer.testing import CliRunner, Result
 from bot.__main__ import app
 from bot.app import PAGES_AT, SHIPPED, opened
 from bot.settings import Settings
+from bot.store import iso
+from bot.store_drills import FAILED, ORDERED, OVER, RUNNING, Order, Orders
 from tests.databases import Make
 from tests.incidents import ASKING, ID, land
 
@@ -118,6 +121,29 @@ def test_a_link_that_is_typed_opens_the_page_that_another_process_serves(
             said, _ = process.communicate(timeout=20)
     assert process.returncode == 0
     assert link.rsplit("/", 1)[1] not in said
+
+
+@pytest.mark.slow
+def test_a_drill_that_was_ordered_is_run_by_a_worker_and_ended_when_that_is_gone(
+    installation: Env, tmp_path: Path
+) -> None:
+    here = {name.removeprefix("BULKHEAD_").lower(): value for name, value in installation.items()}
+    with opened(Settings(home=tmp_path / "home", **here), sites={}, release=True) as bulkhead:
+        orders = Orders(bulkhead.store)
+        orders.order(Order(id="weekly-1", drill="github-pat-in-image", by="schedule:weekly", at=iso(datetime.now(UTC))))
+
+        def worker(until: Callable[[Order], object]) -> None:
+            with subprocess.Popen(**child("worker", home=tmp_path, settings=installation)) as process:
+                give_up = time.monotonic() + 90
+                while not until(orders.standing(ORDERED, RUNNING, OVER, FAILED)[0]):
+                    assert process.poll() is None
+                    assert time.monotonic() < give_up
+                    time.sleep(0.1)
+                process.kill()
+
+        worker(lambda order: order.incident)
+        worker(lambda order: order.state == FAILED)
+        assert [row.status for row in bulkhead.store.incidents()] == ["aborted"]
 
 
 @pytest.mark.slow

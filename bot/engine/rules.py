@@ -12,7 +12,7 @@ from bot.action import Action
 from bot.engine.policy import Policy, Severity, reach_size
 from bot.engine.steps import Ruling
 from bot.model import Before, Effect, Liveness, Machine, Triage, Trust
-from bot.signing import GROUPS, is_slack
+from bot.signing import GROUPS, WORLD, is_played, is_slack
 from bot.store import IncidentRow, Store, iso
 from bot.world import Clock
 
@@ -54,6 +54,8 @@ class Rulebook:
         ``said``: the decision's body. It names the Slack groups that its person was in; it is believed because nobody
         counts a decision of such a person whose attestation does not hold.
         """
+        if is_played(person):  # in a drill and nowhere else
+            return (said or {}).get(WORLD) == DRILL
         asked = posture if posture in ("one", "two", "person") else "one"
         if any(name in self.people or self.policy.may(name, asked) for name in (person, self.human(person))):
             return True

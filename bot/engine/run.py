@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from bot.errors import BulkheadError, FencedOut
 from bot.model import Before, Report, Triage
 from bot.playbook import Playbook, load
 from bot.reference import adapter
-from bot.store import DecisionRow, IncidentRow, Store, one_worker, set_pragmas
+from bot.store import DecisionRow, IncidentRow, Store, iso, one_worker, set_pragmas
 from bot.store_intake import Known
 from bot.timeline import Fence, Timeline
 from bot.world import World
@@ -39,6 +40,7 @@ from bot.world import World
 VERSION = "engine-1"  # a constant: DBOS would else leave old incidents pending after every change of the source
 THREADS = 64
 ENDS = ("abort", "merge")  # decisions after which no new step begins
+GONE = "its company of the range is no more"
 AGAIN = 100  # so often an incident is taken up that a fault of ours has ended
 
 Triager = Callable[[World, Report], Triage]
@@ -123,6 +125,13 @@ class Engine:
             with SetWorkflowID(incident):
                 await DBOS.start_workflow_async(self._incident, incident)
 
+    async def abandon(self, incident: str, why: str) -> None:
+        """End an incident whose World is gone, or is about to go. One that was never begun is begun for this."""
+        self._aborted[incident] = f"{HOUSE}: {why}"
+        self.pulse.poke(incident)
+        if await DBOS.get_workflow_status_async(incident) is None:
+            await self.open(incident)
+
     async def sweep(self, *, again: bool = False) -> list[str]:
         """Begin every open incident whose workflow does not exist: landed, and the process died before it began.
 
@@ -130,6 +139,8 @@ class Engine:
         """
         begun = []
         for row in await asyncio.to_thread(self.parts.store.incidents, "open"):
+            if row.world not in self.parts.worlds:
+                continue  # a drill's, whose range is in another process
             for name in (row.id, *(f"{row.id}~{k}" for k in range(1, AGAIN) if again)):
                 status = await DBOS.get_workflow_status_async(name)
                 if status is None:
@@ -196,6 +207,9 @@ class Engine:
 
     async def _run_incident(self, incident: str) -> str:
         row = await asyncio.to_thread(self.parts.store.incident, incident)
+        if row.world not in self.parts.worlds:
+            await self._gone(incident, "incident", "aborted", {"by": HOUSE, "why": GONE})
+            return "aborted"
         deps = await self._deps(row)
         playbook = self._bound(row.body["playbook"]["text"], row.body["playbook"]["source"])
         report: Report = adapter(Report).validate_python(row.body["report"])
@@ -246,6 +260,9 @@ class Engine:
 
     async def _run_undo(self, incident: str, step: str, count: int) -> str:
         row = await asyncio.to_thread(self.parts.store.incident, incident)
+        if row.world not in self.parts.worlds:
+            await self._gone(incident, f"{step}/undo", "undo-refused", {"why": GONE}, count)
+            return "refused"
         deps = await self._deps(row)
         ended = await UndoRun(deps, self.parts.catalogue, step, count).run()
         closed = deps.journal.last("incident", "closed")
@@ -254,6 +271,13 @@ class Engine:
             await close(deps, [], closed.attempt + 1)
             await asyncio.to_thread(self.parts.settled, incident)
         return ended
+
+    async def _gone(self, incident: str, step: str, kind: str, body: dict[str, str], attempt: int = 1) -> None:
+        """Say that nothing more can be done: the incident's World, a range, is no more."""
+        future = self.parts.timeline.append(
+            incident, step, kind, body, at=iso(datetime.now(UTC)), attempt=attempt, fence=ownership.current_fence()
+        )
+        await asyncio.wrap_future(future)
 
     async def _deps(self, row: IncidentRow) -> Deps:
         parts = self.parts

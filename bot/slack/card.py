@@ -53,9 +53,10 @@ def incident_card(store: Store, incident_id: str, now: datetime, *, url: str = "
 def draw(picture: Picture) -> Posting:
     """The card of a picture."""
     blocks = [
-        *_head(picture), kit.section(_leak(picture)), kit.section(_standing(picture)), *_failures(picture),
-        *_questions(picture), *_tails(picture), kit.section(f"*Next, by itself:* {next_step(picture)}"),
-        *_undos(picture), *_reviews(picture), *_people(picture), *_foot(picture),
+        *_head(picture), *_drill_ended(picture), kit.section(_leak(picture)), kit.section(_standing(picture)),
+        *_failures(picture), *_questions(picture), *_tails(picture),
+        kit.section(f"*Next, by itself:* {next_step(picture)}"), *_undos(picture), *_reviews(picture),
+        *_people(picture), *_foot(picture),
     ]  # fmt: skip
     return Posting(blocks=blocks[: kit.BLOCKS], text=_text(picture), metadata=metadata(picture, "card"))
 
@@ -95,6 +96,20 @@ def _head(picture: Picture) -> list[Block]:
         line += f"\n*Severity {kit.escape(severity['level'])}*{by}: {why}"
     top = [kit.header(f"{DRILL_BANNER}. Practise as if it were"), *banner(picture)] if picture.drill else []
     return [*top, kit.header(title), kit.section(line)]
+
+
+def _drill_ended(picture: Picture) -> list[Block]:
+    """What the attacker still got in the end: that is what a drill is about."""
+    said = picture.ended
+    if said is None:
+        return []
+    tried = len(said["refused"]) + len(said["works"])
+    if said["contained"]:
+        text = f":large_green_circle: *Contained.* The attacker tried again: {tried} of {tried} tries were refused"
+    else:
+        why = kit.clip(kit.escape("; ".join(said["why_not"])), 1000)
+        text = f":red_circle: *Not contained:* {why}. {len(said['refused'])} of {tried} tries were refused"
+    return [kit.section(text)]
 
 
 def _leak(picture: Picture) -> str:

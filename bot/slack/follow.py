@@ -24,6 +24,7 @@ from bot.slack.places import Places, Where
 from bot.slack.service import Parts
 from bot.slack.wire import Wire
 from bot.store import Store
+from bot.store_drills import Orders
 from bot.vault import Vault
 
 log = logging.getLogger("bulkhead.slack")
@@ -102,7 +103,13 @@ def board_of(house: House) -> Board:
     """The board of this house; it works where BULKHEAD_SLACK_CHANNEL names a channel."""
     settings = house.settings
     called, posts, wire = called_of(settings), Posts(house.store), Wire(own_client(settings))
-    places, scrub = Places(wire, posts, where_of(settings), called.user), house.vault.scrubber.scrub
+    orders, scrub = Orders(house.store), house.vault.scrubber.scrub
+
+    def ordered(report: str) -> str:
+        found = orders.of_report(report)
+        return found.channel if found else ""
+
+    places = Places(wire, posts, where_of(settings), called.user, ordered=ordered)
     homes = Homes(
         store=house.store, posts=posts, wire=wire, places=places, may=house.rules.may, groups=settings.groups,
         scrub=scrub,

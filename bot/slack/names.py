@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from bot.signing import PLAYED, SLACK
 from bot.slack.kit import clip, escape
 
-PREFIX = "slack:"
+PREFIX = SLACK
 _NAMED = re.compile(rf"\b{PREFIX}([UW][A-Z0-9]{{1,40}})\b")
 _USER = re.compile(r"[UW][A-Z0-9]{1,40}")
 
@@ -20,7 +21,7 @@ def user_of(name: str) -> str:
 def display(name: str) -> str:
     """A person in mrkdwn: a mention for Slack's, plain text for others."""
     user = user_of(name)
-    return f"<@{user}>" if user else clip(escape(name), 100) or "nobody"
+    return f"<@{user}>" if user else clip(escape(name.removeprefix(PLAYED)), 100) or "nobody"
 
 
 def mentions(text: str) -> str:

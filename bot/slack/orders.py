@@ -83,6 +83,8 @@ def undone(heard: Heard) -> None:
     """Order the undo; its own approvals are asked in the card."""
     step = str(heard.meta.get("s", ""))
     row, events = heard.incident(str(heard.meta.get("i", "")))
+    if any(event.kind == "drill-ended" for event in events):
+        raise FormWrong({"reason": "This drill is over and its company gone; there is nothing left to take back."})
     if step not in [event.step for event in events if event.kind == "outcome"]:
         raise FormWrong({"reason": f"{step} has not been done, so there is nothing to take back."})
     _order(heard, row, events, "undo", step, f"Your order to undo *{clip(step)}*")

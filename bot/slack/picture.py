@@ -119,6 +119,11 @@ class Picture:
         return ""
 
     @property
+    def ended(self) -> dict[str, Any] | None:
+        """How a drill in a company of its own has ended; None while the company is there."""
+        return self.last("drill-ended")
+
+    @property
     def level(self) -> str:
         """critical, high, medium or low; "" before triage. A person's word counts from when it was given."""
         return str((self.last("severity") or {}).get("level", ""))
@@ -161,6 +166,8 @@ class Picture:
 
     def undoable(self) -> list[str]:
         """Steps that changed something and can be undone, cuts first, and no undo of which was asked for since."""
+        if self.ended is not None:
+            return []
         back = {e.step.removesuffix("/undo") for e in self.told if e.kind == "undone"}
         back |= {ask.step.removesuffix("/undo") for ask in self.asks if ask.purpose == "undo"}
         done = [s for s, e in self.outcomes.items() if e.body["changed"] and s not in back]

@@ -38,9 +38,11 @@ class Places:
 
     def __init__(
         self, wire: Wire, posts: Posts, where: Where, user: Callable[[str], str],
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.monotonic, ordered: Callable[[str], str] = lambda _report: "",
     ) -> None:  # fmt: skip
+        """``ordered``: the id of a drill's report -> the channel that it was ordered into, or ""."""
         self._wire, self._posts, self._where, self._user, self._now = wire, posts, where, user, now
+        self._ordered = ordered
         self._safe: dict[str, tuple[float, bool]] = {}
         self._groups: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._bot = ""
@@ -53,7 +55,8 @@ class Places:
     def wanted(self, picture: Picture) -> str:
         """The channel of the settings, or "" when the incident is to have a private one."""
         if picture.drill:
-            return self._where.drills or self._where.channel
+            own = self._ordered(str(picture.row.body.get("inbox", "")))
+            return own if own and self.safe(own) else self._where.drills or self._where.channel
         return "" if picture.level in self._where.private else self._where.channel
 
     def private(self, picture: Picture) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bot.clients import RealClock
 from bot.drill import Range, range_up
 from bot.errors import InputError
+from bot.slack.drills import tell
 from bot.stage import Stage
-from tests.slack.workspace import Workspace
+from bot.store import DecisionRow
+from bot.store_drills import FAILED, ORDERED, Order, Orders
+from tests.slack.workspace import Workspace, moved_in
+from tests.slack_range import Slack
 
 NAME = "github-pat-in-image"
 
@@ -29,16 +36,69 @@ def staged(work: Workspace, company: Range) -> Workspace:
     return work
 
 
-def test_in_a_real_company_it_says_where_to_go(work: Workspace) -> None:
-    for text in ("drill", "drill list", f"drill run {NAME}"):
+def test_the_drills_are_listed_and_another_word_is_answered(work: Workspace) -> None:
+    for text in ("drill", "drill list"):
         work.command("alice", text)
-        assert "bulkhead serve --range" in work.whispers("alice")[-1]
-    assert work.house.store.inbox() == []
-    work.command("alice", "drill list")
-    for name in work.house.drills:
-        assert f"`{name}`" in work.whispers("alice")[-1]
+        for name in work.house.drills:
+            assert f"`{name}`" in work.whispers("alice")[-1]
     work.command("alice", "drill frobnicate")
     assert "say `drill list`" in work.whispers("alice")[-1]
+
+
+def test_in_a_real_installation_it_is_ordered_once_for_the_worker(slack: Slack, tmp_path: Path) -> None:
+    with moved_in(slack, tmp_path, slack_channel=slack.channel("incidents")) as work:
+        orders = Orders(work.house.store)
+        for user, text, why in (
+            ("jonas", f"drill run {NAME}", "not one of the responders"), ("alice", "drill run nothing", NAME),
+        ):  # fmt: skip
+            work.command(user, text)
+            assert why in work.whispers(user)[-1]
+        assert orders.standing(ORDERED) == []
+        work.command("alice", f"drill run {NAME}")
+        assert "is ordered" in work.whispers("alice")[-1]
+        assert "No worker runs now" in work.whispers("alice")[-1]
+        (order,) = orders.standing(ORDERED)
+        assert (order.drill, order.by) == (NAME, "slack:" + slack.user("alice"))
+        assert order.channel == slack.channel("incidents")
+        assert not orders.order(order), "the same order again is the same drill"
+        assert work.house.store.inbox() == [], "nothing is played by the process that was asked"
+
+
+def test_where_nothing_is_told_no_drill_is_ordered(work: Workspace) -> None:
+    work.command("alice", f"drill run {NAME}")
+    assert "set BULKHEAD_SLACK_CHANNEL" in work.whispers("alice")[-1]
+    assert Orders(work.house.store).standing(ORDERED) == []
+
+
+def test_whoever_ordered_is_told_each_news_once(work: Workspace) -> None:
+    orders = Orders(work.house.store)
+    mine = Order(id="o1", drill=NAME, by="slack:" + work.slack.user("alice"), at="2026-01-01T00:00:00.000000Z")
+    orders.order(mine)
+    orders.order(replace(mine, id="o2", by="schedule:weekly"))
+    assert tell(work.room) == 0
+    for name in ("o1", "o2"):
+        orders.change(name, state=FAILED, note="the range is not installed here (moto is missing)")
+    assert tell(work.room) == 2
+    assert "moto is missing" in work.whispers("alice")[-1]
+    assert tell(work.room) == 0
+
+
+def test_a_range_that_is_not_installed_says_so_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "moto" else known(name))
+    with pytest.raises(InputError, match=r"moto is missing.*extra `range`"), range_up():
+        pass
+
+
+def test_who_is_played_may_answer_in_a_drill_and_nowhere_else(work: Workspace) -> None:
+    rules, mara = work.house.rules, "drill:mara (simulated)"
+    assert rules.may(mara, "person", {"world": "range"})
+    assert not rules.may(mara, "person", {"world": "real"})
+    assert not rules.may(mara, "person", {})
+    row = DecisionRow(
+        seq=1, incident="i", step="s", kind="answer", by=mara, at="x", plan_hash="p", body={"world": "range"}
+    )
+    assert "nobody here has heard" in work.house.attest(row), "who only writes to the database plays nobody"
 
 
 def test_it_begins_a_drill_that_is_marked_as_one_and_only_once(staged: Workspace) -> None:
