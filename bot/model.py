@@ -198,11 +198,38 @@ class Planted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NpmVersion:
-    """One version of a package."""
+class PackageVersion:
+    """One version of a package of a registry."""
 
     package: str
     version: str
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageFile:
+    """A file of a release, with the digest that the registry tells of it."""
+
+    name: str
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A published version as its registry tells it. ``by`` and ``downloads`` are '' and None where it does not."""
+
+    package: str
+    version: str
+    at: str  # ISO 8601 UTC
+    by: str = ""  # the account that published it
+    publisher: str = ""  # owner/name of the repository whose workflow published it, as a trusted publisher
+    yanked: bool = False
+    reason: str = ""
+    downloads: int | None = None
+    files: tuple[PackageFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bot.action import Action
+from bot.actions.explained import Explains
 from bot.actions.github import repository_path
 from bot.actions.npm import PERMISSIONS, document, escaped, registry
 from bot.errors import NotFound, Rejected
@@ -26,8 +27,8 @@ from bot.model import (
     EvidenceRef,
     Grade,
     NpmTag,
-    NpmVersion,
     Outcome,
+    PackageVersion,
     Proof,
     WorkflowRef,
     material,
@@ -35,9 +36,7 @@ from bot.model import (
 from bot.world import World
 
 YOUNG, QUIET = timedelta(hours=72), 300  # npm's unpublish policy
-JOB_LIMIT = timedelta(hours=6)  # of a hosted runner: what was queued before is over
 MOST_PACKAGES = 250
-_WHOLE_SECONDS = timedelta(seconds=1)  # GitHub's times have no fractions
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")  # a release; one with a suffix is never what people should get
 
 
@@ -52,7 +51,7 @@ class FindIn:
     maintainer: str = ""
     since: str = ""  # ISO 8601; versions from before are not suspected
     workflows: tuple[WorkflowRef, ...] = ()  # those that publish; a run of another one explains nothing
-    known: tuple[NpmVersion, ...] | None = None  # when it is searched again: what was found before, and nothing else
+    known: tuple[PackageVersion, ...] | None = None  # when it is searched again: what was found before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ class FindBefore(Before):
 class FindOutcome(Outcome):
     """What nobody released, and which dist-tags lead to it."""
 
-    versions: tuple[NpmVersion, ...] = ()
+    versions: tuple[PackageVersion, ...] = ()
     tags: tuple[NpmTag, ...] = ()
 
 
@@ -86,9 +85,8 @@ def _look_packages(world: World, given: FindIn) -> FindBefore:
 
 
 def _find(world: World, given: FindIn, before: FindBefore) -> FindOutcome:
-    tags = world.github.pages(f"{repository_path(given.repository)}/git/matching-refs/tags/")
-    names = {str(each["ref"]).removeprefix("refs/tags/") for each in tags}
-    versions: list[NpmVersion] = []
+    explains = Explains.of(world, given.repository, given.workflows, given.since)
+    versions: list[PackageVersion] = []
     moves: list[NpmTag] = []
     downloads = 0
     for package in before.packages:
@@ -96,8 +94,8 @@ def _find(world: World, given: FindIn, before: FindBefore) -> FindOutcome:
             found = document(world, package)
         except NotFound:
             continue
-        bad = [v for v in found["versions"] if not _explained(world, given, found, v, names)]
-        versions += [NpmVersion(package=package, version=v) for v in bad]
+        bad = [v for v in found["versions"] if not explains.version(world, package, v, str(found["time"][v]))]
+        versions += [PackageVersion(package=package, version=v) for v in bad]
         good = max((v for v in found["versions"] if v not in bad and _VERSION.fullmatch(v)), key=_order, default="")
         moves += [
             NpmTag(package=package, tag=tag, bad=v, good=good)
@@ -115,23 +113,6 @@ def _find(world: World, given: FindIn, before: FindBefore) -> FindOutcome:
 
 def _order(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
-
-
-def _explained(world: World, given: FindIn, found: dict[str, Any], version: str, names: set[str]) -> bool:
-    """By a tag of its name (a release stands on a tag), or by a publishing run that was under way at its time."""
-    at, short = datetime.fromisoformat(found["time"][version]), found["name"].split("/")[-1]
-    if given.since and at < datetime.fromisoformat(given.since):
-        return True
-    if names & {version, f"v{version}", f"{found['name']}@{version}", f"{short}@{version}", f"{short}-v{version}"}:
-        return True
-    window = "..".join(f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (at - JOB_LIMIT, at + _WHOLE_SECONDS))
-    path = f"{repository_path(given.repository)}/actions/runs"
-    publishing = {ref.workflow for ref in given.workflows}
-    return any(
-        datetime.fromisoformat(run["created_at"]) <= at <= datetime.fromisoformat(run["updated_at"]) + _WHOLE_SECONDS
-        and (not publishing or str(run["path"]).split("@")[0] in publishing)
-        for run in world.github.pages(path, "workflow_runs", created=window)
-    )
 
 
 def _prove_find(world: World, given: FindIn, before: FindBefore, outcome: FindOutcome) -> Proof:
@@ -163,7 +144,7 @@ class UnpublishBefore(Before):
     tarball: str = ""
 
 
-def _look_unpublish(world: World, given: NpmVersion) -> UnpublishBefore:
+def _look_unpublish(world: World, given: PackageVersion) -> UnpublishBefore:
     name = f"{given.package}@{given.version}"
     try:
         found = document(world, given.package)
@@ -191,7 +172,7 @@ def _forbidden(world: World, found: dict[str, Any], version: str) -> str:
     return f"it is older than 72 hours and the package has {people} maintainers, more than one" if people > 1 else ""
 
 
-def _save_version(world: World, given: NpmVersion, before: UnpublishBefore) -> tuple[EvidenceRef, ...]:
+def _save_version(world: World, given: PackageVersion, before: UnpublishBefore) -> tuple[EvidenceRef, ...]:
     """The tarball as it is, and the package's whole document with every digest and time."""
     found = document(world, given.package)
     data = registry(world).download(before.tarball)
@@ -207,7 +188,7 @@ def _save_version(world: World, given: NpmVersion, before: UnpublishBefore) -> t
     )
 
 
-def _unpublish(world: World, given: NpmVersion, before: UnpublishBefore) -> Outcome:
+def _unpublish(world: World, given: PackageVersion, before: UnpublishBefore) -> Outcome:
     """Take the version out of the document, then its tarball away. Raises Rejected with npm's rule against it."""
     name = f"{given.package}@{given.version}"
     if before.forbidden:
@@ -219,7 +200,7 @@ def _unpublish(world: World, given: NpmVersion, before: UnpublishBefore) -> Outc
     return Outcome(changed=taken or removed, summary=f"Unpublished {name}" if taken or removed else f"{name} is gone")
 
 
-def _take_out(world: World, given: NpmVersion) -> bool:
+def _take_out(world: World, given: PackageVersion) -> bool:
     try:
         whole = document(world, given.package, write=True)
     except NotFound:
@@ -239,7 +220,7 @@ def _take_out(world: World, given: NpmVersion) -> bool:
     return True
 
 
-def _take_file(world: World, given: NpmVersion, before: UnpublishBefore) -> bool:
+def _take_file(world: World, given: PackageVersion, before: UnpublishBefore) -> bool:
     if not _served(world, before.tarball):
         return False
     rev = document(world, given.package, write=True)["_rev"]
@@ -255,7 +236,7 @@ def _served(world: World, tarball: str) -> bool:
         return False
 
 
-def _prove_unpublish(world: World, given: NpmVersion, before: UnpublishBefore, _outcome: Outcome) -> Proof:
+def _prove_unpublish(world: World, given: PackageVersion, before: UnpublishBefore, _outcome: Outcome) -> Proof:
     name = f"{given.package}@{given.version}"
     try:
         versions = document(world, given.package)["versions"]
@@ -277,7 +258,7 @@ def _breaks_unpublish(before: UnpublishBefore) -> Breaks:
 
 
 unpublish = Action(
-    name="npm.unpublish", title="Unpublish a version", inputs=NpmVersion, before=UnpublishBefore, outcome=Outcome,
+    name="npm.unpublish", title="Unpublish a version", inputs=PackageVersion, before=UnpublishBefore, outcome=Outcome,
     effect=Effect.DESTROY, look=_look_unpublish, run=_unpublish, prove=_prove_unpublish, breaks=_breaks_unpublish,
     evidence=_save_version, undo_none="npm never takes the same name and version again", permissions=PERMISSIONS,
     proof_deadline=900.0,

@@ -20,7 +20,7 @@ from bot.actions import (
 )
 from bot.actions.aws_iam import iso
 from bot.clients import AwsClients
-from bot.model import AlertRef, Credential, NpmTag, NpmVersion, Planted, RunRef, SecretStore, WorkflowRef
+from bot.model import AlertRef, Credential, NpmTag, PackageVersion, Planted, RunRef, SecretStore, WorkflowRef
 from bot.range.company import DEPLOY, FERRY
 from bot.range.npm_company import BAD, GOOD, PACKAGE, SECRET
 from bot.range.npm_package import release
@@ -291,7 +291,7 @@ def _unanswered(drill: Drill, *_: Any) -> None:
 # npm
 
 TOKEN = npm.TokenIn(credential=Credential(provider="npm", kind="npm-token", id="stolen"))
-_VERSION = NpmVersion(package=PACKAGE, version=BAD)
+_VERSION = PackageVersion(package=PACKAGE, version=BAD)
 _TAG = NpmTag(package=PACKAGE, tag="latest", bad=BAD, good=GOOD)
 _FIND = npm_versions.FindIn(repository=FERRY, maintainer="mara", since="2020-01-01T00:00:00Z")
 

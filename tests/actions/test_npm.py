@@ -11,7 +11,7 @@ import pytest
 from bot.actions import CATALOGUE, npm, people
 from bot.actions.npm_versions import FindIn
 from bot.errors import Forbidden, InputError, RateLimited, Rejected, Unavailable
-from bot.model import Grade, NpmTag, NpmVersion, Verdict, WorkflowRef
+from bot.model import Grade, NpmTag, PackageVersion, Verdict, WorkflowRef
 from bot.npm import NpmClient
 from bot.range.company import DEPLOY, FERRY
 from bot.range.npm_company import BAD, GOOD, PACKAGE, RELEASE
@@ -20,7 +20,7 @@ from bot.range.npm_theft import dispatch
 from tests.actions.arrangements import TOKEN, _Said
 from tests.actions.conftest import Drill, proof
 
-VERSION = NpmVersion(package=PACKAGE, version=BAD)
+VERSION = PackageVersion(package=PACKAGE, version=BAD)
 
 
 def stolen(drill: Drill) -> Any:
@@ -67,7 +67,7 @@ def test_a_version_from_before_the_exposure_is_not_suspected(drill: Drill) -> No
 def test_whatever_else_the_account_maintains_is_looked_into(drill: Drill) -> None:
     publish(drill, "3.0.0", name="@harbor-lights/tickets")
     _, outcome = drill.do("npm.find_unexplained_versions", FindIn(repository=FERRY, maintainer="mara"))
-    assert NpmVersion(package="@harbor-lights/tickets", version="3.0.0") in outcome.versions
+    assert PackageVersion(package="@harbor-lights/tickets", version="3.0.0") in outcome.versions
     assert outcome.tags == (), "it has no good version to go back to"
 
 
