@@ -15,7 +15,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,7 @@ from bot.logs import install
 from bot.model import Before, Report, Triage
 from bot.npm import NpmClient
 from bot.playbook import Playbook, load_folder
+from bot.registries import CratesClient, PypiClient, RubyGemsClient
 from bot.scenario import Drill, load_drills
 from bot.settings import Settings
 from bot.signing import Attestor, Signers, by_name
@@ -58,7 +59,7 @@ from bot.training import Trainer
 from bot.triage import triage
 from bot.triage.identify import Recognizer
 from bot.vault import Vault, load_key
-from bot.world import Aws, Clock, GitHub, Images, Npm, RangeEndpoints, World
+from bot.world import Aws, Clock, GitHub, Images, Npm, RangeEndpoints, Registry, World
 
 if TYPE_CHECKING:
     from bot.paging import Pager
@@ -83,6 +84,7 @@ class Site:
     github_app: GitHub | None = None
     images: Images | None = None
     npm: Npm | None = None
+    registries: Mapping[str, Registry] = field(default_factory=dict)
 
 
 def range_site(endpoints: RangeEndpoints) -> Site:
@@ -99,7 +101,21 @@ def range_site(endpoints: RangeEndpoints) -> Site:
         npm=NpmClient(token=endpoints.npm_token, base_url=endpoints.npm, downloads_url=endpoints.npm)
         if endpoints.npm
         else None,
+        registries=range_registries(endpoints.registries, endpoints.registry_tokens),
     )
+
+
+def range_registries(urls: Mapping[str, str], tokens: Mapping[str, str]) -> dict[str, Registry]:
+    """The clients of the registries that the range has; there each is one server, files and index included."""
+    made: dict[str, Registry] = {}
+    if url := urls.get("pypi"):
+        made["pypi"] = PypiClient(base_url=url, upload_url=url, files_url=url)
+    if url := urls.get("crates"):
+        token = tokens.get("crates", "")
+        made["crates"] = CratesClient(token=token, base_url=url, index_url=f"{url}/index", files_url=url)
+    if url := urls.get("rubygems"):
+        made["rubygems"] = RubyGemsClient(token=tokens.get("rubygems", ""), base_url=url)
+    return made
 
 
 def _without_proxy(host: str) -> None:
@@ -131,7 +147,11 @@ def real_site(settings: Settings) -> Site:
         github_app=app_of(settings) if settings.github_app_id else None,
         images=ImageClient(),
         npm=NpmClient(token=settings.npm_token.get_secret_value()),
-    )
+        registries={
+            "pypi": PypiClient(), "crates": CratesClient(token=settings.crates_token.get_secret_value()),
+            "rubygems": RubyGemsClient(token=settings.rubygems_key.get_secret_value()),
+        },
+    )  # fmt: skip
 
 
 def app_of(settings: Settings) -> GitHub:
@@ -250,7 +270,7 @@ class Bulkhead:
                 name=site.name, aws=site.aws, github=site.github, clock=site.clock, identities=site.identities,
                 secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),
                 scrub=_IncidentScrub(self.vault, incident), github_app=site.github_app, images=site.images,
-                npm=site.npm,
+                npm=site.npm, registries=site.registries,
             )  # fmt: skip
 
         return world

@@ -59,6 +59,7 @@ class Range:
             github_token=self.info["cast"]["github"]["bulkhead-bot"],
             registry=self.info.get("registry", ""), github_app_id=app["app_id"], github_app_key=app["private_key"],
             npm=self.info.get("npm", ""), npm_token=self.info["cast"].get("npm", {}).get("bulkhead-bot", ""),
+            registries=self.info.get("registries", {}), registry_tokens=self.info["cast"].get("registries", {}),
         )  # fmt: skip
 
     def get(self, path: str) -> Any:

@@ -17,7 +17,10 @@ from bot.steps import choice, identifier
 from bot.strictyaml import Node, Problems, hint, items, kind_of, read, table, text
 
 SIMULATED = " (simulated)"
-PERSON_ACTS = ("revoke-npm-token", "mint-npm-token", "run-registry-access")  # what somebody does in the range
+PERSON_ACTS = (  # what somebody does in the range
+    "revoke-npm-token", "mint-npm-token", "run-registry-access", "revoke-pypi-token", "yank-on-pypi",
+    "revoke-crates-token", "revoke-rubygems-key",
+)  # fmt: skip
 ACTS = ("leak", "abuse")  # what the range's company and attacker can be told to do
 _HOLE = re.compile(r"\{[^{}]*\}")
 _KEYS = (
@@ -49,6 +52,10 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(
             tries=("token", "deploy-key", "workflow-on-main", "workflow-on-release-1.3"), holes=("image_ref", "file")
         ),
+    ),
+    **dict.fromkeys(
+        ("pypi-token-in-public-log", "crates-token-in-public-log", "rubygems-key-in-public-log"),
+        Scenario(tries=("registry-token", "default-install"), holes=("run_url", "package", "version")),
     ),
 }
 

@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     npm_token: SecretStr = Field(
         default=SecretStr(""), description="npm granular token that may write to your packages"
     )
+    crates_token: SecretStr = Field(
+        default=SecretStr(""), description="crates.io token with the scope yank, of an owner of your crates"
+    )
+    rubygems_key: SecretStr = Field(
+        default=SecretStr(""), description="RubyGems.org API key with the scope yank_rubygem, of an owner of your gems"
+    )
     aws_region: str = Field(default="us-east-1", description="Region of IAM's trail")
     web_host: str = Field(default="127.0.0.1", description="Address that the pages listen on")
     web_port: int = Field(default=8642, ge=0, le=65535, description="Port of the pages; 0 = any free one")

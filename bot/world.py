@@ -7,15 +7,15 @@ cannot hold an address outside loopback: so a drill cannot build a real client, 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from bot.errors import InputError
 from bot.images import Image, ImageFile
-from bot.model import EvidenceRef, Secret
+from bot.model import EvidenceRef, Liveness, Release, Secret
 
 
 class Aws(Protocol):
@@ -100,6 +100,51 @@ class Npm(Protocol):
         """Whose token it is. Raises Refused when it is not accepted."""
 
 
+class Registry(Protocol):
+    """A registry of packages beside npm. All methods raise ``bot.errors`` only; no write is repeated.
+
+    ``label`` is its name in sentences. What needs an identity is done with the bot's own token, where it has one.
+    """
+
+    label: str
+
+    def tried(self, secret: Secret) -> tuple[Liveness, str]:
+        """Whether a token still works, in a way that changes nothing there, and what the registry said."""
+
+    def packages_of(self, secret: Secret) -> tuple[str, ...]:
+        """The packages that a token may publish, as far as it or the registry tells."""
+
+    def named_in(self, path: str, text: str) -> str:
+        """The package that a file of a repository makes; '' when it makes none. Only file names are read by suffix."""
+
+    def names_a_package(self, path: str) -> bool:
+        """Whether ``named_in`` would read a file of this name."""
+
+    def releases(self, package: str) -> tuple[Release, ...]:
+        """Every version that is there, yanked ones too. Raises NotFound."""
+
+    def owners(self, package: str) -> tuple[str, ...]:
+        """The accounts that may publish it."""
+
+    def home(self, package: str) -> str:
+        """owner/name of the GitHub repository that it names; '' when it names none."""
+
+    def record(self, package: str, version: str) -> dict[str, Any]:
+        """All documents of the registry about a version, for evidence."""
+
+    def download(self, url: str) -> bytes:
+        """A file of this registry."""
+
+    def send(self, verb: str, path: str, *, body: Any = None, form: dict[str, str] | None = None) -> Reply:
+        """A write with the bot's own token, once."""
+
+    def send_as(self, secret: Secret, verb: str, path: str) -> Reply:
+        """A write with somebody else's token: only to have it revoke itself."""
+
+    def is_default(self, package: str, version: str) -> bool:
+        """Whether what a client reads to resolve a version still offers this one."""
+
+
 class Secrets(Protocol):
     """The vault of one incident. References are names, never values."""
 
@@ -162,6 +207,7 @@ class World:
     github_app: GitHub | None = None  # GitHub as the App itself: it may only ask about and suspend its installations
     images: Images | None = None
     npm: Npm | None = None
+    registries: Mapping[str, Registry] = field(default_factory=dict)  # pypi, crates, rubygems
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by
 
     def now(self) -> datetime:
@@ -188,9 +234,12 @@ class RangeEndpoints:
     github_app_key: str = ""
     npm: str = ""  # '' where the range has none
     npm_token: str = ""
+    registries: Mapping[str, str] = field(default_factory=dict)  # addresses by name
+    registry_tokens: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for url in (self.aws, self.github, self.control, *filter(None, (self.registry, self.npm))):
+        optional = filter(None, (self.registry, self.npm))
+        for url in (self.aws, self.github, self.control, *optional, *self.registries.values()):
             parts = urlsplit(url)
             try:
                 inside = parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback

@@ -51,9 +51,14 @@ _INTRO = {
     "github": "A GitHub App, whose tokens live an hour and whose rights are listed one by one; or the token of an "
     "account of its own. Leave out the stores of secrets that you do not use.",
     "npm": "A granular token that may write to the packages you publish, and to no others.",
+    "pypi": "No identity: PyPI tells everybody what is there, and lets nobody but its owner yank or revoke.",
+    "crates": "A token of an owner of your crates, with the scope `yank` and no other, limited to those crates.",
+    "rubygems": "An API key of an owner of your gems, with the scope `yank_rubygem` and no other. Its account must not "
+    "ask for a second factor at the API: then the step is a person's.",
     "people": "No identity: a person does it, or says so.",
 }
-_NAMES = {"aws": "AWS", "github": "GitHub", "npm": "npm", "people": "People"}
+_NAMES = {"aws": "AWS", "github": "GitHub", "npm": "npm", "pypi": "PyPI", "crates": "crates.io",
+          "rubygems": "RubyGems.org", "people": "People"}  # fmt: skip
 
 
 def render(playbooks: dict[str, Playbook]) -> str:

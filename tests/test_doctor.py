@@ -97,7 +97,7 @@ def test_another_vault_key_is_broken(tmp_path: Path) -> None:
 def test_a_playbook_with_a_mistake_is_broken_and_one_without_a_drill_is_told(tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
-    text = "id: mine\ntitle: Mine\nmatch: {credential: pypi-token}\nsteps:\n  - id: ask\n    uses: people.ask\n"
+    text = "id: mine\ntitle: Mine\nmatch: {credential: vault-token}\nsteps:\n  - id: ask\n    uses: people.ask\n"
     (own / "mine.yaml").write_text(text + "    with: {who: ann, question: what now}\n")
     found = doctor.examine(Settings(home=tmp_path / "home", playbooks=own))
     assert finding(found, "Playbook mine").detail == "no drill proves it"
@@ -195,6 +195,17 @@ def test_the_npm_token_is_told_and_one_that_npm_refuses_is_broken(range_here: Ra
     (missing,), power = doctor.npm.look(site, token=False)
     assert (missing.state, power) == ("missing", None)
     assert "BULKHEAD_NPM_TOKEN" in missing.suggestion
+
+
+def test_the_tokens_for_yanking_are_told_and_a_dead_one_is_broken(tmp_path: Path, range_here: Range) -> None:
+    site, cast = range_site(range_here.endpoints), range_here.info["cast"]["registries"]
+    dead = SecretStr("rubygems_" + "0" * 48)
+    settings = Settings(home=tmp_path, crates_token=SecretStr(cast["crates"]), rubygems_key=dead)
+    (crates, gems), powers = doctor.registries.look(settings, site)
+    assert (crates.state, gems.state) == ("ok", "broken")
+    assert [power.identity for power in powers] == ["the bot's token of crates.io"]
+    (missing, _), powers = doctor.registries.look(Settings(home=tmp_path), site)
+    assert (missing.state, "BULKHEAD_CRATES_TOKEN" in missing.suggestion, powers) == ("missing", True, [])
 
 
 def test_a_clock_that_does_not_agree_with_the_providers_is_told(range_here: Range) -> None:

@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"model", "errors", "spoken"},
     {"redact", "images", "quiet"},
     {"world", "strictyaml", "logs"},
-    {"action", "workflow", "clients", "npm", "reference"},
+    {"action", "workflow", "clients", "npm", "registries", "reference"},
     {"steps"},
     {"playbook", "oidc"},
     {"tables"},

@@ -43,8 +43,14 @@ def test_an_address_outside_loopback_is_refused(field: str, url: str) -> None:
         replace(GOOD, **{field: url})
 
 
+def test_an_address_of_a_registry_outside_loopback_is_refused() -> None:
+    assert replace(GOOD, registries={"pypi": "http://127.0.0.1:4"}).registries["pypi"]
+    with pytest.raises(InputError, match="not a loopback address"):
+        replace(GOOD, registries={"pypi": "http://127.0.0.1:4", "crates": "https://crates.io"})
+
+
 def test_endpoints_print_without_their_credentials() -> None:
-    more = {"github_app_key": "made-up-key", "npm_token": "made-up-npm"}
+    more = {"github_app_key": "made-up-key", "npm_token": "made-up-npm", "registry_tokens": {"crates": "made-up"}}
     shown = repr(replace(GOOD, aws_secret="made-up-secret", github_token="made-up-token", **more))
     assert "made-up" not in shown
 

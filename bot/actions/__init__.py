@@ -10,6 +10,7 @@ from bot.actions import (
     aws_disable,
     aws_planted,
     aws_sessions,
+    crates,
     github,
     github_files,
     github_oidc,
@@ -21,6 +22,8 @@ from bot.actions import (
     npm,
     npm_versions,
     people,
+    pypi,
+    rubygems,
 )
 
 _ACTIONS: tuple[Action[Any, Any, Any], ...] = (
@@ -56,6 +59,15 @@ _ACTIONS: tuple[Action[Any, Any, Any], ...] = (
     npm.deprecate,
     npm_versions.find_unexplained_versions,
     npm_versions.unpublish,
+    pypi.check_token,
+    pypi.find_unexplained_versions,
+    pypi.yank,
+    crates.revoke_token,
+    crates.find_unexplained_versions,
+    crates.yank,
+    rubygems.check_key,
+    rubygems.find_unexplained_versions,
+    rubygems.yank,
     people.ask,
     people.do,
     people.rotate_by_hand,

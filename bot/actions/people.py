@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bot.action import Action
+from bot.actions import packages
 from bot.actions.aws_iam import refused_as
 from bot.actions.npm import registry, user_of
 from bot.clients import aws_errors
 from bot.errors import Conflict, InputError, NotFound, Refused
-from bot.model import Before, Credential, Effect, Grade, Outcome, Proof, Secret, material
+from bot.model import Before, Credential, Effect, Grade, Liveness, Outcome, Proof, Secret, material
+from bot.registries import REGISTRY_OF
 from bot.world import World
 
 AWS_KEY, NPM_TOKEN = "aws-access-key", "npm-token"
@@ -115,16 +117,17 @@ def _look_ask(_world: World, given: AskIn) -> PersonBefore:
     )  # fmt: skip
 
 
-def _answered(world: World, given: AskIn | DoIn | RotateIn) -> tuple[str, str]:
+def answered(world: World, who: str) -> tuple[str, str]:
+    """(who, what) of the answer on record, scrubbed. Raises Conflict while there is none."""
     said = world.answers.answer() if world.answers else None
     if said is None:
-        raise Conflict(f"{given.who} has not answered yet")
+        raise Conflict(f"{who} has not answered yet")
     return said[0], world.scrub(said[1])  # people paste secrets
 
 
 def _take_answer(world: World, given: AskIn, _before: PersonBefore) -> Answer:
     """Take the answer on record. Raises Conflict while there is none, InputError when it is none of the choices."""
-    by, what = _answered(world, given)
+    by, what = answered(world, given.who)
     if given.choices and what not in given.choices:
         raise InputError(f"{what!r} is not an answer here; choose one of {', '.join(given.choices)}")
     return Answer(changed=False, by=by, answer=what, summary=f"{by}: {what}")
@@ -163,7 +166,7 @@ def _done(world: World, given: DoIn, before: PersonBefore) -> Answer:
     """Take the person's word that it is done; the proof looks for itself. Raises Conflict while there is none."""
     if not before.needed:
         return Answer(changed=False, by="", answer="", summary="It was already done")
-    by, what = _answered(world, given)
+    by, what = answered(world, given.who)
     return Answer(changed=True, by=by, answer=what, summary=f"{by}: {what}")
 
 
@@ -182,7 +185,7 @@ def _prove_do(world: World, given: DoIn, before: PersonBefore, outcome: Answer) 
 
 def _checkable(world: World, check: str) -> bool:
     kind, _, _id = check.removeprefix(REFUSED).partition(":")
-    tried = kind == NPM_TOKEN or kind.startswith("github-")
+    tried = kind == NPM_TOKEN or kind in REGISTRY_OF or kind.startswith("github-")
     return kind == AWS_KEY or (tried and world.secrets.of(check.removeprefix(REFUSED)) is not None)
 
 
@@ -200,6 +203,8 @@ def _checked(world: World, check: str) -> Proof | None:
         return Proof.proven(Grade.REFUSED, f"GitHub refused {value.fingerprint} with 401")
     elif kind == NPM_TOKEN and value is not None and user_of(world, key) == "":
         return Proof.proven(Grade.REFUSED, f"npm refused {value.fingerprint} with 401")
+    elif kind in REGISTRY_OF and (said := packages.tried(world, key)) is not None and said[0] == Liveness.DEAD:
+        return Proof.proven(Grade.REFUSED, said[1])
     return None
 
 
@@ -238,7 +243,7 @@ def _look_rotate(_world: World, given: RotateIn) -> PersonBefore:
 
 def _handed(world: World, given: RotateIn, _before: PersonBefore) -> Handed:
     """Take the new value. Raises InputError when it is none, is the old one, or its provider refuses it."""
-    by, ref = _answered(world, given)
+    by, ref = answered(world, given.who)
     value, old = world.secrets.open(ref), world.secrets.of(given.credential.key)
     if value is None:
         raise InputError("no new value was handed in: answer with `bulkhead incident answer INCIDENT STEP --secret`")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from bot.app import real_site
-from bot.doctor import aws, clocks, github, npm, own
+from bot.doctor import aws, clocks, github, npm, own, registries
 from bot.doctor.found import OK, Examination, Finding, needs
 from bot.doctor.own import drilled
 from bot.settings import Settings
@@ -25,6 +25,9 @@ def examine(settings: Settings) -> Examination:
     for findings, power in (github.look(settings, site), aws.look(site), npm.look(site, token=token)):
         found.findings.extend(findings)
         found.powers.extend([power] if power else [])
+    findings, powers = registries.look(settings, site)
+    found.findings.extend(findings)
+    found.powers.extend(powers)
     answered = {one.name: one.state == OK for one in found.findings if one.name in ("AWS", "GitHub")}
     found.findings.extend(clocks.look(site, aws=answered.get("AWS", False), github=answered.get("GitHub", False)))
     slack = [Finding(**asdict(one)) for one in checks(settings)]

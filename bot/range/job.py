@@ -250,7 +250,8 @@ class JobRun:
     def _script(self, script: str, env: dict[str, str], spec: dict[str, Any]) -> Generator[float, None, int]:
         self._header(first_line({"run": script}), {}, env, script)
         box = shell.Box(env=env, files=self.files, say=self._output, aws_url=self.runner.aws_url,
-                        npm_url=self.runner.npm_url, built=self.built)  # fmt: skip
+                        npm_url=self.runner.npm_url, registries=self.runner.registries,
+                        built=self.built)  # fmt: skip
         status = yield from shell.interpret(script, box)
         self.built = box.built
         self.env |= dict(row.split("=", 1) for row in box.sinks.get("env", "").splitlines() if "=" in row)

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from bot.errors import InputError
 from bot.range.attacker import Attacker, Loot
+from bot.range.company import FERRY
 from bot.range.npm_company import BAD, GOOD, NEW_TOKEN_NAME, PACKAGE, SECRET, TOKEN_NAME
 from bot.range.npm_package import release
 from bot.range.people import as_person
@@ -131,12 +132,13 @@ class NpmTheft:
         return [*rows, *self._attacker.tries()]
 
 
-def dispatch(range_: Range, workflow: str, ref: str = "main") -> Any:
+def dispatch(range_: Range, workflow: str, ref: str = "main", repository: str = FERRY) -> Any:
     """Start a workflow as its maintainer does, and return the run."""
     runs = "/actions/runs?per_page=100"
-    before = {run["id"] for run in as_person(range_, "mara", "GET", runs)["workflow_runs"]}
-    as_person(range_, "mara", "POST", f"/actions/workflows/{workflow}/dispatches", {"ref": ref})
-    after = as_person(range_, "mara", "GET", runs)["workflow_runs"]
+    before = {run["id"] for run in as_person(range_, "mara", "GET", runs, repository=repository)["workflow_runs"]}
+    order = {"ref": ref}
+    as_person(range_, "mara", "POST", f"/actions/workflows/{workflow}/dispatches", order, repository)
+    after = as_person(range_, "mara", "GET", runs, repository=repository)["workflow_runs"]
     return next(run for run in after if run["id"] not in before)
 
 

@@ -39,6 +39,7 @@ class Runner:
     def __init__(self, clock: RangeClock, issuer: OidcIssuer, aws_url: str | None = None) -> None:
         self.clock, self.issuer, self.aws_url = clock, issuer, aws_url
         self.npm_url: str | None = None  # where ``npm`` commands go, once there is a registry
+        self.registries: dict[str, str] = {}  # where ``twine``, ``cargo`` and ``gem`` publish
         self._state: State | None = None
         self._active: list[Run] = []
 

@@ -14,6 +14,7 @@ from bot.range import company
 from bot.range.attacker import Attacker
 from bot.range.npm_theft import NpmTheft
 from bot.range.people import as_person
+from bot.range.registries.theft import RegistryTheft
 from bot.range.token_thief import TokenInImage
 
 if TYPE_CHECKING:
@@ -85,4 +86,7 @@ SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     "npm-token-stolen-by-dependency": NpmTheft,
     "github-pat-in-image": TokenInImage,
     "github-pat-in-image-revoked": partial(TokenInImage, found=True),
+    "pypi-token-in-public-log": partial(RegistryTheft, registry="pypi"),
+    "crates-token-in-public-log": partial(RegistryTheft, registry="crates"),
+    "rubygems-key-in-public-log": partial(RegistryTheft, registry="rubygems"),
 }

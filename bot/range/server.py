@@ -25,21 +25,25 @@ from starlette.routing import Route
 
 from bot.errors import InputError
 from bot.range import aws as aws_range
-from bot.range import company
+from bot.range import company, npm_theft
 from bot.range.attacker import Attacker, Loot, NothingFound
 from bot.range.clock import RangeClock
 from bot.range.github import GitHubRange
 from bot.range.images import ImageRange
 from bot.range.issuer import OidcIssuer
 from bot.range.npm import NpmRegistry
-from bot.range.npm_theft import PERSON_ACTS, Collector
+from bot.range.npm_theft import Collector
 from bot.range.npm_web import NpmWeb
 from bot.range.port import HOST, listen
+from bot.range.registries import registries, theft
+from bot.range.registries import seed as seed_registries
 from bot.range.runner import Runner
 from bot.range.scenarios import FIRST, SCENARIOS, Scenario
 from bot.range.slack import SlackRange
 from bot.range.stage import Stage
 from bot.range.switchboard import AsgiApp, Switchboard
+
+PERSON_ACTS = npm_theft.PERSON_ACTS | theft.PERSON_ACTS
 
 
 class Range:
@@ -55,6 +59,7 @@ class Range:
         self.github = GitHubRange(self.clock, self.switchboard, self.issuer, self.runner)
         self.images = ImageRange(self.switchboard)
         self.npm, self.collector = NpmRegistry(self.clock), Collector()
+        self.registries = registries(self.clock, self.switchboard)
         self.slack = SlackRange(self.clock, self.switchboard)
         self.stage = self.slack.page.stage = Stage(self)
         self._uvicorns: list[tuple[uvicorn.Server, threading.Thread]] = []
@@ -69,6 +74,8 @@ class Range:
         """Open the ports and seed the company. Returns what ``main`` prints."""
         self.github_url = self.github.base_url = self._serve(self.github.asgi)
         self.npm.base_url = self.runner.npm_url = self._serve(NpmWeb(self.npm, self.switchboard).asgi)
+        for name, server in self.registries.items():
+            server.base_url = self.runner.registries[name] = self._serve(server.asgi)
         self.collector.url = self._serve(self.collector.asgi)
         self.registry_url = self._serve(self.images.asgi)
         self.slack.base_url = self._serve(self.slack.asgi)
@@ -77,7 +84,8 @@ class Range:
         cast = self.reset()
         return {
             "aws": self.aws_url, "github": self.github_url, "npm": self.npm.base_url, "control": self.control_url,
-            "registry": self.registry_url, "slack": self.slack.base_url,
+            "registries": {n: s.base_url for n, s in self.registries.items()}, "registry": self.registry_url,
+            "slack": self.slack.base_url,
             "oidc_issuer": f"{self.control_url}/oidc", "pid": os.getpid(), "cast": cast,
         }  # fmt: skip
 
@@ -112,8 +120,11 @@ class Range:
             self.images.reset()
             self.npm.reset()
             self.collector.reset()
+            for server in self.registries.values():
+                server.reset()
             self._did = {}
             self.company = company.seed(self.aws, self.github, self.npm, self.collector.url)
+            self.company.cast["registries"] = seed_registries(self.registries)
             self.company.cast["slack"] = self.slack.reset()
             self.switchboard.reset()
             token = self.company.cast["github"]["quiet-otter"]
@@ -127,12 +138,13 @@ class Range:
         volatile = {"aws": aws.pop("volatile", {}), "github": github.pop("volatile", {})}
         return {
             "aws": aws, "github": github, "npm": self.npm.snapshot(), "slack": self.slack.snapshot(),
-            "volatile": volatile,
+            "registries": {name: server.snapshot() for name, server in self.registries.items()}, "volatile": volatile,
         }  # fmt: skip
 
     def values(self) -> list[str]:
         """Every secret that its servers know."""
-        return [*self.aws.values(), *self.github.values(), *self.npm.values(), *self.slack.values()]
+        of_registries = [value for server in self.registries.values() for value in server.values()]
+        return [*self.aws.values(), *self.github.values(), *self.npm.values(), *of_registries, *self.slack.values()]
 
     # The drill's moves
 

@@ -22,6 +22,7 @@ import botocore.session
 from botocore.config import Config
 
 from bot.range.npm_package import NpmCommand, NpmFailed
+from bot.range.registries import packages
 
 SINKS = {"/github/env": "env", "/github/output": "output", "/github/summary": "summary", "/dev/null": "null"}
 # Commands that would build or test in a real job. Here they succeed; a build leaves its files in dist/.
@@ -52,6 +53,7 @@ class Box:
     say: Callable[[str], None]
     aws_url: str | None
     npm_url: str | None = None
+    registries: Mapping[str, str] = field(default_factory=dict)  # addresses by name
     sinks: dict[str, str] = field(default_factory=dict)  # env, output, summary -> text
     built: bool = False
     trace: bool = False
@@ -250,6 +252,9 @@ def _command(words: list[str], given: str, box: Box) -> tuple[int, str]:
         return _export(words, given, box)
     if said in _NPM and box.npm_url is not None and "package-lock.json" in box.files:
         return _npm(words[1], box.npm_url, box)
+    known = next((known for known in packages.COMMANDS if said == known or said.startswith(f"{known} ")), "")
+    if packages.COMMANDS.get(known, ("",))[0] in box.registries:
+        return _publish(known, box)
     if any(said == known or said.startswith(f"{known} ") for known in _BUILDS):
         box.built = True
         return 0, f"{said}: done\n"
@@ -337,6 +342,13 @@ def _npm(verb: str, url: str, box: Box) -> tuple[int, str]:
     try:
         return 0, {"ci": npm.ci, "publish": npm.publish, "whoami": npm.whoami}[verb]()
     except NpmFailed as exc:
+        return 1, f"{exc}\n"
+
+
+def _publish(command: str, box: Box) -> tuple[int, str]:
+    try:
+        return 0, packages.publish(command, box.registries, box.env, box.files)
+    except packages.PublishFailed as exc:
         return 1, f"{exc}\n"
 
 

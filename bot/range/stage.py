@@ -19,14 +19,26 @@ TITLES = {
     "npm-token-stolen-by-dependency": "A dependency steals the npm token",
     "github-pat-in-image": "An image holds a maintainer's GitHub token",
     "github-pat-in-image-revoked": "The same, and GitHub was faster",
+    "pypi-token-in-public-log": "A release prints its PyPI token",
+    "crates-token-in-public-log": "A release prints its crates.io token",
+    "rubygems-key-in-public-log": "A release prints its RubyGems key",
 }
 FROM_MEMORY, STOLEN = "npm-token-stolen-by-dependency", "NPM_PUBLISH_TOKEN"
 # What Mara does with her second factor on pages that no API reaches, and what she says of it.
 ACTS = {
+    "revoke-pypi-token": ("Mara deletes her PyPI token", "Mara has deleted it on PyPI's page."),
+    "yank-on-pypi": ("Mara yanks the release on PyPI", "Mara has yanked it on PyPI's page."),
+    "revoke-crates-token": ("Mara revokes her crates.io token", "Mara has revoked it on crates.io's page."),
+    "revoke-rubygems-key": ("Mara deletes her RubyGems key", "Mara has deleted it on RubyGems.org's page."),
     "revoke-npm-token": ("Mara revokes her npm token", "Mara has revoked it on npm's page."),
     "mint-npm-token": ("Mara makes a new npm token", "Mara has a new token. It goes into the answer's secret field: "),
     "run-registry-access": ("Mara runs Registry access", "Mara has started the workflow Registry access."),
 }
+# In which scenario she does it; npm's are the others.
+_PLAYED_IN = {
+    "revoke-pypi-token": "pypi-token-in-public-log", "yank-on-pypi": "pypi-token-in-public-log",
+    "revoke-crates-token": "crates-token-in-public-log", "revoke-rubygems-key": "rubygems-key-in-public-log",
+}  # fmt: skip
 SPEAKER, PLACE = "mara", "deploys"
 
 
@@ -46,16 +58,15 @@ class Stage:
     def shown(self) -> list[dict[str, Any]]:
         """``{name, title, leaked, tries, acts}`` for each; ``tries`` is what the attacker got the last time."""
         leaked = self._now()
-        hers = [(act, title) for act, (title, _) in ACTS.items()]
         return [
             {"name": name, "title": title, "leaked": name in leaked, "tries": leaked.get(name, []),
-             "acts": hers if name == FROM_MEMORY and name in leaked else []}
+             "acts": [(act, t) for act, (t, _) in ACTS.items() if name in leaked and _played_in(act) == name]}
             for name, title in TITLES.items()
         ]  # fmt: skip
 
     def act(self, name: str) -> str:
-        """Mara does something on a page of npm's or GitHub's; returns what she says of it. Raises InputError."""
-        if name not in ACTS or FROM_MEMORY not in self._now():
+        """Mara does something on a page of a registry's or GitHub's; returns what she says of it. Raises InputError."""
+        if name not in ACTS or _played_in(name) not in self._now():
             raise InputError("there is nothing to do for Mara yet")
         return ACTS[name][1] + str(self._range.person(name).get("secret", ""))
 
@@ -84,6 +95,10 @@ class Stage:
                 raise InputError("nothing of it has leaked yet")
             self._now()[name] = self._range.tries(name)
         self._range.slack.state.changed()
+
+
+def _played_in(act: str) -> str:
+    return _PLAYED_IN.get(act, FROM_MEMORY)
 
 
 assert TITLES.keys() == SCENARIOS.keys(), "every scenario has a title"

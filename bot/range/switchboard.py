@@ -132,7 +132,8 @@ class Switchboard:
     def asgi(self, app: AsgiApp, server: str) -> AsgiApp:
         """The app with faults, latency and log around it. Must be the outermost layer under uvicorn.
 
-        An app may say more of a request in ``scope["range.detail"]``.
+        An app may say more of a request in ``scope["range.detail"]``, and in ``scope["range.mutating"]`` whether it
+        could change something, where its method does not tell.
         """
 
         async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,7 +157,8 @@ class Switchboard:
             if not counted:
                 counted = True
                 detail = str(scope.get("range.detail", ""))
-                self.count(server, method, route, status, method not in READING_METHODS, detail, fault.name)
+                mutating = bool(scope.get("range.mutating", method not in READING_METHODS))
+                self.count(server, method, route, status, mutating, detail, fault.name)
 
         async def keep(message: MutableMapping[str, Any]) -> None:
             nonlocal status

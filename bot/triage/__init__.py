@@ -30,12 +30,14 @@ from bot.model import (
     Triage,
     WorkflowRef,
 )
+from bot.registries import REGISTRY_OF
 from bot.triage.identify import Found, Recognizer
 from bot.triage.image import ImageLeak, find_in_image, read_image
 from bot.triage.liveness import NOT_ITS_OWN, iam_user, liveness, session_token_label
 from bot.triage.npm import NPM_TOKEN, PUBLISHER, npm_account, npm_home
 from bot.triage.owner import owners
 from bot.triage.reach import reach_of_run
+from bot.triage.registries import Published
 from bot.triage.runs import RunLeak, find_in_run, read_run, siblings
 from bot.triage.token import OWNER, USER_TOKENS, TokenFacts, home, reach_of_token, token_facts
 from bot.world import World
@@ -92,6 +94,7 @@ class _Case:
         self.alerts: list[AlertRef] = []
         self.image: ImageLeak | None = None
         self.facts = TokenFacts()
+        self.published: Published | None = None
 
     # what was leaked ------------------------------------------------------------------------------------------------
 
@@ -154,6 +157,8 @@ class _Case:
                 self._ask_iam()
             if self.credential.kind == NPM_TOKEN:
                 self._ask_npm()
+            if self.credential.kind in REGISTRY_OF:
+                self._ask_registry()
             self.since = min((leak.created_at for leak in self._leaking() if leak.created_at), default=self.since)
             self._ask_reach()
             if self.credential.kind in USER_TOKENS:
@@ -214,6 +219,12 @@ class _Case:
         account = npm_account(self.world, self.credential)
         self.credential = replace(self.credential, account=account or self.credential.account)
         self.repository = self.repository or npm_home(self.world, account, self.unknown)
+
+    def _ask_registry(self) -> None:
+        """Which packages the token may publish; without a run, from which repository they come."""
+        self.published = Published(self.world, self.credential, self.unknown)
+        self.reach += self.published.reach()
+        self.repository = self.repository or self.published.home()
 
     def _ask_reach(self) -> None:
         """Of the reported run, and of every leaking run that goes on or ran another commit."""
@@ -350,7 +361,8 @@ class _Case:
         mine = ((self.facts.login, OWNER, "GitHub says that it is theirs"),) if self.facts.login else ()
         if self.credential.kind == NPM_TOKEN and self.credential.account:
             mine = ((self.credential.account, PUBLISHER, "npm knows the token as theirs"),)
-        return (*mine, *(self.image.claims if self.image else ()))
+        published = self.published.claims() if self.published else ()
+        return (*mine, *published, *(self.image.claims if self.image else ()))
 
     def _exposure(self) -> Exposure:
         """A public repository's logs can be read by everybody who has an account; an image was pulled without one."""

@@ -1,7 +1,8 @@
 """Does a credential still work? Asked in ways that change nothing at the provider but its own log.
 
 AWS: ``sts:GetCallerIdentity`` with the value, which no policy can deny to a live key; with an id alone, what IAM says
-of it. GitHub: ``GET /rate_limit``, which counts against no limit. Kinds without such a look are unknown, and say so.
+of it. GitHub: ``GET /rate_limit``, which counts against no limit. Registries: what each says to a question that changes
+nothing there. Kinds without such a look are unknown, and say so.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 from bot.clients import aws_errors
 from bot.errors import Forbidden, NotFound, ProviderError, Refused
 from bot.model import Credential, Liveness, Secret
+from bot.registries import REGISTRY_OF
 from bot.triage.npm import NPM_TOKEN, npm_liveness
+from bot.triage.registries import registry_liveness
 from bot.world import World
 
 GITHUB_KINDS = {"github-pat-classic", "github-pat-fine-grained", "github-oauth", "github-installation"}
@@ -31,6 +34,8 @@ def liveness(world: World, credential: Credential) -> Verdict:
             return _github(world, credential)
         if credential.kind == NPM_TOKEN:
             return npm_liveness(world, credential)
+        if credential.kind in REGISTRY_OF:
+            return registry_liveness(world, credential)
     except ProviderError as exc:
         return Liveness.UNKNOWN, str(exc)
     return Liveness.UNKNOWN, f"there is no look without side effects for a {credential.kind}; a person has to say"

@@ -28,7 +28,13 @@ ROLE_SESSION = timedelta(hours=12)  # the longest that AWS allows for AssumeRole
 HOSTED, SELF_HOSTED = timedelta(hours=6), timedelta(hours=24)  # longest life of a GITHUB_TOKEN
 REVIEW_EVENTS = {"pull_request", "pull_request_review", "pull_request_review_comment"}
 DEPENDABOT_EVENTS = {*REVIEW_EVENTS, "push", "create", "deployment", "deployment_status"}
-NPM_NAMES = re.compile(r"NPM|NODE_AUTH", re.IGNORECASE)
+# How secrets are called that hold a token of a registry: kind -> its name in sentences, and what stands in theirs.
+NAMED_AFTER = {
+    NPM_TOKEN: ("npm", re.compile(r"NPM|NODE_AUTH", re.IGNORECASE)),
+    "pypi-token": ("PyPI", re.compile(r"PYPI|TWINE|UV_PUBLISH|FLIT|POETRY", re.IGNORECASE)),
+    "crates-token": ("crates.io", re.compile(r"CRATES|CARGO", re.IGNORECASE)),
+    "rubygems-key": ("RubyGems", re.compile(r"RUBYGEMS|GEM_HOST|GEMS?_", re.IGNORECASE)),
+}
 COPIES = ("dependabot", "codespaces", "agents")
 
 Found = tuple[tuple[Reached, ...], tuple[SecretStore, ...], tuple[Tail, ...], tuple[str, ...]]
@@ -38,8 +44,8 @@ def reach_of_run(world: World, repository: str, run_id: int, credential: Credent
     """What a run's jobs could reach, where the halves of their AWS key stand, what may still live, what is unknown.
 
     ``credential`` is the leaked one, when known: an AWS pair that is the jobs' only one is taken to be it, and so is
-    the only secret that is named after npm; where any other kind stands cannot be told from names. A pair beside the
-    leaked credential is looked up by IAM's tags. Raises NotFound when the run is not there.
+    the only secret that is named after the token's registry; where any other kind stands cannot be told from names. A
+    pair beside the leaked credential is looked up by IAM's tags. Raises NotFound when the run is not there.
     """
     run = world.github.get(f"/repos/{repository}/actions/runs/{run_id}")
     run["path"] = str(run.get("path") or "").split("@")[0]
@@ -51,7 +57,7 @@ def reach_of_run(world: World, repository: str, run_id: int, credential: Credent
     if credential is None or credential.kind == AWS_KEY:
         stores, reached = pair, _known(reached, pair, AWS_KEY, credential)
     else:
-        stores = places.npm(readers) if credential.kind == NPM_TOKEN else ()
+        stores = places.named(readers, *NAMED_AFTER[credential.kind]) if credential.kind in NAMED_AFTER else ()
         reached = _known(reached, stores, credential.kind, credential)
         names = " and ".join(store.name for store in pair)
         key = key_of_repository(world, repository, names, unknown) if pair else None
@@ -202,16 +208,17 @@ class _Places:
             self._unknown.append(f"The jobs use several AWS keys; which of {', '.join(several)} leaked is not known")
         return ()
 
-    def npm(self, readers: list[Reader]) -> tuple[SecretStore, ...]:
-        """The one secret that is named after npm; nothing when there are several, or none."""
+    def named(self, readers: list[Reader], what: str, pattern: re.Pattern[str]) -> tuple[SecretStore, ...]:
+        """The one secret that is named after a registry; nothing when there are several, or none."""
         found: set[SecretStore] = set()
         for reader in readers if self.store else ():
-            for name in filter(NPM_NAMES.search, reader.names):
+            for name in filter(pattern.search, reader.names):
                 scopes = [scope for scope in self._scopes(reader) if name in (self._listed(scope) or ())]
                 found |= {_store(self._repository, name, scope, "secret") for scope in scopes[:1]}
         if len(found) != 1:
             names = ", ".join(sorted(store.name for store in found)) or "none"
-            self._unknown.append(f"Which secret of the jobs holds the npm token is not known; named after npm: {names}")
+            said = f"Which secret of the jobs holds the {what} token is not known; named after {what}: {names}"
+            self._unknown.append(said)
             return ()
         return tuple(found)
 

@@ -8,7 +8,6 @@ what a credential does not tell stays ''.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from bot.redact import SHAPES, Shape
+from bot.registries.pypi import macaroon
 
 ALNUM = string.ascii_letters + string.digits
 HEX = "0123456789abcdef"
@@ -118,21 +118,15 @@ def _jwt(token: str) -> Facts:
 
 
 def _pypi(token: str) -> Facts:
-    """Macaroon v2: 0x02, then (type, length, bytes) fields; 1 is the location, 2 the identifier, PyPI's token id."""
-    raw = token.removeprefix("pypi-")
-    try:
-        data = base64.urlsafe_b64decode(raw[: len(raw) // 4 * 4])
-    except binascii.Error:
+    """PyPI's id of the token, as its account's page shows it, and where it is for."""
+    read = macaroon(token)
+    if read is None:
         return Facts()
-    fields, at = {}, 1
-    while at + 2 <= len(data) and data[at] and data[at + 1] < 0x80:
-        fields[data[at]] = data[at + 2 : at + 2 + data[at + 1]]
-        at += 2 + data[at + 1]
     try:
-        name = str(uuid.UUID(fields.get(2, b"").decode()))
+        name = str(uuid.UUID(read.id))
     except ValueError:
         name = ""
-    return Facts(id=name, account=fields.get(1, b"").decode(errors="replace"))
+    return Facts(id=name, account=read.location)
 
 
 def _slack(token: str) -> Facts:

@@ -12,6 +12,7 @@ from github import Auth
 
 from bot.action import Action
 from bot.actions import CATALOGUE
+from bot.app import range_registries
 from bot.clients import AwsClients, GitHubClient
 from bot.evidence import EvidenceRoom
 from bot.images import ImageClient
@@ -57,6 +58,9 @@ class Drill:
             npm=NpmClient(
                 token=cast["npm"]["bulkhead-bot"], base_url=self.range.npm.base_url,
                 downloads_url=self.range.npm.base_url,
+            ),
+            registries=range_registries(
+                {name: server.base_url for name, server in self.range.registries.items()}, cast["registries"]
             ),
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bot.app import range_registries
 from bot.clients import AwsClients, GitHubClient
 from bot.evidence import EvidenceRoom
 from bot.npm import NpmClient
@@ -115,6 +116,9 @@ def company(the_range: Range, rules: Recognizer, tmp_path: Path) -> Iterator[Com
         identities=(f"aws-access-key:{mine['key_id']}", "github-token:bulkhead-bot"),
         npm=NpmClient(
             token=cast["npm"]["bulkhead-bot"], base_url=the_range.npm.base_url, downloads_url=the_range.npm.base_url
+        ),
+        registries=range_registries(
+            {name: server.base_url for name, server in the_range.registries.items()}, cast["registries"]
         ),
     )  # fmt: skip
     key_id, secret = the_range.company.deploy_key

@@ -141,6 +141,6 @@ def test_github_token_that_is_not_held_is_unknown(company: Company) -> None:
 
 def test_kind_without_a_look_is_unknown_and_nothing_is_asked(company: Company) -> None:
     asked = len(company.range.switchboard.requests())
-    state, why = liveness(company.world, Credential(provider="pypi", kind="pypi-token", id="1"))
-    assert (state, "pypi-token" in why) == (Liveness.UNKNOWN, True)
+    state, why = liveness(company.world, Credential(provider="vault", kind="vault-token", id="1"))
+    assert (state, "vault-token" in why) == (Liveness.UNKNOWN, True)
     assert len(company.range.switchboard.requests()) == asked

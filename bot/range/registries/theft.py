@@ -1,0 +1,231 @@
+"""A publish token in a public run log, at each of the registries, and whoever finds it there.
+
+A release workflow has a step left in that prints the environment in base64, which masking misses. Some hours later a
+version is out that nobody released. That is how the token came to be found: the story of the second wave at Ultralytics
+(December 2024) is that of a token which had been left in place beside trusted publishing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from bot.errors import InputError
+from bot.range.attacker import NothingFound, decoded_log
+from bot.range.npm_theft import dispatch
+from bot.range.people import as_person
+from bot.range.registries import BOT
+from bot.range.registries.crates import Crates
+from bot.range.registries.packages import CLIENTS, crate, gem, wheel
+from bot.range.registries.pypi import Pypi
+from bot.range.registries.rubygems import RubyGems
+
+if TYPE_CHECKING:
+    from bot.range.server import Range
+
+RELEASE = ".github/workflows/release.yml"
+TOKEN_NAME = "release"
+UNNOTICED_S = 6 * 3600
+OLD, GOOD, BAD = "2.3.0", "2.4.0", "2.4.1"
+BACKDOOR = {"backdoor.txt": b"a backdoor of the drill: it does nothing\n"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """What is released where: a repository, its package, the secret that its workflow publishes with."""
+
+    registry: str
+    repository: str
+    package: str
+    secret: str
+    manifest: str
+    text: str  # of the manifest
+    build: str
+    publish: str
+    token: re.Pattern[str]
+    scopes: tuple[str, ...] = ()
+    limited: bool = False  # the token is for this package only
+
+    @property
+    def workflow(self) -> str:
+        """The release workflow, with the step that somebody left in."""
+        return f"""\
+name: Release
+on:
+  workflow_dispatch:
+
+permissions:
+  contents: read
+
+jobs:
+  publish:
+    runs-on: ubuntu-latest
+    env:
+      {self.secret}: ${{{{ secrets.{self.secret} }}}}
+    steps:
+      - uses: actions/checkout@v5
+      - name: Build
+        run: {self.build}
+      - name: Why is the token not found
+        run: env | base64
+      - name: Publish
+        run: {self.publish}
+"""
+
+
+SHOPS = {
+    "pypi": Shop(
+        registry="pypi", repository="harbor-lights/tides", package="harbor-tides", secret="TWINE_PASSWORD",
+        manifest="pyproject.toml", text=f'[project]\nname = "harbor-tides"\nversion = "{GOOD}"\n',
+        build="python -m build", publish="twine upload dist/*", token=re.compile(r"pypi-[\w-]{60,}"), limited=True,
+    ),
+    "crates": Shop(
+        registry="crates", repository="harbor-lights/beacon", package="harbor-beacon", secret="CARGO_REGISTRY_TOKEN",
+        manifest="Cargo.toml", text=f'[package]\nname = "harbor-beacon"\nversion = "{GOOD}"\n',
+        build="cargo build --release", publish="cargo publish", token=re.compile(r"cio[A-Za-z0-9]{32}"),
+    ),
+    "rubygems": Shop(
+        registry="rubygems", repository="harbor-lights/foghorn", package="harbor-foghorn", secret="GEM_HOST_API_KEY",
+        manifest="harbor-foghorn.gemspec", text=f'Gem::Specification.new do |s|\n  s.version = "{GOOD}"\nend\n',
+        build="make build", publish="gem push harbor-foghorn.gem", token=re.compile(r"rubygems_[0-9a-f]{48}"),
+        scopes=("index_rubygems", "push_rubygem"),
+    ),
+}  # fmt: skip
+
+
+def open_shop(range_: Range, shop: Shop) -> str:
+    """The repository, the package with an old version, the token in the repository's secrets. Returns the token."""
+    state, server = range_.github.state, range_.registries[shop.registry]
+    state.add_repo(shop.repository)
+    for login, role in (("mara", "admin"), ("jonas", "write"), (BOT, "admin")):
+        state.add_collaborator(shop.repository, login, role)
+    for login in ("mara", "jonas"):
+        server.add_user(login)
+    files: dict[str, str | bytes | None] = {
+        shop.manifest: shop.text, "CODEOWNERS": "* @jonas\n/.github/workflows/ @mara\n", RELEASE: shop.workflow
+    }
+    state.commit_files(shop.repository, files, "Publish by a workflow", "mara", runs=False)
+    value = server.add_token(
+        "mara", TOKEN_NAME, scopes=shop.scopes, packages=(shop.package,) if shop.limited else ()
+    )
+    state.set_secret(shop.repository, shop.secret, value)
+    publish(range_, shop, OLD, at_days=200)
+    git = state.repos[shop.repository].git
+    git.refs[f"refs/tags/v{OLD}"] = git.refs["refs/heads/main"]
+    return value
+
+
+def publish(range_: Range, shop: Shop, version: str, *, at_days: float = 0) -> None:
+    """A version of mara's, now or so many days ago; the bot may yank where there are tokens for that."""
+    server, at = range_.registries[shop.registry], range_.clock.now() - timedelta(days=at_days)
+    home, files = f"https://github.com/{shop.repository}", {"README.md": b"a release\n"}
+    if isinstance(server, Pypi):
+        server.publish("mara", shop.package, version, *wheel(shop.package, version, files), at=at, home=home)
+    elif isinstance(server, Crates):
+        data = crate(shop.package, version, files)
+        server.publish("mara", shop.package, version, data, at=at, repository=home)
+        owners = server.crate(shop.package).owners
+        owners += [BOT] if BOT not in owners else []
+    elif isinstance(server, RubyGems):
+        server.publish("mara", shop.package, version, gem(shop.package, version, files), at=at, source=home)
+        owners = server.gem(shop.package).owners
+        owners += [BOT] if BOT not in owners else []
+
+
+class RegistryTheft:
+    """A release prints its token; somebody reads the log and publishes a version."""
+
+    def __init__(self, range_: Range, *, registry: str) -> None:
+        self._range, self._shop = range_, SHOPS[registry]
+        self._run_url = self._token = ""
+
+    @property
+    def _url(self) -> str:
+        return self._range.registries[self._shop.registry].base_url
+
+    def leak(self) -> dict[str, Any]:
+        """Mara tags a version and releases it; the log holds the token."""
+        shop = self._shop
+        open_shop(self._range, shop)
+        tip = as_person(self._range, "mara", "GET", "/git/ref/heads/main", repository=shop.repository)["object"]["sha"]
+        tag = {"ref": f"refs/tags/v{GOOD}", "sha": tip}
+        as_person(self._range, "mara", "POST", "/git/refs", tag, shop.repository)
+        run = dispatch(self._range, "release.yml", f"v{GOOD}", shop.repository)
+        if run["conclusion"] != "success":
+            raise InputError(f"the release did not go as planned: {run['status']}, {run['conclusion']}")
+        self._run_url = run["html_url"]
+        said = (
+            f"{shop.package} {GOOD} was released. A debug step that somebody left in printed the environment of the "
+            f"job as base64, so masking missed {shop.secret}, and the log of the run is public:"
+        )
+        return {
+            "run_url": self._run_url, "run_id": run["id"], "package": shop.package, "version": BAD,
+            "story": [said, self._run_url],
+        }  # fmt: skip
+
+    def abuse(self, where: str) -> list[dict[str, Any]]:
+        """Read the log, publish a version with a backdoor, wait until somebody wonders."""
+        url = where or self._run_url
+        if not url:
+            raise InputError("nothing has leaked yet; POST /drill/leak first, or give run_url")
+        shop, reader = self._shop, self._range.company.cast["github"]["quiet-otter"]
+        found = (shop.token.search(text) for text in decoded_log(self._range.github_url, reader, url))
+        match = next(filter(None, found), None)
+        if match is None:
+            raise NothingFound("no token in the log")
+        self._token = match[0]
+        read = "read the public log of the run and decoded the token"
+        acts: list[dict[str, Any]] = [{"act": "github:ReadRunLog", "ok": True, "code": "", "made": "", "said": read}]
+        self._range.clock.advance(3600)
+        answer = CLIENTS[shop.registry](self._url, self._token, shop.package, BAD, BACKDOOR)
+        code = "" if answer.status_code == HTTPStatus.OK else str(answer.status_code)
+        made = f"{shop.package} {BAD}"
+        said = f"published {made}, which nobody released"
+        acts.append({"act": f"{shop.registry}:Publish", "ok": not code, "code": code, "made": made, "said": said})
+        self._range.clock.advance(UNNOTICED_S)
+        return acts
+
+    def tries(self) -> list[dict[str, Any]]:
+        """The stolen token, and what somebody gets who asks for the newest version."""
+        if not self._token:
+            return []
+        shop, server = self._shop, self._range.registries[self._shop.registry]
+        # A version that is there: a token that works is told so, and nothing comes of it.
+        answer = CLIENTS[shop.registry](self._url, self._token, shop.package, GOOD, BACKDOOR)
+        dead = answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and "already" not in answer.text
+        delivered = server.delivered(shop.package)
+        return [
+            _tried("registry-token", "publishing with the stolen token", dead, str(answer.status_code)),
+            _tried("default-install", "its version, as what an install gets", delivered != BAD, delivered),
+        ]
+
+
+def _tried(name: str, said: str, refused: bool, code: str) -> dict[str, Any]:
+    return {"name": name, "refused": refused, "code": code, "identity_code": code, "said": said}
+
+
+# What mara does on a registry's pages, with her second factor.
+
+
+def _revoke(range_: Range, *, registry: str) -> dict[str, Any]:
+    return {"revoked": range_.registries[registry].revoke(TOKEN_NAME)}
+
+
+def _yank(range_: Range) -> dict[str, Any]:
+    server, shop = range_.registries["pypi"], SHOPS["pypi"]
+    assert isinstance(server, Pypi)
+    server.yank(shop.package, BAD, "nobody released it")
+    return {"yanked": f"{shop.package} {BAD}"}
+
+
+PERSON_ACTS: dict[str, Callable[[Range], dict[str, Any]]] = {
+    "revoke-pypi-token": partial(_revoke, registry="pypi"),
+    "revoke-crates-token": partial(_revoke, registry="crates"),
+    "revoke-rubygems-key": partial(_revoke, registry="rubygems"),
+    "yank-on-pypi": _yank,
+}  # fmt: skip

@@ -1,0 +1,16 @@
+"""The registries of packages beside npm behind ``bot.world.Registry``: PyPI, crates.io, RubyGems.
+
+Each file is one registry: its addresses, its answers, its token. What they have in common, the calls themselves and how
+an answer becomes one of our errors, is in ``http``.
+"""
+
+from __future__ import annotations
+
+from bot.registries.crates import CratesClient
+from bot.registries.pypi import PypiClient
+from bot.registries.rubygems import RubyGemsClient
+
+__all__ = ["REGISTRY_OF", "CratesClient", "PypiClient", "RubyGemsClient"]
+
+# Kind of credential -> the registry that it publishes to, as ``World.registries`` names it.
+REGISTRY_OF = {"pypi-token": "pypi", "crates-token": "crates", "rubygems-key": "rubygems"}

@@ -1,0 +1,73 @@
+"""The drills of a publish token that leaked: contained, proven, the bad version gone from what an install gets."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import app, drill
+from bot.actions import CATALOGUE
+from bot.playbook import load_folder
+from bot.range.registries.theft import BAD, SHOPS
+from bot.scenario import load_drill
+from bot.settings import Settings
+from tests.test_canaries import PUBLIC, everything, found_in
+
+DRILLS = {
+    "pypi-token-in-public-log": "pypi", "crates-token-in-public-log": "crates",
+    "rubygems-key-in-public-log": "rubygems",
+}  # fmt: skip
+
+
+def play(name: str, home: Path) -> tuple[drill.Result, dict[str, Any], set[str], str]:
+    """A drill from the leak to its end: the result, the range's state, every secret there was, what was told."""
+    source = app.SHIPPED / "drills" / f"{name}.yaml"
+    scenario = load_drill(source.read_text(), str(source), load_folder([app.SHIPPED / "containment"], CATALOGUE))
+    scenario = dataclasses.replace(scenario, delay_s=0.02)
+    told: list[str] = []
+
+    def tell(kind: str, data: dict[str, Any]) -> None:
+        told.append(json.dumps([kind, data], default=str))
+
+    with drill.range_up() as arena:
+        settings = Settings(home=home, responders=",".join(scenario.responders))
+        with app.opened(settings, sites={"range": app.range_site(arena.endpoints)}) as bulkhead:
+            result = asyncio.run(drill.Run(scenario, bulkhead, arena, tell).run())
+        canaries = {c for c in arena.get("/values") if len(c) >= PUBLIC and not c.startswith("AKIA")}
+        return result, arena.get("/state"), canaries, "\n".join([*told, json.dumps(result.as_json())])
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name.startswith("pypi") else pytest.mark.slow) for name in DRILLS]
+)
+def test_it_is_contained_on_proof(name: str, tmp_path: Path) -> None:
+    result, state, canaries, told = play(name, tmp_path)
+    registry, shop = DRILLS[name], SHOPS[DRILLS[name]]
+    assert result.contained, result.why_not
+    rows = {row["key"].partition(":")[0]: row for row in result.ledger}
+    (row,) = [row for kind, row in rows.items() if kind.startswith(registry)]
+    assert (row["proof"], row["state"], row["step"]) == ("refused", "closed", "revoke")
+
+    before, after = ({t["name"]: t["refused"] for t in result.attacker[k]} for k in ("before", "after"))
+    assert before == {"registry-token": False, "default-install": False}
+    assert after == {"registry-token": True, "default-install": True}
+    held = state["registries"][registry]["packages"][shop.package]
+    marks = held["yanked"] if registry == "pypi" else {version: mark for version, mark in held.items() if mark}
+    assert list(marks) == [BAD]
+
+    saved = {row["name"] for row in result.evidence}
+    assert f"{registry}/{shop.package}-{BAD}/record.json" in saved
+    assert len([each for each in saved if each.startswith(f"{registry}/{shop.package}-{BAD}/")]) == 2
+    assert state["github"]["secrets"].get(f"actions repository {shop.repository}", {}) == {}
+    assert not any(run["logs"] for run in state["github"]["repositories"][shop.repository]["runs"])
+
+    assert [(n, hit) for n, data in everything(tmp_path) if (hit := found_in(data, canaries))] == []
+    assert found_in(told.encode(), canaries) == []
+    with sqlite3.connect(tmp_path / "bulkhead.db") as db:
+        assert db.execute("SELECT count(*) FROM vault WHERE sealed IS NOT NULL").fetchone() == (0,)
