@@ -23,6 +23,7 @@ from typing import Any
 import requests
 
 from bot import timeline
+from bot.actions.github_oidc import MigrationIn, open_migration
 from bot.engine.decisions import Ask, open_asks
 from bot.engine.ledger import Ledger
 from bot.engine.rules import DRILL
@@ -30,15 +31,17 @@ from bot.errors import DecisionRefused, EngineError, InputError, Unavailable
 from bot.intake.inbox import Inbox, Landed
 from bot.intake.rounds import rounds
 from bot.learn.times import cut_times
-from bot.model import Exposure, RowState
-from bot.scenario import SCENARIOS, Drill
+from bot.model import Exposure, RowState, Verdict
+from bot.oidc import trust
+from bot.scenario import MIGRATE, SCENARIOS, Drill
 from bot.store import IncidentRow, Store, iso, when
 from bot.store_drills import SOURCE
 from bot.timeline import Event
-from bot.world import RangeEndpoints
+from bot.world import RangeEndpoints, World
 
 START_S = 60.0  # the range starts in a few seconds; a loaded machine takes longer
-MOVES_TOLD = {"leak", "abuse", "tries-before", "tries-after"}  # what a replay is drawn from, beside the timeline
+# what a replay is drawn from, beside the timeline
+MOVES_TOLD = {MIGRATE, "leak", "abuse", "tries-before", "tries-after"}
 PATIENCE_S = 300.0  # a drill that takes longer has failed
 
 
@@ -128,10 +131,16 @@ class Result:
     attacker: dict[str, list[dict[str, Any]]]
     evidence: list[dict[str, Any]] = field(default_factory=list)
     folder: str = ""
+    told: dict[str, Any] = field(default_factory=dict)  # act -> what the range told of it, with its times
+
+    @property
+    def non_event(self) -> bool:
+        """Contained, and nothing had to be cut: what leaked was of no use by then."""
+        return self.contained and self.time_to_first_cut_s is None
 
     def as_json(self) -> dict[str, Any]:
         """The one document that ``--json`` prints."""
-        return asdict(self)
+        return asdict(self) | {"non_event": self.non_event}
 
 
 def words(drill: Drill, leak: dict[str, Any], range_: Range) -> tuple[str, str]:
@@ -192,6 +201,40 @@ def missing() -> str:
     return ", ".join(name for name in needed if importlib.util.find_spec(name) is None)
 
 
+def played(drill: Drill, act: str, range_: Range, world: World) -> Any:
+    """A move of this drill's scenario, and what came of it; the range knows it by the scenario's name."""
+    if act == MIGRATE:
+        return _migrate(drill, range_, world)
+    return range_.post(f"/drill/{act}", {"scenario": drill.scenario})
+
+
+def _migrate(drill: Drill, range_: Range, world: World) -> Any:
+    """Open the pull request as the harden step of an incident does, and let the company roll it out. Twice is once."""
+    given = range_.post("/drill/move", {"scenario": drill.scenario})
+    if given["moved"]:
+        return given["moved"]
+    account = str(world.aws.client("sts").get_caller_identity()["Account"])
+    asked = MigrationIn(
+        repository=given["repository"], role=f"arn:aws:iam::{account}:role/{given['role']}",
+        environment=given["environment"],
+    )  # fmt: skip
+    before = open_migration.look(world, asked)
+    opened = open_migration.run(world, asked, before)
+    proof = open_migration.prove(world, asked, before, opened)
+    if not opened.pull or proof.verdict != Verdict.PROVEN:
+        raise EngineError(f"the migration's pull request was not opened: {proof.detail}")
+    found = world.github.get(f"/repos/{given['repository']}")
+    job = trust.Job(
+        repository=found["full_name"], repository_id=str(found["id"]), owner_id=str(found["owner"]["id"]),
+        environment=given["environment"],
+    )  # fmt: skip
+    allowed = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{given['bucket']}/*"}
+    return range_.post("/drill/move", {
+        "scenario": drill.scenario, "pull": opened.pull, "trust": trust.written(job, account),
+        "permissions": {"Version": "2012-10-17", "Statement": [allowed]},
+    })  # fmt: skip
+
+
 class Run:
     """One drill in one folder. ``bulkhead`` is an ``app.Bulkhead`` whose only site is the range."""
 
@@ -199,6 +242,7 @@ class Run:
         self.drill, self.bulkhead, self.range, self.tell = drill, bulkhead, range_, tell
         self.store = bulkhead.store
         self.patience_s = PATIENCE_S
+        self.told: dict[str, Any] = {}
 
     async def run(self) -> Result:
         """Leak, abuse, report, contain, try again. Going on after a crash, what was done is not done again."""
@@ -220,24 +264,22 @@ class Run:
 
     def _prologue(self) -> list[dict[str, Any]]:
         """What happens before anybody knows; told once, kept for the run after a crash."""
-        told_of: dict[str, Any] = {}
         for act in self.drill.acts:
-            told_of[act] = self._once(act, partial(self._play, act))
-            self.tell(act, told_of[act])
+            self.told[act] = self._once(act, partial(self._play, act))
+            self.tell(act, self.told[act])
         before: list[dict[str, Any]] = self._once("tries-before", partial(self._play, "tries"))
         self.tell("tries-before", {"tries": before})
         at = self.bulkhead.sites["range"].clock.now()
         told = self._once("told", lambda: {"at": iso(at), "delivery": secrets.token_hex(6)})
         _, text = report(
-            self.bulkhead.inbox, self.drill, told_of["leak"], self.range, at=when(told["at"]),
+            self.bulkhead.inbox, self.drill, self.told["leak"], self.range, at=when(told["at"]),
             delivery=told["delivery"],
         )  # fmt: skip
         self.tell("report", {"by": self.drill.report.by, "text": text})
         return before
 
     def _play(self, act: str) -> Any:
-        """A move of this drill's scenario; the range knows it by the drill's id."""
-        return self.range.post(f"/drill/{act}", {"scenario": self.drill.scenario})
+        return played(self.drill, act, self.range, self.bulkhead.worlds["range"](f"drill-{act}"))
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         stands = self.store.setting(f"drill:{name}")
@@ -313,7 +355,7 @@ class Run:
             drill=self.drill.id, incident=incident, contained=not why, why_not=why,
             ledger=[row.as_json() for row in ledger.rows.values()], timeline=[asdict(e) for e in events],
             time_to_first_cut_s=first, time_to_all_dead_s=dead, attacker={"before": before, "after": after},
-            evidence=self.store.evidence(incident), folder=str(self.bulkhead.settings.home),
+            evidence=self.store.evidence(incident), folder=str(self.bulkhead.settings.home), told=self.told,
         )  # fmt: skip
 
     def _why_not(self, ledger: Ledger, after: list[dict[str, Any]], collateral: dict[str, Any]) -> list[str]:

@@ -21,7 +21,8 @@ PERSON_ACTS = (  # what somebody does in the range
     "revoke-npm-token", "mint-npm-token", "run-registry-access", "revoke-pypi-token", "yank-on-pypi",
     "revoke-crates-token", "revoke-rubygems-key",
 )  # fmt: skip
-ACTS = ("leak", "abuse")  # what the range's company and attacker can be told to do
+MIGRATE = "migrate"  # the bot opens the migration's pull request, and the company rolls it out
+ACTS = (MIGRATE, "leak", "abuse")  # what the range's company and attacker can be told to do
 _HOLE = re.compile(r"\{[^{}]*\}")
 _KEYS = (
     "id", "title", "briefing", "playbook", "scenario", "acts", "report", "responders", "delay_s", "answers", "people",
@@ -36,6 +37,7 @@ class Scenario:
     tries: tuple[str, ...]
     holes: tuple[str, ...] = ("run_url",)
     secret_holes: tuple[str, ...] = ()  # values that lie at the attacker's; filled in for the report, kept nowhere
+    moves: bool = False  # nothing leaks in it before the workflows have moved to OIDC
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -46,6 +48,12 @@ SCENARIOS: Mapping[str, Scenario] = {
         tries=("npm-token", "npm-publish", "default-install", "key", "saved-session"),
         holes=("run_url", "package", "version"),
         secret_holes=("NPM_PUBLISH_TOKEN",),
+    ),
+    "oidc-non-event": Scenario(tries=("session", "npm-publish", "id-token", "fork"), moves=True),
+    "oidc-non-event-dependency": Scenario(
+        tries=("session", "npm-publish", "id-token", "fork"),
+        moves=True,
+        secret_holes=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     ),
     **dict.fromkeys(
         ("github-pat-in-image", "github-pat-in-image-revoked"),
@@ -112,6 +120,9 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
         ),
         source=source,
     )
+    if loaded.acts and stage is not _ANY and (MIGRATE in loaded.acts) != stage.moves:
+        said = f"must begin with {MIGRATE}" if stage.moves else f"has nothing to {MIGRATE}"
+        problems.add(top["acts"].line, f"acts: the scenario {played} {said}")
     if playbooks is not None and loaded.playbook:
         _check_playbook(loaded, top, playbooks, problems)
     problems.refuse()

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from bot.drill import Range, report
+from bot.drill import Range, played, report
+from bot.engine.rules import DRILL
 from bot.errors import InputError
 from bot.intake.inbox import Inbox, Landed
 from bot.scenario import Drill
@@ -40,8 +41,8 @@ class Stage:
             if begun != delivery and (begun or self._range.post("/drill/tries", {"scenario": drill.scenario})):
                 raise InputError(f"{name} was played in this company already; start it anew for another time")
             self._inbox.store.setting_once(mine, delivery)
-            played = {act: self._once(f"{mine}:{act}", act, drill) for act in drill.acts}
-            leak = played.get("leak", {})
+            told = {act: self._once(f"{mine}:{act}", act, drill) for act in drill.acts}
+            leak = told.get("leak", {})
             landed, shown = report(
                 self._inbox, drill, leak, self._range, at=self._clock.now(), delivery=delivery
             )  # fmt: skip
@@ -51,6 +52,6 @@ class Stage:
         """What came of a move, made once: begun again after a crash, what the range said stands."""
         stands = self._inbox.store.setting(name)
         if not stands:
-            stands = json.dumps(self._range.post(f"/drill/{act}", {"scenario": drill.scenario}))
+            stands = json.dumps(played(drill, act, self._range, self._inbox.worlds[DRILL](f"drill-{act}")))
             self._inbox.store.set_setting(name, stands)
         return json.loads(stands)

@@ -123,7 +123,8 @@ class Story:
         self._observes = False
         self._tails: set[tuple[str, str]] = set()
         self._tellers: dict[str, Callable[[Any], list[Line]]] = {
-            "leak": _leak, "abuse": _abuse, "report": _report, "event": self._told, "refused": _refused,
+            "migrate": _migrated, "leak": _leak, "abuse": _abuse, "report": _report, "event": self._told,
+            "refused": _refused,
             "tries-before": lambda d: tries("What it holds, tried before anything is done:", d["tries"]),
             "tries-after": lambda d: [
                 Line("The attacker tries again", style=HEADING),
@@ -340,6 +341,10 @@ class Story:
 # before the report, and after ----------------------------------------------------------------------------------------
 
 
+def _migrated(data: dict[str, Any]) -> list[Line]:
+    return [Line("The move to OIDC", style=HEADING), *map(Line, data["story"]), Line("")]
+
+
 def _leak(data: dict[str, Any]) -> list[Line]:
     return [Line("The leak", style=HEADING), *map(Line, data.get("story") or [data.get("run_url", "")])]
 
@@ -348,7 +353,8 @@ def _abuse(data: dict[str, Any]) -> list[Line]:
     lines = [Line(""), Line("The abuse", style=HEADING), Line("An outsider with a free account finds it first. It")]
     for act in data["acts"]:
         said = act.get("said") or ACTS.get(act["act"], act["act"]).format(act["made"])
-        lines.append(Line(f"- {said}" + ("" if act["ok"] else f" (refused: {act['code']})")))
+        at = f"{act['at'][11:16]}  " if act.get("at") else ""
+        lines.append(Line(f"- {at}{said}" + ("" if act["ok"] else f" (refused: {act['code']})")))
     return lines
 
 
@@ -456,7 +462,7 @@ def milestones(events: Iterable[Event]) -> list[Line]:
             kills.add(event.step)
         if event.kind == "opened":
             lines.append(story._line(event, "opened", "the incident is opened"))
-        elif event.kind == "outcome" and event.step in kills:
+        elif event.kind == "outcome" and event.step in kills and body["changed"]:
             lines.append(story._line(event, "cut", f"{event.step}: {body['summary']}"))
         elif event.kind == "proof" and event.step in kills and body["verdict"] == "proven":
             lines.append(story._line(event, "dead", f"{event.step}: {GRADES[body['grade']]}", GOOD))

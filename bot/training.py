@@ -149,7 +149,8 @@ class Lesson:
 
     def _begin(self) -> None:
         """What happens before anybody knows; then somebody reports it."""
-        told = {act: self._here.post(f"/drill/{act}", {"scenario": self.drill.scenario}) for act in self.drill.acts}
+        world = self._house.inbox.worlds[DRILL](f"drill-{self.order.id}")
+        told = {act: drills.played(self.drill, act, self._here, world) for act in self.drill.acts}
         drills.report(
             self._house.inbox, self.drill, told.get("leak", {}), self._here, at=self._clock.now(),
             delivery=self.order.id,

@@ -32,8 +32,9 @@ def test_the_shipped_drill_and_playbook_name_each_other() -> None:
 
 WRONG = [
     ("id: aws-key", "id: AWS key", "joined by hyphens"),
-    ("acts: [leak, abuse]", "acts: [leak, rm -rf /]", "must be one of leak, abuse"),
+    ("acts: [leak, abuse]", "acts: [leak, rm -rf /]", "must be one of migrate, leak, abuse"),
     ("acts: [leak, abuse]", "acts: [leak, leak]", "twice"),
+    ("acts: [leak, abuse]", "acts: [migrate, leak, abuse]", "has nothing to migrate"),
     ("acts: [leak, abuse]", "acts: []", "must not be empty"),
     ("alice (simulated)", "alice", "nobody real plays in a drill"),
     ("alice (simulated)", '" (simulated)"', "nobody real plays in a drill"),

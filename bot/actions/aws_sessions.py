@@ -126,7 +126,8 @@ def restore(world: World, holder: Holder, name: str, policy: str, *, before: str
     return True
 
 
-def _look(world: World, holder: Holder, name: str) -> SessionsBefore:
+def look(world: World, holder: Holder, name: str) -> SessionsBefore:
+    """What stands at a role or a user."""
     looked_at = aws_iam.iso(aws_iam.now(world))
     try:
         found = aws_iam.iam(world, f"get_{holder}", f"read {holder} {name}", **aws_iam.named(holder, name))
@@ -153,7 +154,8 @@ def _own_sessions(world: World, holder: Holder, name: str) -> bool:
     return (holder == "role" or lives_by_session) and aws_iam.is_own(world, holder, name)
 
 
-def _run(world: World, holder: Holder, name: str, after: str, before: SessionsBefore) -> SessionsOutcome:
+def deny(world: World, holder: Holder, name: str, after: str, before: SessionsBefore) -> SessionsOutcome:
+    """Deny everything to the sessions that are open now. Raises Conflict where that must not, or cannot, be done."""
     if not before.exists:
         return SessionsOutcome(changed=False, summary=before.summary)
     if before.cuts_own:
@@ -173,7 +175,8 @@ def _run(world: World, holder: Holder, name: str, after: str, before: SessionsBe
     return SessionsOutcome(changed=changed, cutoff=shown, summary=f"sessions of {name} from before {shown} are denied")
 
 
-def _prove(world: World, holder: Holder, name: str, after: str, before: SessionsBefore, out: SessionsOutcome) -> Proof:
+def prove(world: World, holder: Holder, name: str, after: str, before: SessionsBefore, out: SessionsOutcome) -> Proof:
+    """The policy stands, with a cut-off that is late enough."""
     if not aws_iam.exists(world, holder, name):
         return Proof.proven(Grade.STATE, f"there is no {holder} {name}")
     cutoff = cutoff_in(aws_iam.inline_policy(world, holder, name, POLICY))
@@ -184,7 +187,8 @@ def _prove(world: World, holder: Holder, name: str, after: str, before: Sessions
     return Proof.not_yet(said) if aws_iam.settling(world, out.cutoff) else Proof.refuted(said)
 
 
-def _undo(world: World, holder: Holder, name: str, before: SessionsBefore, out: SessionsOutcome) -> Outcome:
+def undo(world: World, holder: Holder, name: str, before: SessionsBefore, out: SessionsOutcome) -> Outcome:
+    """Put back what stood there."""
     if not out.cutoff:
         return Outcome(changed=False, summary=before.summary)
     ours = deny_document(aws_iam.parse(out.cutoff))
@@ -196,7 +200,8 @@ def _breaks(what: str) -> Callable[[SessionsBefore], Breaks]:
     return lambda before: Breaks(stops=(f"{what} {before.holder} that is open now; a new one works",) * before.needed)
 
 
-def _permissions(holder: str) -> tuple[str, ...]:
+def permissions(holder: str) -> tuple[str, ...]:
+    """What the three above need of IAM; ``holder``: Role or User."""
     verbs = ("Get{}", "Get{}Policy", "Put{}Policy", "Delete{}Policy")
     return tuple("iam:" + verb.format(holder) for verb in verbs)
 
@@ -205,25 +210,25 @@ deny_older_sessions = Action(
     name="aws.deny_older_sessions",
     title="Deny everything to the sessions a user already has",
     inputs=UserSessions, before=SessionsBefore, outcome=SessionsOutcome, effect=Effect.CONTAIN,
-    look=lambda world, i: _look(world, "user", i.user),
-    run=lambda world, i, before: _run(world, "user", i.user, i.after, before),
-    prove=lambda world, i, before, out: _prove(world, "user", i.user, i.after, before, out),
-    undo=lambda world, i, before, out: _undo(world, "user", i.user, before, out),
+    look=lambda world, i: look(world, "user", i.user),
+    run=lambda world, i, before: deny(world, "user", i.user, i.after, before),
+    prove=lambda world, i, before, out: prove(world, "user", i.user, i.after, before, out),
+    undo=lambda world, i, before, out: undo(world, "user", i.user, before, out),
     breaks=_breaks("every session (GetSessionToken, GetFederationToken, console) of"),
     ends=lambda i: ("sts-session", ""),
-    permissions=_permissions("User"),
+    permissions=permissions("User"),
 )  # fmt: skip
 
 deny_older_role_sessions = Action(
     name="aws.deny_older_role_sessions",
     title="Deny everything to the sessions a role already has",
     inputs=RoleSessions, before=SessionsBefore, outcome=SessionsOutcome, effect=Effect.CONTAIN,
-    look=lambda world, i: _look(world, "role", i.role),
-    run=lambda world, i, before: _run(world, "role", i.role, i.after, before),
-    prove=lambda world, i, before, out: _prove(world, "role", i.role, i.after, before, out),
-    undo=lambda world, i, before, out: _undo(world, "role", i.role, before, out),
+    look=lambda world, i: look(world, "role", i.role),
+    run=lambda world, i, before: deny(world, "role", i.role, i.after, before),
+    prove=lambda world, i, before, out: prove(world, "role", i.role, i.after, before, out),
+    undo=lambda world, i, before, out: undo(world, "role", i.role, before, out),
     breaks=_breaks("every session, of everybody who assumed"),
     kills=lambda i: f"aws-role-sessions:{i.role}",  # a row of its own: nothing else in the ledger stands for them
     ends=lambda i: ("sts-session", f"aws-role:{i.role}"),
-    permissions=_permissions("Role"),
+    permissions=permissions("Role"),
 )  # fmt: skip

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bot.actions.aws_iam import canonical, iso
@@ -48,6 +48,15 @@ class Call:
         """Id of the access key or session that its answer holds, or ''."""
         holder = self.response.get("accessKey") or self.response.get("credentials") or {}
         return str(holder.get("accessKeyId") or "")
+
+    @property
+    def until(self) -> datetime:
+        """When the session that it opened ends by itself: an hour where it asked for no length, 12 for a user's own.
+
+        API Reference of AssumeRole, AssumeRoleWithWebIdentity, GetSessionToken and GetFederationToken.
+        """
+        hours = 12 if self.name in ("GetSessionToken", "GetFederationToken") else 1
+        return self.at + timedelta(seconds=int(self.request.get("durationSeconds") or hours * 3600))
 
     @property
     def role(self) -> str:

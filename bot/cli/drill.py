@@ -204,8 +204,10 @@ def _ending(result: drills.Result, settings: Settings) -> list[Line | Renderable
     command = f"{result.incident} --home {shlex.quote(str(settings.home))}"
     said: list[Line | RenderableType] = [Line(""), Line("The ledger", style=HEADING), page.ledger(result.ledger)]
     said += [*page.LEGEND, Line(""), Line("The timeline, in short", style=HEADING), *milestones(events), Line("")]
-    first, dead = _time(result.time_to_first_cut_s), _time(result.time_to_all_dead_s)
-    said.append(Line(f"From the report to the first cut: {first}; until all was proven dead: {dead}."))
+    dead = f"until all was proven dead: {_time(result.time_to_all_dead_s)}."
+    first = f"From the report to the first cut: {_time(result.time_to_first_cut_s)}"
+    none = "There was nothing left to cut"
+    said.append(Line(f"{none if result.non_event else first}; {dead}"))
     said += [
         Line(f"{len(events)} events in a hash chain; {len(result.evidence)} files of evidence."),
         Line(""), Line("Where it is", style=HEADING), Line(f"Incident, evidence and vault are in {settings.home}"),
@@ -218,6 +220,8 @@ def _ending(result: drills.Result, settings: Settings) -> list[Line | Renderable
     ]  # fmt: skip
     if result.contained:
         text = "Contained: every row closed on proof, and every try of the attacker was refused."
+        if result.non_event:
+            text = "A non-event: what leaked was dead by itself, and every try of the attacker had been refused before."
         return [*said, Line(text, style=GOOD)]
     return [*said, Line("NOT contained:", style=BAD), *(Line(f"- {why}", style=BAD) for why in result.why_not)]
 

@@ -138,6 +138,9 @@ class Inbox:
             if one.value:
                 scrubber.add(self.vault.fingerprinter.secret(one.value))
                 crossed.secrets[f"leaked:{one.key}"] = (one.value, one.key)
+            if one.session_token:
+                scrubber.add(self.vault.fingerprinter.secret(one.session_token))
+                crossed.secrets[f"session-token:{one.key}"] = (one.session_token, "")
         body = {
             "by": by, "world": world, "text": scrubber.scrub(text)[:LONGEST], "exposure": exposure.value,
             "url": where[0] if where else "", "credentials": [asdict(c) for c in credentials],

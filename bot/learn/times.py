@@ -66,12 +66,15 @@ def times(events: Sequence[Event]) -> Times:
 
 
 def cut_times(events: Iterable[Event], ledger: Ledger) -> tuple[float | None, float | None]:
-    """Seconds from the report to the first cut that a provider took, and to the last proof of death."""
+    """Seconds from the report to the first cut that a provider took, and to the last proof of death.
+
+    None for the first where there was nothing left to cut.
+    """
     events = list(events)
     opened = next((when(e.at) for e in events if e.kind == "opened"), None)
     reported = next((when(e.body["reported_at"]) for e in events if e.kind == "opened" and e.body), opened)
     cutting = _cutting(events)
-    cuts = [when(e.at) for e in events if e.kind == "outcome" and e.step in cutting]
+    cuts = [when(e.at) for e in events if e.kind == "outcome" and e.step in cutting and e.body and e.body["changed"]]
     dead: list[datetime] = [row.dead_at for row in ledger.rows.values() if row.dead_at]
     return _seconds(reported, min(cuts, default=None)), _seconds(reported, max(dead, default=None))
 

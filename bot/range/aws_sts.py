@@ -133,6 +133,11 @@ def access_key_id(prefix: str) -> str:
     return prefix + base64.b32encode(number + secrets.token_bytes(4)).decode()
 
 
+def _drawn(count: int) -> str:
+    """So many random bytes in the alphabet of AWS's secrets and tokens."""
+    return base64.b64encode(secrets.token_bytes(count)).decode()
+
+
 class Sts:
     """The sessions, and the operations that make them. The authorization by identity policies is the caller's."""
 
@@ -175,7 +180,7 @@ class Sts:
         """A new session of a principal."""
         now = self._clock.time()
         made = Session(
-            key_id=access_key_id("ASIA"), secret=secrets.token_urlsafe(30), token=secrets.token_urlsafe(240),
+            key_id=access_key_id("ASIA"), secret=_drawn(30), token=_drawn(240),
             kind=kind, owner=owner, name=name, arn=arn, issued=now, expires=now + seconds, policy=policy,
         )  # fmt: skip
         self._sessions[made.key_id] = made

@@ -251,7 +251,7 @@ class JobRun:
         self._header(first_line({"run": script}), {}, env, script)
         box = shell.Box(env=env, files=self.files, say=self._output, aws_url=self.runner.aws_url,
                         npm_url=self.runner.npm_url, registries=self.runner.registries,
-                        built=self.built)  # fmt: skip
+                        built=self.built, id_token=self._id_token if self.may_ask else None)  # fmt: skip
         status = yield from shell.interpret(script, box)
         self.built = box.built
         self.env |= dict(row.split("=", 1) for row in box.sinks.get("env", "").splitlines() if "=" in row)
@@ -339,9 +339,12 @@ class JobRun:
             self.mask(credentials.get(name) or "")
         return 0
 
+    def _id_token(self, audience: str) -> str:
+        return self.runner.id_token(self.run, self.job, audience)
+
     def _by_token(self, role: str, session: str, length: int, audience: str, region: str) -> dict[str, str]:
         client = shell.aws_client(self.runner.aws_url, "sts", region, "none", "none")
-        token = self.runner.id_token(self.run, self.job, audience)
+        token = self._id_token(audience)
         answer = client.assume_role_with_web_identity(
             RoleArn=role, RoleSessionName=session, WebIdentityToken=token, DurationSeconds=length
         )

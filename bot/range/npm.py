@@ -24,6 +24,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.range.clock import RangeClock
+from bot.range.npm_trust import Publisher
 
 YOUNG, QUIET = timedelta(hours=72), 300
 MANY, HALF_WAY_S = 50_000, 2 * 3600.0  # downloads that a version has in the end while it is latest, and how soon
@@ -42,7 +43,7 @@ class NpmProblem(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Token:
-    """A granular access token. ``key`` is what the API calls it."""
+    """A granular access token, or one of trusted publishing. ``key`` is what the API calls it."""
 
     value: str = field(repr=False)
     name: str
@@ -50,6 +51,8 @@ class Token:
     created_at: datetime
     writes: bool = True
     revoked: bool = False
+    package: str = ""  # the only one that it may publish; '' is all that its user maintains
+    ends_at: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -98,6 +101,7 @@ class NpmRegistry:
             self.packages: dict[str, Package] = {}
             self.tokens: dict[str, Token] = {}
             self.users: dict[str, str] = {}  # name -> e-mail
+            self.publishers: dict[str, Publisher] = {}  # package -> who may publish it without a token
 
     # accounts: what a person does on the web site, with a second factor --------------------------------------------
 
@@ -122,7 +126,8 @@ class NpmRegistry:
     def accepts(self, value: str) -> bool:
         """Whether a token still works."""
         token = self.tokens.get(value)
-        return token is not None and not token.revoked
+        ended = token is not None and token.ends_at is not None and self.clock.now() >= token.ends_at
+        return token is not None and not token.revoked and not ended
 
     def caller(self, authorization: str) -> Token | None:
         """Whose token it is; None without one. Raises NpmProblem 401 for one that is not accepted."""
@@ -130,7 +135,7 @@ class NpmRegistry:
         if not value:
             return None
         token = self.tokens.get(value)
-        if token is None or token.revoked:
+        if token is None or not self.accepts(value):
             raise NpmProblem(401, "Unable to authenticate, your authentication token seems to be invalid.")
         return token
 
@@ -139,7 +144,8 @@ class NpmRegistry:
         if token is None:
             raise NpmProblem(401, "You must be logged in to publish packages.")
         package = self.packages.get(name)
-        if not token.writes or (package is not None and token.user not in package.maintainers):
+        others = token.package not in ("", name) or (package is not None and token.user not in package.maintainers)
+        if not token.writes or others:
             who = "Are you logged in as the correct user?"
             raise NpmProblem(403, f'You do not have permission to publish "{name}". {who}')
         return token

@@ -15,11 +15,13 @@ import io
 import ipaddress
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
+
+from bot.range.npm_trust import AUDIENCE
 
 PUBLIC = "https://registry.npmjs.org"
 RANGE_SCRIPT = "range-postinstall.json"
@@ -74,13 +76,19 @@ def release(manifest: dict[str, Any], files: Mapping[str, bytes] | None = None) 
 
 
 class NpmCommand:
-    """``npm ci``, ``npm publish`` and ``npm whoami`` of a job's step, with the environment of that step."""
+    """``npm ci``, ``npm publish`` and ``npm whoami`` of a job's step, with the environment of that step.
 
-    def __init__(self, url: str, env: Mapping[str, str], files: Mapping[str, bytes]) -> None:
-        self._url, self._env, self._files = url, env, files
+    ``id_token`` mints an id-token of the job for an audience; None where the job may not ask for one.
+    """
 
-    def _call(self, method: str, path: str, body: Any = None) -> requests.Response:
-        token = self._env.get("NODE_AUTH_TOKEN", "")
+    def __init__(
+        self, url: str, env: Mapping[str, str], files: Mapping[str, bytes],
+        id_token: Callable[[str], str] | None = None,
+    ) -> None:  # fmt: skip
+        self._url, self._env, self._files, self._id_token = url, env, files, id_token
+
+    def _call(self, method: str, path: str, body: Any = None, token: str = "") -> requests.Response:
+        token = token or self._env.get("NODE_AUTH_TOKEN", "")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         with requests.Session() as session:
             session.trust_env = False
@@ -104,10 +112,21 @@ class NpmCommand:
         manifest = self._manifest("package.json")
         body = document(manifest, packed({n: d for n, d in self._files.items() if not n.startswith(".")}))
         path = "/" + quote(str(manifest["name"]), safe="@")
-        answer = self._call("PUT", path, body)
+        answer = self._call("PUT", path, body, self._trusted(str(manifest["name"])))
         if answer.status_code != requests.codes.ok:
             raise NpmFailed(_said(answer, "PUT", path))
         return f"+ {manifest['name']}@{manifest['version']}\n"
+
+    def _trusted(self, name: str) -> str:
+        """A token by the job's own identity; "" when it may ask for none, or npm does not take it.
+
+        npm tries this first, and goes on with a token of the environment when it does not work (npm 11.5.1).
+        """
+        if self._id_token is None:
+            return ""
+        path = f"/-/npm/v1/oidc/token/exchange/package/{quote(name, safe='@')}"
+        answer = self._call("POST", path, {}, self._id_token(AUDIENCE))
+        return str(answer.json()["token"]) if answer.status_code == requests.codes.ok else ""
 
     def ci(self) -> str:
         """Install by the lock file. Raises NpmFailed when a digest differs, or something is not there."""

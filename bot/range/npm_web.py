@@ -18,7 +18,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bot.range.issuer import OidcIssuer
 from bot.range.npm import NpmProblem, NpmRegistry, Token
+from bot.range.npm_trust import exchanged
 from bot.range.switchboard import AsgiApp, Switchboard
 
 _NAME = r"(?P<name>(?:@[^/]+/)?[^/@-][^/]*)"
@@ -44,6 +46,10 @@ class _Asked:
         return self._registry.caller(self._authorization)
 
     @property
+    def bearer(self) -> str:
+        return self._authorization.removeprefix("Bearer ").strip()
+
+    @property
     def json(self) -> Any:
         try:
             return json.loads(self.raw or b"null")
@@ -60,8 +66,9 @@ class _Asked:
 class NpmWeb:
     """``asgi`` is the app."""
 
-    def __init__(self, registry: NpmRegistry, switchboard: Switchboard) -> None:
-        self.registry = registry
+    def __init__(self, registry: NpmRegistry, switchboard: Switchboard, issuer: OidcIssuer | None = None) -> None:
+        """``issuer``: whose id-tokens are taken for trusted publishing."""
+        self.registry, self.issuer = registry, issuer
         app = Starlette(routes=[Route("/{rest:path}", _Endpoint(self))])
         app.router.redirect_slashes = False
         self.asgi: AsgiApp = switchboard.asgi(app, "npm")
@@ -94,6 +101,12 @@ class NpmWeb:
         """Only a person may manage tokens: a second factor is asked whatever the token may do."""
         self.whoami(asked)
         raise NpmProblem(401, "You must provide a one-time pass.", {"www-authenticate": "OTP"})
+
+    def exchange(self, asked: _Asked) -> Any:
+        found = exchanged(self.registry, self.issuer, asked.words["name"], asked.bearer)
+        if found is None:
+            raise NpmProblem(404, "OIDC token exchange error - package not found")
+        return found
 
     def nothing_known(self, _asked: _Asked) -> Any:
         return {}  # no advisories
@@ -208,6 +221,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         ("POST", "/-/npm/v1/tokens", NpmWeb.tokens),
         ("DELETE", "/-/npm/v1/tokens/token/[^/]+", NpmWeb.tokens),
         ("DELETE", "/-/user/token/[^/]+", NpmWeb.tokens),
+        ("POST", f"/-/npm/v1/oidc/token/exchange/package/{_NAME}", NpmWeb.exchange),
         ("POST", "/-/npm/v1/security/advisories/bulk", NpmWeb.nothing_known),
         ("GET", "/-/v1/search", NpmWeb.search),
         ("GET", f"/downloads/point/last-week/{_NAME}", NpmWeb.point),

@@ -13,6 +13,7 @@ from bot.errors import InputError
 from bot.range import company
 from bot.range.attacker import Attacker
 from bot.range.npm_theft import NpmTheft
+from bot.range.oidc_replay import LeakAfterMove, TheftAfterMove
 from bot.range.people import as_person
 from bot.range.registries.theft import RegistryTheft
 from bot.range.token_thief import TokenInImage
@@ -84,6 +85,8 @@ class KeyInLog:
 SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     FIRST: KeyInLog,
     "npm-token-stolen-by-dependency": NpmTheft,
+    "oidc-non-event": LeakAfterMove,
+    "oidc-non-event-dependency": TheftAfterMove,
     "github-pat-in-image": TokenInImage,
     "github-pat-in-image-revoked": partial(TokenInImage, found=True),
     "pypi-token-in-public-log": partial(RegistryTheft, registry="pypi"),

@@ -34,6 +34,7 @@ from bot.range.issuer import OidcIssuer
 from bot.range.npm import NpmRegistry
 from bot.range.npm_theft import Collector
 from bot.range.npm_web import NpmWeb
+from bot.range.oidc_replay import LeakAfterMove
 from bot.range.port import HOST, listen
 from bot.range.registries import registries, theft
 from bot.range.registries import seed as seed_registries
@@ -73,7 +74,7 @@ class Range:
     def start(self) -> dict[str, Any]:
         """Open the ports and seed the company. Returns what ``main`` prints."""
         self.github_url = self.github.base_url = self._serve(self.github.asgi)
-        self.npm.base_url = self.runner.npm_url = self._serve(NpmWeb(self.npm, self.switchboard).asgi)
+        self.npm.base_url = self.runner.npm_url = self._serve(NpmWeb(self.npm, self.switchboard, self.issuer).asgi)
         for name, server in self.registries.items():
             server.base_url = self.runner.registries[name] = self._serve(server.asgi)
         self.collector.url = self._serve(self.collector.asgi)
@@ -155,6 +156,14 @@ class Range:
             raise InputError(f"the range plays no scenario {name[:60]!r}; it has {', '.join(sorted(SCENARIOS))}")
         return found
 
+    def move(self, asked: Any, scenario: str) -> dict[str, Any]:
+        """The company gets ready for the migration's pull request, or rolls it out when ``asked`` has its number."""
+        found = self.scenario(scenario)
+        if not isinstance(found, LeakAfterMove) or not isinstance(asked, dict):
+            raise InputError(f"nothing moves to OIDC in the scenario {scenario[:60]!r}")
+        with self._drill:
+            return found.move(asked) if "pull" in asked else found.prepare()
+
     def leak(self, scenario: str = "") -> dict[str, Any]:
         """The secret of a scenario becomes public."""
         with self._drill:
@@ -219,6 +228,7 @@ class _Control:
             ("POST", "/slack/group", range_.slack.regroup),
             ("POST", "/slack/disconnect", self.disconnect),
             ("POST", "/stage", self.play),
+            ("POST", "/drill/move", lambda body: range_.move(body, _scenario(body))),
             ("POST", "/drill/leak", lambda body: range_.leak(_scenario(body))),
             ("POST", "/drill/abuse", self.abuse),
             ("POST", "/drill/tries", lambda body: range_.tries(_scenario(body))),

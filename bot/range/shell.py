@@ -54,6 +54,7 @@ class Box:
     aws_url: str | None
     npm_url: str | None = None
     registries: Mapping[str, str] = field(default_factory=dict)  # addresses by name
+    id_token: Callable[[str], str] | None = None  # None where the job may ask for none
     sinks: dict[str, str] = field(default_factory=dict)  # env, output, summary -> text
     built: bool = False
     trace: bool = False
@@ -338,7 +339,7 @@ def _aws(args: list[str], _given: str, box: Box) -> tuple[int, str]:
 
 
 def _npm(verb: str, url: str, box: Box) -> tuple[int, str]:
-    npm = NpmCommand(url, box.env, box.files)
+    npm = NpmCommand(url, box.env, box.files, box.id_token)
     try:
         return 0, {"ci": npm.ci, "publish": npm.publish, "whoami": npm.whoami}[verb]()
     except NpmFailed as exc:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 TITLES = {
     "aws-key-in-public-log": "A deploy run prints its AWS key",
     "npm-token-stolen-by-dependency": "A dependency steals the npm token",
+    "oidc-non-event": "The same deploy run, once it has moved to OIDC",
+    "oidc-non-event-dependency": "The same dependency, once the release has moved to OIDC",
     "github-pat-in-image": "An image holds a maintainer's GitHub token",
     "github-pat-in-image-revoked": "The same, and GitHub was faster",
     "pypi-token-in-public-log": "A release prints its PyPI token",

@@ -187,11 +187,11 @@ def _guard_changed(kind: str) -> Callable[[Drill, Any, Any], None]:
     return meddle
 
 
-def _revoke_changed(kind: str, name: str) -> Callable[[Drill, Any, Any], None]:
+def revoke_changed(kind: str, name: str) -> Callable[[Drill, Any, Any], None]:
     return lambda drill, _inputs, _out: _put(drill, kind, name, "AWSRevokeOlderSessions", ALLOW)
 
 
-def _drop(kind: str, name: str) -> Callable[[Drill, Any, Any], None]:
+def drop(kind: str, name: str) -> Callable[[Drill, Any, Any], None]:
     def take_away(drill: Drill, _inputs: Any, _out: Any) -> None:
         args = {f"{kind.capitalize()}Name": name, "PolicyName": "AWSRevokeOlderSessions"}
         getattr(drill.iam, f"delete_{kind}_policy")(**args)
@@ -380,18 +380,18 @@ ARRANGEMENTS: tuple[Arrangement, ...] = (
     Arrangement(action="aws.delete_access_key", seed=_inactive_second_kept, take_away=_keep_deleted),
     Arrangement(
         action="aws.deny_older_sessions", seed=_seeded(aws_sessions.UserSessions(user=USER)),
-        take_away=_drop("user", USER), meddle=_revoke_changed("user", USER),
+        take_away=drop("user", USER), meddle=revoke_changed("user", USER),
     ),
     Arrangement(
         action="aws.deny_older_sessions", variant="over-another",
         seed=_seeded(
             aws_sessions.UserSessions(user=USER), lambda d: _put(d, "user", USER, "AWSRevokeOlderSessions", ALLOW)
         ),
-        take_away=_drop("user", USER), meddle=_drop("user", USER),
+        take_away=drop("user", USER), meddle=drop("user", USER),
     ),
     Arrangement(
         action="aws.deny_older_role_sessions", seed=_seeded(aws_sessions.RoleSessions(role=ROLE)),
-        take_away=_drop("role", ROLE), meddle=_revoke_changed("role", ROLE),
+        take_away=drop("role", ROLE), meddle=revoke_changed("role", ROLE),
     ),
     Arrangement(action="aws.find_planted", seed=_window, take_away=_again(_plant_user)),
     Arrangement(

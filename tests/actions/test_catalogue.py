@@ -14,15 +14,18 @@ from bot.actions import CATALOGUE
 from bot.actions.aws_iam import SETTLE_S
 from bot.errors import Conflict, ProviderError
 from bot.model import Before, Effect, Outcome, Planted, Verdict
-from tests.actions import arrangements, registry_arrangements, token_arrangements
+from tests.actions import arrangements, registry_arrangements, session_arrangements, token_arrangements
 from tests.actions.arrangements import Arrangement
 from tests.actions.conftest import USER, Drill
 
-ARRANGEMENTS = (*arrangements.ARRANGEMENTS, *token_arrangements.TOKENS, *registry_arrangements.REGISTRIES)
+ARRANGEMENTS = (
+    *arrangements.ARRANGEMENTS, *token_arrangements.TOKENS, *registry_arrangements.REGISTRIES,
+    *session_arrangements.SESSIONS,
+)  # fmt: skip
 VERBS = {
     "Ask", "Cancel", "Check", "Confirm", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable", "Enable",
-    "Find", "Have", "Make", "Move", "Narrow", "Open", "Put", "Remove", "Resolve", "Revoke", "Set", "Stop", "Suspend",
-    "Unpublish", "Wait", "Yank",
+    "End", "Find", "Have", "Make", "Move", "Narrow", "Open", "Put", "Remove", "Resolve", "Revoke", "Set", "Stop",
+    "Suspend", "Unpublish", "Wait", "Yank",
 }  # fmt: skip
 ACTIONS = pytest.mark.parametrize("action", CATALOGUE.values(), ids=lambda a: a.name)
 ARRANGED = pytest.mark.parametrize("arranged", ARRANGEMENTS, ids=lambda a: a.name)

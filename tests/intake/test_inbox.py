@@ -24,6 +24,18 @@ def test_a_secret_is_sealed_and_stands_nowhere_else(office: Office) -> None:
     assert SECRET.encode() not in office.bytes()
 
 
+def test_the_token_of_a_session_is_sealed_beside_its_secret_and_stands_nowhere_else(office: Office) -> None:
+    session = KEY_ID.replace("AKIA", "ASIA")
+    token = "made+up/token" + "x7Q4" * 40
+    office.land(f"{PAIR.replace(KEY_ID, session)}AWS_SESSION_TOKEN={token}: found in a log")
+    (row,) = office.store.inbox("landed")
+    assert token not in str(row)
+    (incident,) = office.work()
+    assert office.store.incident(incident).credential_key == f"aws-session:{session}"
+    assert {s.reveal() for s in office.vault.held(incident)} == {SECRET, token}
+    assert token.encode() not in office.bytes()
+
+
 def test_worked_it_is_an_incident_that_holds_the_secret_and_the_inbox_holds_none(office: Office) -> None:
     landed = office.land(PAIR, exposure=Exposure.PUBLIC)
     (incident,) = office.work()

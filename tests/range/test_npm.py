@@ -12,7 +12,10 @@ import pytest
 import uvicorn
 
 from bot.range.clock import RangeClock
-from bot.range.npm import NpmRegistry
+from bot.range.issuer import OidcIssuer
+from bot.range.npm import NpmProblem, NpmRegistry
+from bot.range.npm_package import release
+from bot.range.npm_trust import AUDIENCE, Publisher, exchanged
 from bot.range.npm_web import NpmWeb
 from bot.range.port import listen
 from bot.range.switchboard import Switchboard
@@ -165,3 +168,38 @@ def test_downloads_climb_while_a_version_is_latest_and_stop_when_it_is_not(shop:
     stopped = registry.downloads(registry.packages[NAME])["1.0.1"]
     registry.clock.advance(3600)
     assert registry.downloads(registry.packages[NAME])["1.0.1"] == stopped
+
+
+def test_an_identity_is_exchanged_for_a_token_of_one_package_that_soon_ends() -> None:
+    clock = RangeClock()
+    issuer, registry = OidcIssuer(clock), NpmRegistry(clock)
+    registry.add_user("mara")
+    own = registry.tokens[registry.add_token("mara", "release")]
+    for name in ("ferry", "timetable"):
+        registry.publish(release({"name": name, "version": "1.0.0"}), own)
+    registry.publishers["ferry"] = Publisher(repository="o/ferry", workflow="release.yml", environment="production")
+    claims = {
+        "sub": "s", "repository": "o/ferry", "environment": "production",
+        "workflow_ref": "o/ferry/.github/workflows/release.yml@refs/heads/main",
+    }  # fmt: skip
+
+    def asked(audience: str = AUDIENCE, name: str = "ferry", **other: str) -> object:
+        return exchanged(registry, issuer, name, issuer.mint(claims | other, audience))
+
+    refused = [
+        asked(repository="o/other"), asked(environment="staging"), asked(name="timetable"), asked("sts.amazonaws.com"),
+        asked(workflow_ref="o/ferry/.github/workflows/other.yml@refs/heads/main"),
+        exchanged(registry, OidcIssuer(clock), "ferry", issuer.mint(claims, AUDIENCE)),
+    ]  # fmt: skip
+    assert refused == [None] * 6
+    found = exchanged(registry, issuer, "ferry", issuer.mint(claims, AUDIENCE))
+    assert found is not None
+    token = registry.caller(f"Bearer {found['token']}")
+    registry.publish(release({"name": "ferry", "version": "1.0.1"}), token)
+    with pytest.raises(NpmProblem) as caught:
+        registry.publish(release({"name": "timetable", "version": "1.0.1"}), token)
+    assert caught.value.status == 403
+    clock.advance(901)
+    with pytest.raises(NpmProblem) as caught:
+        registry.caller(f"Bearer {found['token']}")
+    assert caught.value.status == 401

@@ -311,6 +311,17 @@ def test_the_range_plays_the_scenarios_that_a_drill_may_name_and_no_other(contro
         assert "no scenario 'heist'" in said
 
 
+@pytest.mark.parametrize("name", ["oidc-non-event", "oidc-non-event-dependency"])
+def test_nothing_leaks_after_a_move_that_was_not_made(control: Control, name: str) -> None:
+    assert "merge it" in control("POST", "/drill/leak", {"scenario": name}, status=400)["message"]
+    assert "nothing has leaked yet" in control("POST", "/drill/abuse", {"scenario": name}, status=400)["message"]
+    given = control("POST", "/drill/move", {"scenario": name})
+    assert (given["repository"], given["moved"]) == (FERRY, {})
+    assert control("POST", "/drill/move", {"scenario": name}) == given
+    said = control("POST", "/drill/move", {"scenario": "aws-key-in-public-log"}, status=400)["message"]
+    assert "nothing moves to OIDC" in said
+
+
 @pytest.mark.parametrize("name", ["github-pat-in-image", "github-pat-in-image-revoked"])
 def test_a_token_in_an_image_is_found_and_abused_and_plants_what_outlives_it(control: Control, name: str) -> None:
     leak = control("POST", "/drill/leak", {"scenario": name})

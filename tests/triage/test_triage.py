@@ -106,6 +106,18 @@ def test_value_goes_to_the_vault_and_nowhere_else(company: Company) -> None:
     assert adapter.validate_json(written) == found
 
 
+def test_what_a_job_was_given_by_actions_itself_is_known_under_its_workflow(company: Company) -> None:
+    """It dies with the run: a row of its own could be closed by nobody."""
+    grants = "    permissions:\n      contents: read\n      id-token: write\n    env:"
+    company.commit({DEPLOY: TWO_SECRETS.replace("    env:", grants, 1)})
+    run = company.run()
+    company.finish()
+    found = of(company, url=company.url(run))
+    tokens = [each for each in found.reach if each.credential and each.credential.provider == "github"]
+    assert [each.credential.key for each in tokens if each.credential] == [f"github-token:{FERRY}/{DEPLOY}"]
+    assert "it stands in" in tokens[0].how
+
+
 def test_github_is_never_asked_for_an_alerts_secret(company: Company) -> None:
     leak = company.range.leak()
     token = company.range.company.cast["github"]["bulkhead-bot"]
