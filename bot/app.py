@@ -43,11 +43,16 @@ from bot.images import ImageClient
 from bot.intake.inbox import Inbox
 from bot.intake.rounds import rounds
 from bot.learn.bank import load_bank
+from bot.learn.document import Document
+from bot.lessons.measures import Measures
+from bot.lessons.postmortem import Postmortems
 from bot.lessons.quiz import Quiz
+from bot.lessons.rounds import turn as learn_turn
 from bot.logs import install
 from bot.model import Before, Report, Triage
 from bot.npm import NpmClient
 from bot.playbook import Playbook, load_folder
+from bot.redact import Scrubber
 from bot.registries import CratesClient, PypiClient, RubyGemsClient
 from bot.scenario import Drill, load_drills
 from bot.settings import Settings
@@ -255,6 +260,27 @@ class Bulkhead:
         """The questions, and who was asked which of them."""
         return Quiz(self.store, load_bank([SHIPPED / "quiz"]), self.rules.human)
 
+    @property
+    def postmortems(self) -> Postmortems:
+        """What is written of incidents afterwards."""
+        return Postmortems(self.store, self.timeline, self.desk, self.vault.scrubber.scrub, self._typed)
+
+    def _typed(self, text: str) -> str:
+        """What somebody has typed, without what the recogniser takes for a secret."""
+        found = Scrubber(self.vault.fingerprinter)
+        for one in self.recognizer.find(text):
+            found.add(*map(self.vault.fingerprinter.secret, filter(None, (one.value, one.session_token))))
+        return self.vault.scrubber.scrub(found.scrub(text))
+
+    @property
+    def measures(self) -> Measures:
+        """How long incidents took, and what is left of them."""
+        return Measures(self.store, self.settings.team_of)
+
+    async def _learn(self) -> None:
+        """Begin post-mortems, look at follow-ups: where the engine is, since that is where clients are."""
+        await asyncio.to_thread(learn_turn, self.store, self.postmortems, self.worlds)
+
     def _attest(self) -> Attest:
         """Who may sign. Without a list nobody has to; a drill's people are simulated, so its settings name none.
 
@@ -327,6 +353,7 @@ class Bulkhead:
         try:
             with self._watch():
                 jobs = [*clock.of_engine(engine), clock.beating(self.store, "worker")]
+                jobs.append(clock.Job(self._learn, clock.LEARN_S))
                 async with clock.running(jobs + queue_jobs(self.settings, self.inbox)):
                     trainers = [Trainer(self, engine, range_up).run()] if DRILL not in self.sites else []
                     await together(rounds(self.inbox, engine), *trainers)
@@ -381,11 +408,17 @@ class Bulkhead:
         more |= self._page_doors()
         pages = web.application(
             self.store, metrics_token=token, url=url, evidence=self.room.read, more=more, sign_in=self._sign_in(slack),
-            hooks=hooks.Hooks(open_door(self.settings, self.inbox)), drills=self.drills,
+            hooks=hooks.Hooks(open_door(self.settings, self.inbox)), drills=self.drills, measures=self.measures,
+            written=self._written,
         )  # fmt: skip
         serving = web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
         with self._watch():
             await together(serving, *([slack.run()] if slack else []))
+
+    def _written(self, incident: str) -> Document:
+        """The post-mortem of an incident, as its page shows it."""
+        books = self.postmortems
+        return books.document(books.view(incident))
 
     def _page_doors(self) -> dict[str, Any]:
         """Path -> where acknowledgements of pages arrive."""

@@ -33,6 +33,7 @@ PURGE_S = 3600
 STUCK_S = 60
 TAKE_OVER_S = 1
 SYSLOG_S = 2
+LEARN_S = 5  # post-mortems are begun soon after the close; a follow-up is looked at once an hour
 SYSLOG_REST = timedelta(minutes=1)  # how long a server that takes nothing is left alone
 FACTS_KEPT = timedelta(days=90)  # as long as CloudTrail and GitHub's own logs tell of the past
 QUIET = timedelta(minutes=15)  # no step takes longer without a word: proofs have deadlines of five minutes

@@ -9,6 +9,7 @@ import base64
 import json
 import re
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -195,6 +196,19 @@ class Settings(BaseSettings):
         default="",
         description="Hours in which nobody is called for what can wait: 22:00-07:00 Europe/Berlin",
     )
+
+    team_names: str = Field(
+        default="",
+        description="Teams by their repositories, for the measures: acme/pay-*=payments,acme/web=shop; "
+        "a repository without one stands for itself",
+    )
+
+    @field_validator("team_names")
+    @classmethod
+    def _team_names(cls, value: str) -> str:
+        if any(not re.fullmatch(r"[^=\s]+=[^=]+", part) for part in listed(value)):
+            raise ValueError("must be pairs of a repository, with * for any, and a team: acme/pay-*=payments")
+        return value
 
     @field_validator("quiet_hours")
     @classmethod
@@ -384,6 +398,11 @@ class Settings(BaseSettings):
     def teams(self) -> frozenset[str]:
         """The Slack workspaces and enterprises that are let in; empty = the bot's own only."""
         return frozenset(listed(self.slack_team))
+
+    def team_of(self, repository: str) -> str:
+        """The team of a repository: the first of BULKHEAD_TEAM_NAMES that fits, otherwise the repository itself."""
+        pairs = (part.partition("=") for part in listed(self.team_names))
+        return next((team.strip() for pattern, _, team in pairs if fnmatchcase(repository, pattern)), repository)
 
     @property
     def people(self) -> frozenset[str]:

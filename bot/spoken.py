@@ -26,4 +26,18 @@ def _owner_answer(body: dict[str, Any]) -> tuple[str, str]:
     return "owner", f"{body['by']} says that {said}"
 
 
-SPOKEN: dict[str, Words] = {"role": _role, "note": _note, "not-me": _not_me, "owner-answer": _owner_answer}
+def _postmortem(body: dict[str, Any]) -> tuple[str, str]:
+    if body["state"] == "published":
+        return "published", f"the post-mortem, by {body['by']}, with {body['follow_ups']} follow-ups"
+    return "post-mortem", "its draft is there; people are asked for luck, unknowns, the durable fix and follow-ups"
+
+
+def _follow_up(body: dict[str, Any]) -> tuple[str, str]:
+    whose = f" ({body['owner']})" if body["owner"] else ""
+    return f"is {body['state']}", f"{body['title']}{whose}: {body['detail']}"
+
+
+SPOKEN: dict[str, Words] = {
+    "role": _role, "note": _note, "not-me": _not_me, "owner-answer": _owner_answer, "postmortem": _postmortem,
+    "follow-up": _follow_up,
+}  # fmt: skip

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from bot.store import Store, canonical, insert_once
 from bot.tables import follow_up, postmortem, postmortem_edit, quiz_asked, quiz_card
+from bot.tables import incident as incidents
 
 ASKED, ANSWERED, SKIPPED = "asked", "answered", "skipped"
 WEEKLY = "quiz:weekly:"  # the setting of whoever wants a question a week, by their name; its value: since when
@@ -147,6 +148,13 @@ class Writings:
         with self._store.connect() as c:
             found = c.execute(sa.select(postmortem).where(postmortem.c.incident == incident)).mappings().first()
         return WrittenRow(**found) if found else None
+
+    def undrafted(self, since: str) -> list[str]:
+        """Incidents that were closed, were opened since then (ISO 8601 UTC), and have no post-mortem yet."""
+        query = sa.select(incidents.c.id).join(postmortem, postmortem.c.incident == incidents.c.id, isouter=True)
+        fresh = sa.and_(incidents.c.status == "closed", incidents.c.opened_at >= since, postmortem.c.incident.is_(None))
+        with self._store.connect() as c:
+            return list(c.execute(query.where(fresh).order_by(incidents.c.opened_at)).scalars())
 
     def all(self) -> dict[str, WrittenRow]:
         """Every one by its incident."""

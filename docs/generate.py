@@ -58,6 +58,8 @@ EVENTS = {
     "note": "What somebody did by hand, or how it stands, in their own words.",
     "role": "Who has a role from now on, such as the lead, and who said so.",
     "not-me": "Somebody who was asked is not the one to decide; the others go on being asked.",
+    "postmortem": "The post-mortem was drafted, or published, by whom and with which SHA-256.",
+    "follow-up": "A follow-up has become open, done or reopened, and what the look at it found.",
     "owner-answer": "The likely owner's answer to whether it was them.",
     "paged": "Somebody was woken, and by what.",
     "page-failed": "Nobody could be woken, and why; it is tried again.",

@@ -81,9 +81,9 @@ def _whose(world: World, given: MigrationIn, branch: str) -> trust.Job | None:
     )  # fmt: skip
 
 
-def _read(world: World, given: MigrationIn) -> tuple[str, str, Repository, dict[str, str]]:
+def read(world: World, repository: str) -> tuple[str, str, Repository, dict[str, str]]:
     """The default branch, its commit, its workflow files, and the blob of each."""
-    base = repository_path(given.repository)
+    base = repository_path(repository)
     branch = str(world.github.get(base)["default_branch"])
     tip = str(world.github.get(f"{base}/git/ref/heads/{quote(branch)}")["object"]["sha"])
     try:
@@ -98,7 +98,7 @@ def _read(world: World, given: MigrationIn) -> tuple[str, str, Repository, dict[
 
 
 def _planned(world: World, given: MigrationIn) -> tuple[str, str, Plan, tuple[FileChange, ...]]:
-    branch, tip, repository, blobs = _read(world, given)
+    branch, tip, repository, blobs = read(world, given.repository)
     roles = {"": given.role} if given.role else {}
     answers = Answers(roles=roles, region=given.region, environment=given.environment)
     made = plan(repository, answers, secret=given.secret)

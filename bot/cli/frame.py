@@ -56,11 +56,12 @@ class Edge(TyperGroup):
     """
 
     groups: ClassVar = {
-        name: f"bot.cli.{name}" for name in ("drill", "export", "inbox", "incident", "oidc", "playbook", "policy")
+        name: f"bot.cli.{name}" for name in ("drill", "export", "inbox", "incident", "oidc", "playbook", "policy",
+                                                 "postmortem")
     }
     work: ClassVar = dict.fromkeys(("clock", "doctor", "migrate", "report", "serve", "web", "worker"), "bot.cli.work")
     work |= dict.fromkeys(("backup", "restore"), "bot.cli.copies") | {"manifest": "bot.cli.slack"}
-    work |= {"quiz": "bot.cli.quiz", "replay": "bot.cli.replay"}
+    work |= {"quiz": "bot.cli.quiz", "replay": "bot.cli.replay", "metrics": "bot.cli.metrics"}
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         extra |= {"standalone_mode": False, "prog_name": "bulkhead"}

@@ -22,6 +22,7 @@ from dbos._serialization import DBOSPortableJSONSerializer
 
 from bot.action import Action
 from bot.engine import ownership
+from bot.engine.afterwards import ORDER, Afterwards, afterwards_id
 from bot.engine.decisions import HOUSE, Attest, Desk, May, Pulse, unsigned
 from bot.engine.graph import IncidentRun, close
 from bot.engine.journal import Boundary, Journal
@@ -87,7 +88,7 @@ class Engine:
         self._opening = asyncio.Lock() if parts.store.sqlite else asyncio.Semaphore(8)
         self._aborted: dict[str, str] = {}
         self._children: asyncio.Queue[str] = asyncio.Queue()
-        self._undo_rows: asyncio.Queue[DecisionRow] = asyncio.Queue()
+        self._ordered: asyncio.Queue[DecisionRow] = asyncio.Queue()
         self._broken: dict[str, str] = {}
         self._books: dict[str, Playbook] = {}
 
@@ -96,14 +97,14 @@ class Engine:
         store = self.parts.store
         self._locks.enter_context(one_worker(self.parts.folder) if store.sqlite else store.only_one(self.executor))
         DBOS(config=_config(store, self.executor))
-        self._incident, self._undo = self._workflows()
+        self._incident, self._undo, self._afterwards = self._workflows()
         self.pulse.on_row = self._on_row
         loop = asyncio.get_running_loop()
         self.parts.timeline.listen(
             lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident)
         )
         DBOS.launch()
-        self._tasks = [asyncio.create_task(t) for t in (self.pulse.run(), self._undoer(), self._opener())]
+        self._tasks = [asyncio.create_task(t) for t in (self.pulse.run(), self._beginner(), self._opener())]
         await self.take_over()
         await self.sweep(again=True)
 
@@ -188,7 +189,7 @@ class Engine:
         assert task is not None
         self._ending.add(task)
 
-    def _workflows(self) -> tuple[Callable[[str], Any], Callable[[str, str, int], Any]]:
+    def _workflows(self) -> tuple[Callable[[str], Any], Callable[[str, str, int], Any], Callable[[str, int], Any]]:
         """Registered under fixed names: recovery finds them by name."""
 
         @DBOS.workflow(name="incident", max_recovery_attempts=None)
@@ -201,7 +202,12 @@ class Engine:
             with self._known():
                 return await self._run_undo(incident_id, step, count)
 
-        return incident, undo
+        @DBOS.workflow(name="afterwards", max_recovery_attempts=None)
+        async def afterwards(incident_id: str, seq: int) -> str:
+            with self._known():
+                return await self._run_afterwards(incident_id, seq)
+
+        return incident, undo, afterwards
 
     # workflows -------------------------------------------------------------------------------------------------
 
@@ -272,6 +278,11 @@ class Engine:
             await asyncio.to_thread(self.parts.settled, incident)
         return ended
 
+    async def _run_afterwards(self, incident: str, seq: int) -> str:
+        row = await asyncio.to_thread(self.parts.store.incident, incident)
+        (order,) = [one for one in await asyncio.to_thread(self.parts.store.decisions, incident) if one.seq == seq]
+        return await Afterwards(await self._deps(row), self.parts.catalogue, order, self.parts.mode(row)).run()
+
     async def _gone(self, incident: str, step: str, kind: str, body: dict[str, str], attempt: int = 1) -> None:
         """Say that nothing more can be done: the incident's World, a range, is no more."""
         future = self.parts.timeline.append(
@@ -310,8 +321,13 @@ class Engine:
     def _on_row(self, row: DecisionRow) -> None:
         if by := self._ended_by(row):
             self._aborted[row.incident] = by
-        elif row.kind == "undo" and self.desk.stands(row):
-            self._undo_rows.put_nowait(row)
+        elif row.kind in ("undo", ORDER) and self.desk.stands(row) and (row.kind == "undo" or self._first(row)):
+            self._ordered.put_nowait(row)
+
+    def _first(self, row: DecisionRow) -> bool:
+        """Whether nobody has ordered the same before: two people who publish at once open nothing twice."""
+        rows = self.parts.store.decisions(row.incident, kind=ORDER)
+        return not any(one.seq < row.seq and one.step == row.step and self.desk.stands(one) for one in rows)
 
     def _ended_by(self, row: DecisionRow) -> str:
         """Who lets no new step begin by this decision, or "" when it does not end the incident or does not count."""
@@ -335,14 +351,18 @@ class Engine:
             if await DBOS.get_workflow_status_async(child) is None:
                 await self.open(child)
 
-    async def _undoer(self) -> None:
-        """Begin an undo's own workflow for each one that was ordered; ordered again, it is the same."""
+    async def _beginner(self) -> None:
+        """Begin a workflow of its own for each undo and each follow-up that was ordered; once, however often told."""
         while True:
-            row = await self._undo_rows.get()
-            name = undo_id(row)
-            if await DBOS.get_workflow_status_async(name) is None:
-                with SetWorkflowID(name):
+            row = await self._ordered.get()
+            name = undo_id(row) if row.kind == "undo" else afterwards_id(row)
+            if await DBOS.get_workflow_status_async(name) is not None:
+                continue
+            with SetWorkflowID(name):
+                if row.kind == "undo":
                     await DBOS.start_workflow_async(self._undo, row.incident, row.step, row.seq)
+                else:
+                    await DBOS.start_workflow_async(self._afterwards, row.incident, row.seq)
 
 
 def _opened(row: IncidentRow) -> dict[str, Any]:

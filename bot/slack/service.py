@@ -309,7 +309,7 @@ class Service:
         assert assert_row is not None
         if not picture.over or assert_row.upto < picture.events[-1].n:
             return 0
-        key, named = f"{picture.row.id}/files/{picture.events[-1].n}", closing.names(picture)
+        key, named = f"{picture.row.id}/files/{closing.upto(picture)}", closing.names(picture)
         row = self.parts.posts.get(key)
         if row is not None and row.state == OVER:
             return 0

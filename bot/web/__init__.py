@@ -33,12 +33,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bot import heartbeat
 from bot.doors import SESSION, Doors, SignIn, utc
 from bot.errors import DecisionRefused, EngineError, InputError, ProviderError
+from bot.learn import document as writing
+from bot.learn.document import Document
+from bot.learn.metrics import TOTAL
+from bot.lessons.measures import Measures
 from bot.replay.gather import gather
 from bot.replay.page import document
 from bot.scenario import Drill
 from bot.store import Store
 from bot.tables import NEWEST
-from bot.web import incident, metrics
+from bot.web import incident, learnt, metrics
 from bot.web.hooks import Hooks
 from bot.web.signin import ATTEMPT_S, Attempt
 
@@ -78,6 +82,8 @@ class Pages:
     sign_in: SignIn | None
     hooks: Hooks | None
     drills: Mapping[str, Drill]
+    written: Callable[[str], Document] | None  # the post-mortem of an incident
+    measures: Measures
 
     @property
     def secure(self) -> bool:
@@ -110,7 +116,8 @@ class Pages:
         if not hmac.compare_digest(given.encode(), f"Bearer {self.metrics_token}".encode()):
             return PlainTextResponse("a bearer token is needed\n", 401, {"www-authenticate": "Bearer"})
         return Response(
-            metrics.page(self.store, utc(), self.hooks.counts if self.hooks else {}), media_type=metrics.CONTENT_TYPE
+            metrics.page(self.store, utc(), self.hooks.counts if self.hooks else {}, self.measures),
+            media_type=metrics.CONTENT_TYPE,
         )
 
     def style(self, _request: Request) -> Response:
@@ -219,7 +226,7 @@ class Pages:
         page, head = incident.view(self.store, name, utc()), f"/incidents/{name}/head"
         answer = self._html(
             "incident.html", 200, page=page, nonce=nonce, head=head, visitor=self._visitor(request),
-            files=self.evidence is not None,
+            files=self.evidence is not None, written=self.written is not None and page.row.status == "closed",
         )  # fmt: skip
         answer.headers["content-security-policy"] = f"{POLICY}; script-src 'nonce-{nonce}'; connect-src 'self'"
         return answer
@@ -235,6 +242,26 @@ class Pages:
         policy = POLICY.replace("style-src 'self'", f"style-src 'nonce-{nonce}'")
         answer.headers["content-security-policy"] = f"{policy}; script-src 'nonce-{nonce}'"
         return answer
+
+    def postmortem(self, request: Request) -> Response:
+        """What was learnt from an incident, as a page; with ``?file`` as one file that needs nothing else."""
+        name = request.path_params["incident"]
+        if not self._may_see(request, name) or self.written is None:
+            return self._closed(f"/incidents/{name}/postmortem")
+        made = self.written(name)
+        if "file" not in request.query_params:
+            return self._html("postmortem.html", 200, name=name, body=writing.body(made))
+        held = f'attachment; filename="{_UNSAFE.sub("_", name)}-postmortem.html"'
+        return HTMLResponse(writing.page(made), headers={"content-disposition": held})
+
+    def learnt(self, request: Request) -> Response:
+        """Times over incidents and drills, open follow-ups, what is still static; for who has signed in."""
+        visitor = self._visitor(request)
+        if not visitor:
+            return self._closed("/measures")
+        by = request.query_params.get("by", TOTAL)
+        found = learnt.groups_of(self.measures, by if by in learnt.BY else TOTAL, utc())
+        return self._html("measures.html", 200, groups=found, team=learnt.team(self.store), by=by, visitor=visitor)
 
     def head(self, request: Request) -> Response:
         """What changes whenever the page does."""
@@ -299,17 +326,19 @@ def application(
     store: Store, *, metrics_token: str = "", url: str = "", evidence: Callable[[str], bytes] | None = None,
     sign_in: SignIn | None = None, more: Mapping[str, ASGIApp] | None = None,
     hooks: Hooks | None = None, drills: Mapping[str, Drill] | None = None,
+    written: Callable[[str], Document] | None = None, measures: Measures | None = None,
 ) -> Starlette:  # fmt: skip
     """The pages over a store. ``url`` is where people reach them; without it, on this machine only.
 
     ``evidence`` reads a file by its SHA-256, ``sign_in`` is an account house, ``more``: path -> a self-guarded door,
-    ``hooks`` is the door of scanners, ``drills`` are those that an incident may have come of.
+    ``hooks`` is the door of scanners, ``drills`` are those that an incident may have come of, ``written`` the
+    post-mortem of an incident, ``measures`` the times over many.
     """
     loader = jinja2.FileSystemLoader(HERE / "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     pages = Pages(
         store=store, doors=Doors(store), metrics_token=metrics_token, url=url, templates=templates, evidence=evidence,
-        sign_in=sign_in, hooks=hooks, drills=drills or {},
+        sign_in=sign_in, hooks=hooks, drills=drills or {}, written=written, measures=measures or Measures(store),
     )  # fmt: skip
     hosts = ["127.0.0.1", "localhost", *filter(None, [urlsplit(url).hostname])]
     closed = [
@@ -324,6 +353,8 @@ def application(
         Route("/incidents/{incident}", pages.incident),
         Route("/incidents/{incident}/replay", pages.replay),
         Route("/incidents/{incident}/head", pages.head),
+        Route("/incidents/{incident}/postmortem", pages.postmortem),
+        Route("/measures", pages.learnt),
         Route("/incidents/{incident}/evidence/{sha256}", pages.file),
     ]
     return Starlette(

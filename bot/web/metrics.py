@@ -13,6 +13,8 @@ from bot import heartbeat
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
 from bot.intake import missed
+from bot.learn.metrics import TOTAL, groups
+from bot.lessons.measures import Measures
 from bot.posts import Posts
 from bot.store import Store, when
 from bot.store_intake import counts as counts_of_inbox
@@ -21,16 +23,20 @@ from bot.timeline import load
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-def page(store: Store, now: datetime, deliveries: Mapping[tuple[str, str], int]) -> bytes:
+def page(
+    store: Store, now: datetime, deliveries: Mapping[tuple[str, str], int], measures: Measures
+) -> bytes:  # fmt: skip
     """The whole page, in Prometheus's text form."""
     registry = CollectorRegistry()
-    registry.register(_Collector(store, now, deliveries))
+    registry.register(_Collector(store, now, deliveries, measures))
     return generate_latest(registry)
 
 
 class _Collector:
-    def __init__(self, store: Store, now: datetime, deliveries: Mapping[tuple[str, str], int]) -> None:
-        self._store, self._now, self._deliveries = store, now, deliveries
+    def __init__(
+        self, store: Store, now: datetime, deliveries: Mapping[tuple[str, str], int], measures: Measures
+    ) -> None:  # fmt: skip
+        self._store, self._now, self._deliveries, self._measures = store, now, deliveries, measures
 
     def collect(self) -> Iterable[Metric]:
         """Every family, in one pass over the open incidents."""
@@ -73,6 +79,26 @@ class _Collector:
         yield silent
         yield from self._polls()
         yield GaugeMetricFamily("bulkhead_oldest_ask_seconds", "How long the oldest question has waited", oldest)
+        yield from self._learnt()
+
+    def _learnt(self) -> Iterable[Metric]:
+        """Times over all incidents and drills, and what is left to do after them."""
+        labels = ["world", "time"]
+        mid = _family("time_median_seconds", "Median of a time over incidents", labels, {})
+        high = _family("time_p90_seconds", "What nine in ten incidents stay below", labels, {})
+        many = _family("time_incidents", "How many incidents a time was measured of", labels, {})
+        left = _family("follow_ups", "Follow-ups that are not done", ["world", "state"], {})
+        static = _family("static_secrets", "Places of static secrets that leaked", ["world", "state"], {})
+        for one in groups(self._measures.all(), TOTAL, self._now.date()):
+            for time in one.times:
+                mid.add_metric([one.world, time.time], time.median)
+                high.add_metric([one.world, time.time], time.p90)
+                many.add_metric([one.world, time.time], time.n)
+            for state, count in (("open", one.open_follow_ups), ("overdue", one.overdue), ("reopened", one.reopened)):
+                left.add_metric([one.world, state], count)
+            static.add_metric([one.world, "gone"], one.static_gone)
+            static.add_metric([one.world, "left"], one.static - one.static_gone)
+        yield from (mid, high, many, left, static)
 
     def _polls(self) -> Iterable[Metric]:
         failing = _family("catch_up_failing", "1 where what webhooks missed cannot be asked for", ["poll"], {})

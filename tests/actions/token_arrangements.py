@@ -8,7 +8,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from bot.actions import github_oidc, github_planted, github_secrets, github_tokens
+from bot.actions import github_issues, github_oidc, github_planted, github_secrets, github_tokens
 from bot.clients import GitHubClient
 from bot.model import Credential, Planted, SecretStore
 from bot.range.company import DEPLOY, FERRY, LEDGER, ORG
@@ -171,6 +171,24 @@ def _decline(drill: Drill, _inputs: Any, out: Any) -> None:
     drill.world.github.send("PATCH", f"/repos/{FERRY}/pulls/{out.pull}", {"state": "closed"})
 
 
+_ISSUE = github_issues.IssueIn(
+    repository=FERRY, title="Take the deploy key out", body="By mara.", mark="inc-1/follow-up:ab12"
+)
+
+
+def _seeded_issue(drill: Drill) -> Any:
+    """One of another follow-up is there, which is not taken for ours."""
+    drill.do("github.open_issue", replace(_ISSUE, title="Another", mark="inc-1/follow-up:cd34"))
+    return _ISSUE
+
+
+def _change_issue(body: dict[str, str]) -> Any:
+    def change(drill: Drill, _inputs: Any, out: Any) -> None:
+        drill.world.github.send("PATCH", f"/repos/{FERRY}/issues/{out.number}", body)
+
+    return change
+
+
 def _push_to_it(drill: Drill, _inputs: Any, out: Any) -> None:
     head = drill.world.github.get(f"/repos/{FERRY}/pulls/{out.pull}")["head"]["ref"]
     state = drill.range.github.state
@@ -197,6 +215,10 @@ TOKENS: tuple[Arrangement, ...] = (
     Arrangement(
         action="github.open_migration", seed=migration, take_away=_decline, meddle=_push_to_it,
         lost=("pulls", "runs"),  # a pull request that was opened stays, closed
+    ),
+    Arrangement(
+        action="github.open_issue", seed=_seeded_issue,
+        take_away=_change_issue({"body": "something else"}), meddle=_change_issue({"title": "Theirs now"}),
     ),
     Arrangement(
         action="github.narrow_organization_secret", seed=_shared, take_away=_readers(FERRY, LEDGER),

@@ -170,17 +170,18 @@ def _issue_json(call: Call, row: dict[str, Any]) -> dict[str, Any]:
         "comments_url": f"{url}/comments", "events_url": f"{url}/events", "state": row["state"],
         "html_url": f"{shapes.web(call.repo, call.base)}/issues/{row['number']}", "title": row["title"],
         "body": row["body"], "user": shapes.account(row["by"], call.base), "labels": [], "milestone": None,
-        "locked": False, "comments": 0, "closed_at": None, "created_at": shapes.when(row["at"]),
-        "updated_at": shapes.when(row["at"]), "assignee": None, "assignees": [],
+        "locked": False, "comments": 0, "closed_at": shapes.when(row["closed"]), "created_at": shapes.when(row["at"]),
+        "updated_at": shapes.when(row["changed"]), "assignee": None, "assignees": [],
         "author_association": _association(call, row["by"]),
     }  # fmt: skip
 
 
 def issues(call: Call) -> Any:
-    state = call.query.get("state", "open")
+    state, since = call.query.get("state", "open"), call.query.get("since", "")
     rows = [
-        row for row in sorted(call.repo.issues.values(), key=lambda r: -r["number"]) if state in ("all", row["state"])
-    ]
+        row for row in sorted(call.repo.issues.values(), key=lambda r: -r["number"])
+        if state in ("all", row["state"]) and str(shapes.when(row["changed"])) >= since
+    ]  # fmt: skip
     return [_issue_json(call, row) for row in call.page(rows)]
 
 
@@ -195,10 +196,26 @@ def create_issue(call: Call) -> Any:
     call.repo.numbers += 1
     row = {
         "id": call.state.next_id(), "number": call.repo.numbers, "title": call.field("title"), "state": "open",
-        "body": call.body.get("body"), "by": call.caller.account, "at": call.state.now(),
+        "body": call.body.get("body"), "by": call.caller.account, "at": call.state.now(), "closed": None,
+        "changed": call.state.now(),
     }  # fmt: skip
     call.repo.issues[row["number"]] = row
     return Answer(201, _issue_json(call, row))
+
+
+def change_issue(call: Call) -> Any:
+    """Title, body, state. docs.github.com/rest/issues/issues, "Update an issue"."""
+    row = call.repo.issues.get(call.number("number"))
+    if row is None:
+        raise not_found()
+    body = call.body if isinstance(call.body, dict) else {}
+    if body.get("state", row["state"]) not in ("open", "closed"):
+        raise invalid("Issue", "state")
+    if body.get("state_reason") not in (None, "completed", "not_planned", "duplicate", "reopened"):
+        raise invalid("Issue", "state_reason")
+    row |= {name: body[name] for name in ("title", "body", "state") if name in body}
+    row |= {"changed": call.state.now(), "closed": call.state.now() if row["state"] == "closed" else None}
+    return _issue_json(call, row)
 
 
 OPS = (
@@ -210,4 +227,5 @@ OPS = (
     Op(method="GET", path=R + "/issues", handle=issues, needs="issues:read"),
     Op(method="POST", path=R + "/issues", handle=create_issue, needs="issues:write"),
     Op(method="GET", path=R + "/issues/{number}", handle=issue, needs="issues:read"),
+    Op(method="PATCH", path=R + "/issues/{number}", handle=change_issue, needs="issues:write"),
 )

@@ -29,6 +29,7 @@ def snapshot(state: State) -> dict[str, Any]:
                 "invitations": sorted(row["invitee"].login for row in repo.invitations.values()),
                 "alerts": {str(n): [row["state"], row["resolution"]] for n, row in sorted(repo.alerts.items())},
                 "refs": sorted(repo.git.refs), "pulls": {str(n): p.state for n, p in sorted(repo.pulls.items())},
+                "issues": sorted(row["title"] for row in repo.issues.values() if row["state"] == "open"),
                 "runs": [
                     {"workflow": r.workflow.path, "number": r.number, "event": r.event, "attempt": r.attempt,
                      "status": r.status, "conclusion": r.conclusion, "logs": any(j.log for j in r.jobs)}

@@ -1,0 +1,50 @@
+"""Measures every incident of the store, each once for as long as its timeline stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bot.learn.edits import fold
+from bot.learn.metrics import Measured
+from bot.learn.postmortem import standing
+from bot.learn.times import Times, times
+from bot.store import IncidentRow, Store
+from bot.store_learn import Writings
+from bot.timeline import load
+
+Found = tuple[Times, str, int]  # times, repository, stores of standing secrets
+
+
+class Measures:
+    """``team`` names the team of a repository; "" is whoever owns none."""
+
+    def __init__(self, store: Store, team: Callable[[str], str] = str) -> None:
+        self._store, self._team = store, team
+        self._known: dict[tuple[str, int], Found] = {}
+
+    def all(self, world: str = "") -> list[Measured]:
+        """Every incident, of one World or of all, oldest first."""
+        writings = Writings(self._store)
+        rows = {one: {r.id: r for r in writings.follow_ups(one)} for one in writings.all()}
+        found = []
+        for row in self._store.incidents():
+            if world not in ("", row.world):
+                continue
+            measured, repository, static = self._measured(row)
+            mine = fold(writings.edits(row.id)).follow_ups if row.id in rows else []
+            found.append(Measured(
+                incident=row.id, world=row.world, team=self._team(repository) or "no repository",
+                month=row.opened_at[:7], status=row.status, times=measured, static=static,
+                follow_ups=tuple(standing(mine, rows.get(row.id, {}), {})),
+            ))  # fmt: skip
+        return found
+
+    def _measured(self, row: IncidentRow) -> Found:
+        key = row.id, row.head_n
+        if key not in self._known:
+            events = load(self._store, row.id)
+            triage: dict[str, Any] = next((e.body for e in reversed(events) if e.kind == "triage" and e.body), {})
+            stores = {(s["repository"], s["name"], s["scope"]) for s in triage.get("stores", ())}
+            self._known[key] = times(events), str(triage.get("repository", "")), len(stores)
+        return self._known[key]

@@ -1,0 +1,38 @@
+"""What the page of measures shows, in plain values."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from bot.learn.boxes import by_tag
+from bot.learn.metrics import TOTAL, groups
+from bot.learn.times import WORDS
+from bot.lessons.measures import Measures
+from bot.store import Store
+from bot.store_learn import Quizzes
+from bot.story import seconds
+
+BY = (TOTAL, "team", "month")
+WORLDS = {"real": "Incidents", "range": "Drills"}
+
+
+def groups_of(measures: Measures, by: str, now: datetime) -> list[dict[str, Any]]:
+    """The groups, with times in words."""
+    found = []
+    for one in groups(measures.all(), by, now.date()):
+        name = "" if one.name == TOTAL else f": {one.name}"
+        times = [
+            {"words": WORDS[time.time], "median": seconds(time.median), "p90": seconds(time.p90), "n": time.n}
+            for time in one.times
+        ]
+        found.append(one.as_json() | {"title": f"{WORLDS.get(one.world, one.world)}{name}", "times": times})
+    return found
+
+
+def team(store: Store) -> list[dict[str, Any]]:
+    """The team by tag, from five people up."""
+    return [
+        {"tag": one.tag, "right": f"{one.right:.0%}", "answers": one.answers, "people": one.people}
+        for one in by_tag(Quizzes(store).answers())
+    ]
