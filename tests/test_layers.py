@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
         "vault", "evidence", "signing", "timeline", "doors", "export", "heartbeat", "store_slack", "posts",
         "store_intake", "store_learn", "store_drills",
     },
+    {"signals"},  # below the actions, which judge an incident's window; it is handed a recogniser
     {"actions", "triage"},
     {"engine"},
     {"story"},
@@ -53,7 +54,9 @@ LIBRARIES = {
     "alembic": {"store", "migrations"},
     "sqlite3": {"backup"},
     "dbos": {"engine"},
+    "isal": {"signals"},
     "moto": {"range"},
+    "msgspec": {"signals"},
     "kingfisher_sdk": {"triage"},
     "starlette": {"web", "range"},
     "uvicorn": {"web", "range"},

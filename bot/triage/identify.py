@@ -170,6 +170,12 @@ class Recognizer:
         unique = {(hit.key, hit.value, hit.line, hit.encoding): hit for hit in reversed(found)}
         return tuple(sorted(unique.values(), key=lambda hit: (hit.line, hit.kind, hit.id, hit.encoding)))
 
+    def glance(self, text: str) -> list[int]:
+        """Where Kingfisher sees something in a text as it stands: quick, for what is then read closely."""
+        scanner = self.warm()._scanner
+        assert scanner is not None
+        return [int(hit.location["start_offset"]) for hit in scanner.scan(text) if hit.visible]
+
     # -- our rules ---------------------------------------------------------------------------------------------------
 
     def _by_rules(self, view: _View, known: set[str]) -> Iterator[Found]:

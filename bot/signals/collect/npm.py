@@ -1,0 +1,75 @@
+"""npm: a package's document (packument), and the attestations of a version.
+
+The document names who published each version (``_npmUser``, with ``trustedPublisher`` where it was the pipeline's own
+identity) and whether npm holds provenance (``dist.attestations``). Only the attestation says from where it was built.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from bot.signals.facts import Fact, Origin, Version, utc
+
+OIDC = "npm-oidc-no-reply@github.com"  # the address that npm writes for trusted publishing
+SLSA = "https://slsa.dev/provenance/v1"
+_PURL = re.compile(r"pkg:npm/(.+)@([^@]+)")
+_RUN = re.compile(r"github\.com/[^/]+/[^/]+/actions/runs/(\d+)")
+
+
+def is_packument(document: Any) -> bool:
+    """Whether it is a package's whole document."""
+    return isinstance(document, dict) and isinstance(document.get("versions"), dict) and "time" in document
+
+
+def packument(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
+    """Every version that still is there. What was unpublished leaves a time and nothing else."""
+    for name, manifest in document["versions"].items():
+        dist = manifest.get("dist") or {}
+        user = manifest.get("_npmUser") or {}
+        trusted = "trustedPublisher" in user or str(user.get("email")) == OIDC
+        digests = tuple(str(dist[key]) for key in ("integrity", "shasum") if dist.get(key))
+        yield Version(
+            at=utc(document["time"][name]), origin=Origin("npm", f"{origin.where} versions.{name}"), registry="npm",
+            package=str(document["name"]), name=str(name), uploader=str(user.get("name") or ""),
+            means="trusted" if trusted else "token" if user else "",
+            provenance="yes" if dist.get("attestations") else "no", digests=digests,
+            commit=str(manifest.get("gitHead") or ""), yanked=bool(manifest.get("deprecated")),
+        )  # fmt: skip
+
+
+def is_attestations(document: Any) -> bool:
+    """Whether it is the answer of ``/-/npm/v1/attestations/NAME@VERSION``."""
+    rows = document.get("attestations") if isinstance(document, dict) else None
+    return isinstance(rows, list) and all("predicateType" in row for row in rows)
+
+
+def attestations(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
+    """What the provenance says. The signature is not checked here: ``npm audit signatures`` does that."""
+    for row in document["attestations"]:
+        if row["predicateType"] != SLSA:
+            continue
+        statement = json.loads(base64.b64decode(row["bundle"]["dsseEnvelope"]["payload"]))
+        named = _PURL.fullmatch(unquote(str(statement["subject"][0]["name"])))
+        if named is None:
+            continue
+        build, run = statement["predicate"]["buildDefinition"], statement["predicate"].get("runDetails") or {}
+        workflow = (build.get("externalParameters") or {}).get("workflow") or {}
+        number = _RUN.search(str((run.get("metadata") or {}).get("invocationId") or ""))
+        commits = [str(d["digest"]["gitCommit"]) for d in build.get("resolvedDependencies") or () if "gitCommit" in
+                   (d.get("digest") or {})]  # fmt: skip
+        yield Version(
+            at=utc("1970-01-01T00:00:00Z"), origin=Origin("npm", origin.where), registry="npm", package=named[1],
+            name=named[2], provenance="yes", built_by=repository_of(str(workflow.get("repository") or "")),
+            workflow=str(workflow.get("path") or ""), built_from=str(workflow.get("ref") or ""),
+            run=int(number[1]) if number else 0, commit=commits[0] if commits else "",
+        )  # fmt: skip
+
+
+def repository_of(url: str) -> str:
+    """OWNER/NAME of an address at GitHub."""
+    return url.removesuffix(".git").rstrip("/").split("github.com/")[-1] if "github.com/" in url else url

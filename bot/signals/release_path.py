@@ -1,0 +1,271 @@
+"""Signal 2, release path: a version of a package, or a tag, that did not come the way that releases of it come.
+
+A package is held to its own history: one that never had provenance, tags or a trusted publisher is not accused of
+having none. What was found strange is no part of that history, so the second bad version is found as the first was.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from bot.signals.baseline import Baseline
+from bot.signals.deploy_source import pattern
+from bot.signals.facts import AnyFact, Push, Release, Run, Tag, Version, of_kind, ordered
+from bot.signals.findings import Finding, Sure
+from bot.signals.given import Given
+
+SIGNAL = "release-path"
+LATE = timedelta(minutes=5)  # a registry's time may be that much later than the run which published
+TWICE, ALWAYS_SO, RECENT = 2, 5, 10  # versions: a habit, a firm one, and how far back one looks
+EXPLAINED = 0.8  # share of earlier versions with a tag, release or run: then one without is news
+BURST = timedelta(minutes=15)
+NOTHING = "0" * 40
+_FLOATS = re.compile(r"v?\d+(\.\d+)?|latest|stable|nightly|main|edge")
+
+
+def tag_names(package: str, version: str) -> frozenset[str]:
+    """What a tag of this version is called: 1.2.3, v1.2.3, NAME@1.2.3, NAME-v1.2.3, with the scope or without."""
+    short = package.rsplit("/", 1)[-1]
+    names = {version, f"v{version}"}
+    for name in {package, short}:
+        names |= {f"{name}@{version}", f"{name}@v{version}", f"{name}-{version}", f"{name}-v{version}",
+                  f"{name}/{version}", f"{name}/v{version}"}  # fmt: skip
+    return frozenset(names)
+
+
+@dataclass(slots=True)
+class Known:
+    """What could explain a version."""
+
+    tags: dict[str, datetime] = field(default_factory=dict)  # name -> when it was made, as far as that is known
+    releases: dict[str, Release] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, rows: list[AnyFact]) -> Known:
+        """Of these facts."""
+        made = {f.tag: f.at for f in of_kind(rows, Push) if f.tag and f.kind != "branch_deletion"}
+        tags = {f.name: made.get(f.name, f.at) for f in of_kind(rows, Tag)} | made
+        return cls(tags, {f.tag: f for f in of_kind(rows, Release)}, list(of_kind(rows, Run)))
+
+    def __bool__(self) -> bool:
+        return bool(self.tags or self.releases or self.runs)
+
+    def explain(self, version: Version, workflows: set[str]) -> str:
+        """Why a version is there, in a word, or ''."""
+        for name in tag_names(version.package, version.name):
+            if name in self.tags:
+                return f"tag {name}"
+            if name in self.releases:
+                return f"release {name}"
+        for run in self.runs_of(version, workflows):
+            if run.conclusion == "success" or run.status != "completed":
+                return run.key
+        return ""
+
+    def runs_of(self, version: Version, workflows: set[str]) -> list[Run]:
+        """The run that it names; otherwise runs that were under way, of the workflows that publish it."""
+        if version.run:
+            return [run for run in self.runs if run.id == version.run]
+        return [
+            run for run in self.runs
+            if run.at <= version.at <= run.until + LATE and (not workflows or run.workflow in workflows)
+        ]  # fmt: skip
+
+
+def judge(facts: Iterable[AnyFact], baseline: Baseline, given: Given) -> Iterator[Finding]:
+    """Findings of these versions and tags."""
+    rows = ordered(facts)
+    yield from _tags(rows, baseline, given)
+    known = Known.of(rows)
+    packages: dict[tuple[str, str], list[Version]] = {}
+    for version in joined(of_kind(rows, Version)):
+        packages.setdefault((version.registry, version.package), []).append(version)
+    for versions in packages.values():
+        yield from _package(versions, known, baseline, given)
+
+
+def joined(versions: Iterable[Version]) -> list[Version]:
+    """Each version once, with what the registry's document and its attestation say together; by time."""
+    found: dict[str, Version] = {}
+    for one in versions:
+        other = found.get(one.key)
+        if other is not None:
+            real, more = (one, other) if one.at > other.at else (other, one)
+            names = ("built_by", "workflow", "built_from", "run", "commit", "uploader", "means")
+            filled = {name: getattr(real, name) or getattr(more, name) for name in names}
+            one = replace(real, **filled, provenance=_best(real.provenance, more.provenance))  # noqa: PLW2901
+        found[one.key] = one
+    # an attestation alone does not say when its version was published
+    return sorted((v for v in found.values() if v.at.year > 1970), key=lambda v: (v.at, v.name))
+
+
+def _best(*told: str) -> str:
+    return "yes" if "yes" in told else next((one for one in told if one), "")
+
+
+# a package -----------------------------------------------------------------------------------------------------------
+
+
+def _package(versions: list[Version], known: Known, baseline: Baseline, given: Given) -> Iterator[Finding]:
+    history: list[Version] = []
+    explained = 0
+    for version in versions:
+        workflows = {w for v in history for w in [v.workflow, *(r.workflow for r in known.runs_of(v, set()))] if w}
+        why = known.explain(version, workflows) if known else ""
+        found: list[Finding] = []
+        if version.at >= given.learn_until:
+            found += _unexplained(version, history, explained, known, why, workflows)
+            found += _weaker(version, history)
+            found += _elsewhere(version, history)
+            found += _burst(version, history, why)
+            found = [one for one in found if not _declared(one, version, baseline)]
+            yield from found
+        if not any(one.sure.rank >= Sure.LIKELY.rank for one in found):
+            history.append(version)
+            explained += bool(why)
+
+
+def _declared(one: Finding, version: Version, baseline: Baseline) -> bool:
+    return baseline.knows(SIGNAL, f"{version.registry}:{version.package}", one.what, one.value, version.at)
+
+
+def _unexplained(
+    version: Version, history: list[Version], explained: int, known: Known, why: str, workflows: set[str]
+) -> Iterator[Finding]:  # fmt: skip
+    if not known:
+        return
+    failed = [run for run in known.runs_of(version, workflows) if run.status == "completed" and
+              run.conclusion != "success"]  # fmt: skip
+    if why or len(history) < TWICE:
+        return
+    share = explained / len(history)
+    if failed and (version.run or share >= EXPLAINED):
+        text = f"was published while {failed[0].key} ran, which ended in {failed[0].conclusion}"
+        ruled = ("no tag and no release has its name", "no run that succeeded published it")
+        yield _finding(version, "failed-run", failed[0].key, Sure.CERTAIN, text, ruled, str(failed[0].origin))
+    elif share >= EXPLAINED:
+        sure = Sure.CERTAIN if len(history) >= ALWAYS_SO and share == 1 else Sure.LIKELY
+        text = f"is explained by no tag, no release and no run; {explained} of the {len(history)} before it are"
+        yield _finding(version, "unexplained", version.name, sure, text, (
+            f"none of {len(known.tags)} tags and {len(known.releases)} releases has its name",
+            f"none of {len(known.runs)} runs published then",
+        ))  # fmt: skip
+
+
+def _weaker(version: Version, history: list[Version]) -> Iterator[Finding]:
+    """Less proof of where it comes from than the versions before it had."""
+    for what, of, bad, says in (
+        ("provenance-lost", "provenance", "no", "has no provenance"),
+        ("token-upload", "means", "token", f"was published with a token of {version.uploader or 'somebody'}"),
+    ):
+        good = {"provenance": "yes", "means": "trusted"}[of]
+        told = [getattr(v, of) for v in history if getattr(v, of)][-RECENT:]
+        if getattr(version, of) != bad or len(told) < TWICE or told[-1] != good:
+            continue
+        run = next((k for k, one in enumerate(reversed(told)) if one != good), len(told))
+        if run < TWICE:
+            continue
+        mixed = bad in told
+        sure = Sure.POSSIBLE if mixed else Sure.CERTAIN if run >= ALWAYS_SO else Sure.LIKELY
+        had = {"provenance": "had it", "means": "came from the trusted publisher"}[of]
+        ruled = (f"the {run} versions before it {had}", "not a package that never had it")
+        yield _finding(version, what, version.name, sure, f"{says}; the {run} versions before it {had}", ruled)
+    uploaders = {v.uploader for v in history if v.uploader}
+    if (
+        version.means == "token"
+        and version.uploader
+        and len(history) >= ALWAYS_SO
+        and version.uploader not in uploaders
+    ):
+        text = f"was published by {version.uploader}, who never published it"
+        yield _finding(version, "new-uploader", version.uploader, Sure.POSSIBLE, text, (
+            f"published so far by {', '.join(sorted(uploaders)) or 'trusted publishers only'}",
+        ))  # fmt: skip
+
+
+def _elsewhere(version: Version, history: list[Version]) -> Iterator[Finding]:
+    """Provenance that is there and names another place than it always did."""
+    for what, of, sure in (("built-by", "built_by", Sure.CERTAIN), ("workflow", "workflow", Sure.LIKELY),
+                           ("ref", "built_from", Sure.LIKELY)):  # fmt: skip
+        shown = pattern if of == "built_from" else str
+        now = shown(getattr(version, of))
+        usual = {shown(getattr(v, of)) for v in history if getattr(v, of)}
+        count = sum(bool(getattr(v, of)) for v in history)
+        if now and count > TWICE and len(usual) <= TWICE and now not in usual:
+            text = f"says that it was built by {getattr(version, of)}"
+            ruled = (f"{count} versions before it say {', '.join(sorted(usual))}",)
+            yield _finding(version, f"provenance-{what}", now, sure, text, ruled)
+
+
+def _burst(version: Version, history: list[Version], why: str) -> Iterator[Finding]:
+    """The second version within minutes, of a package that never had two so close. A tag of its own explains it."""
+    if len(history) <= ALWAYS_SO or why.startswith(("tag", "release")):
+        return
+    gaps = [b.at - a.at for a, b in itertools.pairwise(history)]
+    last = version.at - history[-1].at
+    if last <= BURST and min(gaps[:-1] or gaps) > BURST:
+        text = f"came {int(last.total_seconds())} s after {history[-1].name}"
+        ruled = (f"its {len(history)} versions were never less than {min(gaps)} apart", "it has no tag and no release")
+        yield _finding(version, "burst", version.name, Sure.LIKELY, text, ruled)
+
+
+# tags ----------------------------------------------------------------------------------------------------------------
+
+
+def _tags(rows: list[AnyFact], baseline: Baseline, given: Given) -> Iterator[Finding]:
+    """Tags that were pointed somewhere else. v1 and its like are meant to move: to where a full version's tag is."""
+    pushed = {f.after for f in of_kind(rows, Push) if f.ref.startswith("refs/heads/")}
+    full = {f.sha for f in of_kind(rows, Tag) if not _FLOATS.fullmatch(f.name)}
+    full |= {f.after for f in of_kind(rows, Push) if f.tag and not _FLOATS.fullmatch(f.tag) and f.before == NOTHING}
+    for fact in rows:
+        if isinstance(fact, Tag):
+            yield from _snapshot(fact, baseline, given, pushed | full)
+        elif isinstance(fact, Push) and fact.tag and fact.after != NOTHING:
+            moved = fact.kind == "force_push" or fact.before not in (NOTHING, "")
+            if moved and fact.before != fact.after and fact.at >= given.learn_until:
+                yield from _moved(fact, fact.repository, fact.tag, fact.before, fact.after, baseline, pushed | full)
+
+
+def _snapshot(fact: Tag, baseline: Baseline, given: Given, good: set[str]) -> Iterator[Finding]:
+    before = [v.rpartition("@")[2] for v in baseline.values(SIGNAL, fact.repository, "tag", given.now)
+              if v.rpartition("@")[0] == fact.name]  # fmt: skip
+    if before and fact.sha not in before:
+        dated = replace(fact, at=given.now)
+        found = list(_moved(dated, fact.repository, fact.name, before[-1], fact.sha, baseline, good))
+        yield from found
+        if found:
+            return
+    baseline.saw(SIGNAL, fact.repository, "tag", f"{fact.name}@{fact.sha}", given.now)
+
+
+def _moved(
+    fact: Push | Tag, repository: str, tag: str, before: str, after: str, baseline: Baseline, good: set[str]
+) -> Iterator[Finding]:  # fmt: skip
+    floats = bool(_FLOATS.fullmatch(tag))
+    if (floats and after in good) or baseline.knows(SIGNAL, repository, "moves", tag, fact.at):
+        return
+    who = f" by {fact.actor}" if isinstance(fact, Push) and fact.actor else ""
+    sure = Sure.LIKELY if floats and not good else Sure.CERTAIN
+    ruled = ["nobody has declared that it moves"]
+    ruled += [] if floats else ["it names a full version, which is made once"]
+    ruled += ["no branch and no tag of a full version leads to that commit"] if after not in good else []
+    yield Finding(
+        signal=SIGNAL, subject=repository, what="tag-moved", value=f"{tag} {after[:12]}", at=fact.at, sure=sure,
+        says=f"tag {tag} of {repository} was pointed from {before[:12]} to {after[:12]}{who}",
+        evidence=(str(fact.origin),), ruled_out=tuple(ruled), repository=repository,
+    )  # fmt: skip
+
+
+def _finding(
+    version: Version, what: str, value: str, sure: Sure, text: str, ruled: tuple[str, ...], *more: str
+) -> Finding:  # fmt: skip
+    return Finding(
+        signal=SIGNAL, subject=f"{version.key}", what=what, value=value, at=version.at, sure=sure,
+        says=f"{version.package}@{version.name} ({version.registry}) {text}", evidence=(str(version.origin), *more),
+        ruled_out=ruled, repository=version.built_by, versions=((version.registry, version.package, version.name),),
+    )  # fmt: skip

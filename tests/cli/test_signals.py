@@ -1,0 +1,97 @@
+"""``bulkhead signals`` on files alone: no bot, no settings, nothing asked of anybody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bot.__main__ import app
+from tests.signals import logs
+from tests.signals.test_collect import JOB, MINTED, RUN, packument, record
+
+
+def bulkhead(folder: Path, *args: str, said: str = "") -> Result:
+    environment = {"HOME": str(folder), "BULKHEAD_HOME": str(folder / "never")}
+    return CliRunner().invoke(app, ["signals", *args], env=environment, input=said)
+
+
+def written(folder: Path, name: str, value: Any) -> str:
+    path = folder / name
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return str(path)
+
+
+def test_a_session_after_its_job_and_a_version_by_token_and_a_secret_in_a_log(tmp_path: Path) -> None:
+    run = {**RUN, "run_attempt": 1, "head_repository": RUN["repository"], "created_at": "2026-11-20T11:00:00Z"}
+    runs = written(tmp_path, "runs.json", {"total_count": 1, "workflow_runs": [run]})
+    jobs = written(tmp_path, "jobs.json", {"total_count": 1, "jobs": [{**JOB, "run_attempt": 1}]})
+    minted = {**MINTED, "userIdentity": {**MINTED["userIdentity"], "userName": "repo:harbor/ferry:ref:refs/heads/main"}}
+    rows = [minted, record(), record(eventTime="2026-11-20T12:30:00Z", eventID="e-late", eventName="GetObject")]
+    trail = tmp_path / "trail"
+    trail.mkdir()
+    written(trail, "a.json", {"Records": rows})
+    document = packument()
+    for k in range(3):
+        document["versions"][f"0.{k}.0"] = document["versions"]["1.0.0"]
+        document["time"][f"0.{k}.0"] = f"2025-0{k + 1}-01T00:00:00Z"
+    token = logs.secrets(2)[1]
+    package = written(tmp_path, "p.json", document)
+    files = ["--runs", runs, "--runs", jobs, "--cloudtrail", str(trail), "--package", package,
+             "--logs", written(tmp_path, "log.txt", logs.stamped([*logs.log(30), f"T={token}"]))]  # fmt: skip
+    done = bulkhead(tmp_path, "run", *files, "--json")
+    assert done.exit_code == 4, done.stderr
+    found = {(f["signal"], f["what"]) for f in json.loads(done.stdout)["findings"]}
+    assert found >= {("token-lifetime", "after-job"), ("release-path", "token-upload"), ("build-log", "printed")}
+    assert token not in done.stdout + done.stderr
+    shown = bulkhead(tmp_path, "run", *files)
+    page = " ".join(shown.stdout.split())
+    assert "after its job had ended" in page
+    assert "ruled out" in page
+    assert "e-late" in page
+    assert not (tmp_path / "never").exists(), "no folder of an installation is made"
+
+
+def test_what_was_learned_is_written_and_used_and_status_0_says_nothing(tmp_path: Path) -> None:
+    runs = written(tmp_path, "runs.json", {"total_count": 1, "workflow_runs": [RUN]})
+    baseline = tmp_path / "usual.json"
+    done = bulkhead(tmp_path, "run", "--runs", runs, "--baseline", str(baseline), "--learn")
+    assert done.exit_code == 0, done.stderr
+    assert "Still learning" in done.stdout
+    assert json.loads(baseline.read_text())["entries"]
+    assert bulkhead(tmp_path, "run", "--runs", runs, "--baseline", str(baseline), "--json").exit_code == 0
+
+
+def test_known_secrets_by_fingerprints_that_hold_none(tmp_path: Path) -> None:
+    value = logs.secrets(1)[0]
+    prints = tmp_path / "prints.json"
+    done = bulkhead(tmp_path, "fingerprint", str(prints), said=f"{value}\n")
+    assert done.exit_code == 0, done.stderr
+    key = prints.with_name("prints.json.key")
+    assert key.stat().st_mode & 0o077 == 0
+    assert value not in prints.read_text() + key.read_text() + done.stdout
+    log = written(tmp_path, "log.txt", logs.stamped([*logs.log(5), value[::-1]]))
+    found = json.loads(bulkhead(tmp_path, "run", "--logs", log, "--secrets", str(prints), "--json").stdout)["findings"]
+    assert [(f["what"], f["sure"]) for f in found] == [("known-secret", "certain")]
+
+
+@pytest.mark.parametrize(("args", "says"), [
+    ([], "give at least one of"),
+    (["--runs", "nowhere.json"], "nowhere.json cannot be read"),
+    (["--cloudtrail", "nowhere"], "neither a folder nor a file"),
+    (["--runs", "README.md"], "is not JSON: line 1"),
+    (["--runs", "README.md", "--learn"], "--learn needs --baseline"),
+    (["--logs", "README.md", "--networks", "300.1.1.1/8"], "is no network"),
+    (["--logs", "README.md", "--identity", "arn"], "write ARN=OWNER/NAME"),
+    (["--logs", "README.md", "--learn-until", "soon"], "is no time"),
+    (["--logs", "README.md", "--baseline", "README.md"], "is no baseline"),
+    (["--logs", "README.md", "--secrets", "README.md"], "README.md.key cannot be read"),
+])  # fmt: skip
+def test_bad_input_is_one_sentence_and_status_2(tmp_path: Path, args: list[str], says: str) -> None:
+    done = bulkhead(tmp_path, "run", *args)
+    assert done.exit_code == 2, done.stderr
+    assert says in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("bulkhead:")]) == 1
