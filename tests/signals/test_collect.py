@@ -257,7 +257,8 @@ def test_an_empty_log_file_holds_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "data", "says"), [
     ("x.json.gz", b"\x1f\x8b broken", "cannot be unpacked"), ("x.json", b"not json", "holds no records"),
-    ("x.json", b'{"hello": 1}', "holds no records"), ("x.json.gz", gzip.compress(b"[1]", mtime=0)[:-6], "cannot be unpacked"),
+    ("x.json", b'{"hello": 1}', "holds no records"),
+    ("x.json.gz", gzip.compress(b"[1]", mtime=0)[:-6], "cannot be unpacked"),
     ("x.txt", b"", r"holds no \*\.json"),
 ])  # fmt: skip
 def test_a_file_that_is_no_log_is_a_sentence(tmp_path: Path, name: str, data: bytes, says: str) -> None:
