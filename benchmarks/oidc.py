@@ -1,13 +1,14 @@
 """Migrate the workflow files of a folder and count: what was found, migrated, refused by reason, and what went wrong.
 
-    python benchmarks/oidc.py --corpus DIR [--json] [--out DIR] [--parser wp.cjs] [--peers]
+    python benchmarks/oidc.py --corpus DIR [--json] [--out DIR] [--parser wp.cjs] [--config FILE]
 
 A folder with a list beside it (``DIR.tsv`` with the columns repo, path, commit and file) is read as repositories at a
-commit, so that callers and callees meet; otherwise each file is a repository of its own. One job that carries one
-credential counts one. ``wrong`` is judged by checks that share no code with the migration: PyYAML's loader and regular
-expressions. ``outside_bytes`` are bytes that differ from the original once the edits are taken back. ``new_errors`` are
-findings of GitHub's parser (``--parser``), the JSON schema and zizmor that the original did not have; a tool that is
-not installed is named in ``not_checked``.
+commit, so that callers and callees meet; with the columns before and after it holds what people did by hand, which is
+measured beside ours; otherwise each file is a repository of its own. ``--config`` are answers as ``bulkhead oidc plan``
+takes them. One job that carries one credential counts one. ``wrong`` is judged by ``oidc_judge``, a second reading that
+shares no code with the migration. ``outside_bytes`` are bytes that differ from the original once the edits are taken
+back. ``new_errors`` are findings of GitHub's parser (``--parser``), the JSON schema and zizmor that the original did
+not have; a tool that is not installed is named in ``not_checked``.
 """
 
 from __future__ import annotations
@@ -30,9 +31,13 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import oidc_peers
+from benchmarks.oidc_judge import judge
+from bot.cli.oidc import configured
 from bot.oidc.plan import Outcome, Plan, plan
 from bot.oidc.repository import FOLDER, Repository
 from bot.oidc.splice import restored
+from bot.oidc.work import Answers
 
 MAIN = ("aws", "npm", "pypi", "crates", "gcp", "rubygems")  # those of which most jobs should be migrated
 PINNED = re.compile(r"[^@\s]+@[0-9a-f]{40}")
@@ -43,8 +48,11 @@ def repositories(corpus: Path) -> Iterator[tuple[str, Repository, dict[str, Path
     files = sorted(p for p in corpus.rglob("*") if p.suffix in {".yml", ".yaml"} and p.is_file())
     groups: dict[tuple[str, str], dict[str, Path]] = {}
     listed = corpus.with_suffix(".tsv")
-    rows = {row["file"].split("/")[-1]: row for row in _rows(listed)} if listed.is_file() else {}
+    rows = {row["file"].split("/")[-1]: row for row in _rows(listed) if "file" in row} if listed.is_file() else {}
+    by_hand = {after for _, _, after in oidc_peers.pairs(corpus)} if listed.is_file() and not rows else set()
     for file in files:
+        if file in by_hand:
+            continue
         row = rows.get(file.name)
         if row is not None and "commit" in row:
             groups.setdefault((row["repo"], row["commit"]), {})[row["path"]] = file
@@ -70,17 +78,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def wrong(made: Plan) -> list[str]:
     """What a reader who trusts nothing finds at fault."""
-    found = []
+    paths = list(made.after.workflows)
+    before, after = ({p: each.files[p].decode(errors="replace") for p in paths} for each in (made.before, made.after))
+    found = judge(before, after, {name for outcome in made.migrated for name in outcome.credential.secrets})
     for outcome in made.migrated:
-        text = {p: _code(made.after.files[p].decode(errors="replace")) for p in made.after.workflows}
-        for secret in outcome.credential.secrets:
-            left = [
-                p
-                for p, body in text.items()
-                if re.search(rf"secrets\s*(\.\s*{secret}\b|\[\s*'{secret}')", body, re.IGNORECASE)
-            ]
-            found += [f"{p}: {secret} is left" for p in left]
-        found += [f"{p}/{job}: {why}" for p, job in outcome.granted for why in _job(made, p, job)]
+        found += [f"{p}/{job}: no identity was granted" for p, job in outcome.granted if not _granted(after[p], job)]
     for path in made.changed:
         old, new = (_uses(each.files[path].decode(errors="replace")) for each in (made.before, made.after))
         for line in new - old:
@@ -91,34 +93,11 @@ def wrong(made: Plan) -> list[str]:
     return found
 
 
-def _job(made: Plan, path: str, name: str) -> Iterator[str]:
-    old, new = (yaml.load(each.files[path], Loader=yaml.BaseLoader) for each in (made.before, made.after))  # noqa: S506
-    before, after = (_scopes(each, name) for each in (old, new))
-    if after is None or "write" not in {after.get("id-token"), after.get("packages"), after.get("*")}:
-        yield "no identity was granted"
-    for scope, level in (before or {}).items():
-        if scope not in {"*", "id-token"} and (after or {}).get(scope, (after or {}).get("*")) not in {level, "write"}:
-            yield f"{scope}: {level} was lost"
-    if (before or {}).get("*") == "read" and len(after or {}) < 10:
-        yield "read-all was lost"
-    on = new.get("on")
-    if "pull_request_target" in ([on] if isinstance(on, str) else list(on or ())) and "if" not in new["jobs"][name]:
-        yield "pull_request_target reaches it"
-    steps = new["jobs"][name].get("steps") or []
-    if any("role-to-assume" in (s.get("with") or {}) and "aws-access-key-id" in s["with"] for s in steps):
-        yield "a key stands beside the role"
-
-
-def _scopes(tree: dict[str, Any], name: str) -> dict[str, str] | None:
-    job = tree["jobs"][name]
-    found = job.get("permissions", tree.get("permissions"))
-    if isinstance(found, str):
-        return {"*": found.removesuffix("-all")} if found else {}
-    return found
-
-
-def _code(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if not line.strip().startswith("#"))
+def _granted(text: str, name: str) -> bool:
+    tree = yaml.load(text.removeprefix("\ufeff"), Loader=yaml.BaseLoader)  # noqa: S506 - strings only
+    found = tree["jobs"][name].get("permissions", tree.get("permissions"))
+    scopes = {"*": str(found).removesuffix("-all")} if isinstance(found, str) else found or {}
+    return "write" in {scopes.get("id-token"), scopes.get("packages"), scopes.get("*")}
 
 
 def _uses(text: str) -> set[tuple[str, str]]:
@@ -211,19 +190,23 @@ def new_errors(pairs: list[tuple[bytes, bytes]], bundle: Path | None) -> tuple[C
 # figures --------------------------------------------------------------------------------------------------------------
 
 
-def measure(corpus: Path, bundle: Path | None = None, out: Path | None = None) -> dict[str, Any]:
+def measure(
+    corpus: Path, bundle: Path | None = None, out: Path | None = None, answers: Answers | None = None
+) -> dict[str, Any]:
     """Migrate a corpus and count."""
     found, migrated, refused = Counter[str](), Counter[str](), Counter[str]()
     by_provider: dict[str, Counter[str]] = {}
     faults: list[str] = []
     bytes_outside = files = 0
     pairs: list[tuple[bytes, bytes]] = []
+    originals: list[bytes] = []
     spent = 0.0
     for name, repository, where in repositories(corpus):
         started = time.perf_counter()
-        made = plan(repository)
+        made = plan(repository, answers)
         spent += time.perf_counter() - started
         files += len(repository.files)
+        originals += repository.files.values()
         for outcome in made.outcomes:
             _count(outcome, found, migrated, refused, by_provider)
         faults += [f"{name} {fault}" for fault in wrong(made)]
@@ -235,6 +218,10 @@ def measure(corpus: Path, bundle: Path | None = None, out: Path | None = None) -
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
     errors, missing = new_errors(pairs, bundle)
+    listed = corpus.with_suffix(".tsv")
+    hands = oidc_peers.pairs(corpus) if listed.is_file() and "before" in listed.read_text().split("\n")[0] else []
+    people = [(provider, old.read_bytes(), new.read_bytes()) for provider, old, new in hands]
+    same = sum(map(oidc_peers.round_trip, originals))
     total = sum(found.values())
     wanted = sum(found[p] for p in MAIN)
     return {
@@ -245,8 +232,18 @@ def measure(corpus: Path, bundle: Path | None = None, out: Path | None = None) -
         "files_per_s": round(files / spent, 1) if spent else 0,
         "other_share": round(refused["other"] / max(total, 1), 4),
         "main_found": wanted, "main_migrated": sum(migrated[p] for p in MAIN),
+        "people": _people(people, bundle),
+        "ours": oidc_peers.habits([("", old, new) for old, new in pairs]),
+        "round_trip": {"files": len(originals), "identical": same},
         "by_provider": {p: dict(c.most_common()) for p, c in sorted(by_provider.items())},
     }  # fmt: skip
+
+
+def _people(people: list[tuple[str, bytes, bytes]], bundle: Path | None) -> dict[str, int]:
+    if not people:
+        return {}
+    errors, _ = new_errors([(old, new) for _, old, new in people], bundle)
+    return oidc_peers.habits(people) | {"new errors": sum(errors.values())}
 
 
 def _count(
@@ -271,6 +268,10 @@ def told(figures: dict[str, Any]) -> str:
         f"new errors {figures['new_errors']}{unchecked}",
         "refused: " + ", ".join(f"{code} {count}" for code, count in figures["refused"].items()),
     ]
+    trip = figures["round_trip"]
+    lines.append(f"a tuned ruamel round trip leaves {trip['identical']} of {trip['files']} files as they were")
+    for who in ("ours", "people"):
+        lines += [f"{who}: " + ", ".join(f"{k} {v}" for k, v in figures[who].items())] if figures[who] else []
     lines += [f"  {provider}: {counts}" for provider, counts in figures["by_provider"].items()]
     return "\n".join([*lines, *figures["wrong_said"], *map(str, figures["new_errors_said"].items())])
 
@@ -281,9 +282,10 @@ def main() -> None:
     arguments.add_argument("--corpus", type=Path, required=True)
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--out", type=Path, help="write the migrated files here")
+    arguments.add_argument("--config", type=Path, help="answers, as `bulkhead oidc plan --config` takes them")
     arguments.add_argument("--parser", type=Path, help="a bundle of @actions/workflow-parser for Node")
     given = arguments.parse_args()
-    figures = measure(given.corpus, given.parser, given.out)
+    figures = measure(given.corpus, given.parser, given.out, configured(given.config) if given.config else None)
     print(json.dumps(figures, indent=2) if given.json else told(figures))
 
 

@@ -111,12 +111,15 @@ def plan(
         list[str] | None, typer.Option(help="FILE:JOB that uses a secret which a whole workflow was given.")
     ] = None,
     session: Annotated[int, typer.Option(min=900, max=43200, help="Seconds that an AWS session lives.")] = 900,
+    default_permissions: Annotated[
+        str, typer.Option(help="What the repository's settings give a job that states no permissions: read or write.")
+    ] = "",
     write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
     json_: frame.Json = False,
 ) -> None:
     """Say for each static credential how it is migrated, or why not; show the difference, and write it if told to."""
     repository = load(path)
-    answers = _answers(config, role or [], region, environment, consumer or [], session)
+    answers = _answers(config, role or [], region, environment, consumer or [], session, default_permissions)
     made = make_plan(repository, answers)
     if write:
         for name, data in made.changed.items():
@@ -127,9 +130,15 @@ def plan(
         page.lines(_told(made, write))
 
 
+def configured(config: Path) -> Answers:
+    """The answers of a file alone. Raises InputError."""
+    return _answers(config, [], "", "", [], 900, "")
+
+
 def _answers(
-    config: Path | None, roles: list[str], region: str, environment: str, consumers: list[str], session: int
-) -> Answers:
+    config: Path | None, roles: list[str], region: str, environment: str, consumers: list[str], session: int,
+    default: str,
+) -> Answers:  # fmt: skip
     said = _config(config) if config else {}
     given: dict[str, str] = {str(k).upper(): str(v) for k, v in (said.get("roles") or {}).items()}
     if said.get("role"):
@@ -140,11 +149,14 @@ def _answers(
     named = [*(said.get("consumers") or []), *consumers]
     if wrong := next((each for each in named if ":" not in each), None):
         raise InputError(f"--consumer {wrong}: write FILE:JOB, such as deploy.yml:release")
+    if default not in {"", "read", "write"}:
+        raise InputError("--default-permissions is read or write, as the repository's settings for Actions say")
     pairs = frozenset((_file(file), job) for file, _, job in (each.rpartition(":") for each in named))
     values = {key: str(value) for key, value in (said.get("values") or {}).items()}
     return Answers(
         roles=given, region=region or str(said.get("region") or ""), consumers=pairs, values=values,
         environment=environment or str(said.get("environment") or ""), session_s=session,
+        default_permissions=default or str(said.get("default_permissions") or ""),
     )  # fmt: skip
 
 
@@ -157,7 +169,7 @@ def _config(path: Path) -> dict[str, Any]:
         found = yaml.safe_load(_bytes(path))
     except yaml.YAMLError:
         raise InputError(f"{path} is not YAML") from None
-    known = {"role", "roles", "region", "environment", "consumers", "values"}
+    known = {"default_permissions", "role", "roles", "region", "environment", "consumers", "values"}
     if not isinstance(found, dict) or set(found) - known:
         raise InputError(f"{path} must be a table with the keys {', '.join(sorted(known))}")
     return found

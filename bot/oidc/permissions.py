@@ -56,7 +56,7 @@ def _actions() -> dict[str, dict[str, str]]:
 
 @cache
 def _commands() -> list[tuple[re.Pattern[str], dict[str, str]]]:
-    return [(re.compile(each["match"]), each["scopes"]) for each in recipes.data("scopes")["commands"]]
+    return [(re.compile(each["match"], re.MULTILINE), each["scopes"]) for each in recipes.data("scopes")["commands"]]
 
 
 def stated(node: Node | None) -> dict[str, str] | None:
@@ -123,15 +123,16 @@ def _of_script(step: Step, found: Scopes) -> None:
     matched = [(match, scopes) for pattern, scopes in _commands() if (match := pattern.search(text))]
     for match, scopes in matched:
         found.add(scopes, " ".join(match[0].split())[:40])
-    if asked and (not matched or re.search(r"\bgh\s+api\b", text)):
+    left = "\n".join(line for line in text.splitlines() if not any(p.search(line) for p, _ in _commands()))
+    if asked and (not matched or re.search(r"\bgh\s+api\b", text) or _OPAQUE.search(left)):
         found.blocking.append(f"step {step.name!r}, whose commands are not in the table")
 
 
-def grant(draft: Draft, job: Job, why: str, assumed: list[str], scope: str = "id-token") -> None:
+def grant(draft: Draft, job: Job, why: str, assumed: list[str], scope: str = "id-token", default: str = "") -> None:
     """Let a job ask for an id-token (or write another scope) and keep every scope that it has or needs.
 
-    ``why`` stands as a comment behind the scope. ``assumed`` collects what could not be told. Raises Refusal when the
-    scopes cannot be told.
+    ``why`` stands as a comment behind the scope. ``assumed`` collects what could not be told. ``default``: what the
+    repository's settings give a job that states nothing, read or write. Raises Refusal when the scopes cannot be told.
     """
     now = effective(job)
     path: Path = (*job.path, "permissions")
@@ -153,18 +154,27 @@ def grant(draft: Draft, job: Job, why: str, assumed: list[str], scope: str = "id
             job.path, "permissions", _block(_written_out(now or {}, "as read-all"), scope, why), near="permissions"
         )
         return
-    scopes = _infer(job, assumed) if now is None else _written_out(now, "as in the workflow")
+    scopes = _infer(job, assumed, default) if now is None else _written_out(now, "as in the workflow")
     near = "runs-on" if job.node.get("runs-on") is not None else "uses" if job.uses else job.node.entries[0].key.value
     draft.insert(job.path, "permissions", _block(scopes, scope, why), near=near)
 
 
-def _infer(job: Job, assumed: list[str]) -> dict[str, Said]:
+def by_default(default: str) -> dict[str, str] | None:
+    """The scopes of a job that states none, by the setting "Workflow permissions"; None where nobody told it."""
+    if default == "write":
+        return dict.fromkeys(recipes.READ_ALL, "write")
+    return {"contents": "read", "packages": "read"} if default == "read" else None
+
+
+def _infer(job: Job, assumed: list[str], default: str) -> dict[str, Said]:
     found = inferred(job)
+    if found.blocking and (known := by_default(default)) is not None:
+        return _written_out(known, "as the repository's setting has it")
     if found.blocking:
         said = "; ".join(dict.fromkeys(found.blocking))
         raise Refusal(
             "permissions-unknown", f"job {job.id} states no permissions, and its token goes to {said}",
-            "State the permissions of the job as they are needed, then plan again.",
+            "State the permissions of the job as they are needed, or tell --default-permissions, then plan again.",
         )  # fmt: skip
     assumed += [f"job {job.id}: the scopes written are enough for {each}" for each in found.unknown]
     return found.said

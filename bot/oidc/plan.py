@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot.oidc import find
+from bot.oidc import find, leftovers
 from bot.oidc.draft import Edited
 from bot.oidc.find import Credential
 from bot.oidc.hands import HANDS
@@ -96,14 +96,16 @@ def _one(repository: Repository, credential: Credential, answers: Answers) -> Ou
     try:
         edited = _migrated(work)
         changed = {file: each.data for file, each in edited.items()}
-        _verify(repository.after(changed), credential)
+        after = repository.after(changed)
+        _verify(after, credential)
+        leftovers.refuse(repository, after)
     except Refusal as refusal:
         return Outcome(credential=credential, jobs=jobs, refusal=refusal)
     return Outcome(
         credential=credential, jobs=jobs, changed=changed,
         splices={file: each.changes for file, each in edited.items()},
         granted=tuple((job.workflow.path, job.id) for job in work.jobs), assumed=tuple(dict.fromkeys(work.assumed)),
-        asks=work.asks, notes=tuple(dict.fromkeys(work.notes)),
+        asks=work.asks, notes=tuple(dict.fromkeys([*work.notes, *leftovers.named(after, credential)])),
     )  # fmt: skip
 
 

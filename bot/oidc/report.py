@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bot.oidc import recipes
@@ -113,5 +113,18 @@ def diff(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> str:
     for path in sorted(after):
         if before.get(path) != after[path]:
             old, new = (each.decode(errors="replace").splitlines(keepends=True) for each in (before[path], after[path]))
-            text += "".join(difflib.unified_diff(old, new, f"a/{path}", f"b/{path}"))
+            text += f"--- a/{path}\n+++ b/{path}\n" + "".join(_hunks(old, new))
     return text
+
+
+def _hunks(old: list[str], new: list[str]) -> Iterator[str]:
+    """As difflib.unified_diff, which in a file of 200 lines and more takes frequent lines for noise and moves them."""
+    for group in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes():
+        (_, a, _, c, _), (_, _, b, _, d) = group[0], group[-1]
+        yield f"@@ -{a + 1},{b - a} +{c + 1},{d - c} @@\n"
+        for what, i, j, k, m in group:
+            rows = [(" ", line) for line in old[i:j]] if what == "equal" else [
+                *(("-", line) for line in old[i:j]), *(("+", line) for line in new[k:m])
+            ]  # fmt: skip
+            for mark, line in rows:
+                yield mark + line + ("" if line.endswith("\n") else "\n\\ No newline at end of file\n")

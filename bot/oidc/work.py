@@ -12,7 +12,7 @@ from bot.oidc.draft import Draft, Edited
 from bot.oidc.find import Carrier, Credential
 from bot.oidc.refusal import Refusal
 from bot.oidc.repository import Repository
-from bot.oidc.shape import EXPRESSION, Job, Step, plain_if
+from bot.oidc.shape import EXPRESSION, Job, Step, leaves, plain_if
 from bot.oidc.splice import Said
 
 NO_PULLS = "github.event_name != 'pull_request'"
@@ -23,6 +23,8 @@ OWN_PULLS = (
 REGISTRIES = ("crates", "npm", "nuget", "pypi", "rubygems")
 CLOUDS = ("aws", "azure", "gcp", "vault")  # their trust tells pull requests from the rest by the token's subject
 MERGED = re.compile(r"github\.event\.pull_request\.merged\b(?!\s*(!=\s*true|==\s*false))")
+CACHING = ("actions/setup-dotnet", "actions/setup-java", "actions/setup-node", "actions/setup-python")
+_CACHE = re.compile(r"actions/cache|swatinem/rust-cache|actions-rust-lang/setup-rust-toolchain")
 _FORKS = re.compile(r"head\.repo\.(fork|full_name|owner\.login)\b")
 CHECKOUT = "actions/checkout"
 
@@ -33,6 +35,7 @@ class Answers:
 
     ``roles``: role of a credential, by the name of its first secret or '' for all. ``consumers``: (file, job) that use
     what a whole workflow's env holds. ``pins``: releases of actions that the API gave, by name in small letters.
+    ``default_permissions``: what the repository's settings give a job that states no permissions, read or write.
     """
 
     roles: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +45,7 @@ class Answers:
     values: Mapping[str, str] = field(default_factory=dict)
     consumers: frozenset[tuple[str, str]] = frozenset()
     pins: Mapping[str, recipes.Pin] = field(default_factory=dict)
+    default_permissions: str = ""
 
 
 @dataclass(slots=True)
@@ -91,6 +95,8 @@ class Work:
         for file, carrier in wide.items():
             jobs = self.repository.workflows[file].jobs.values()
             users = [job for job in jobs if any(uses(step, carrier) for step in job.steps)]
+            if not any(job.steps for job in jobs):
+                continue  # what is called gets nothing of its caller's env
             if not users:
                 raise Refusal("consumers-unknown", f"{carrier.where} feeds every job, and none can be seen to {verb}")
             for job in users:
@@ -268,10 +274,32 @@ class Work:
         """Give a job the id-token (or another scope), and its callers what they must grant for that."""
         if scope == "id-token":
             self._environment(job)
-        permissions.grant(self.draft(job.workflow.path), job, why, self.assumed, scope)
+        if self.credential.provider in REGISTRIES:
+            self._caches(job)
+        permissions.grant(
+            self.draft(job.workflow.path), job, why, self.assumed, scope, self.answers.default_permissions
+        )
         self.jobs.append(job)
         if job.workflow.called:
             self._grant_callers(job.workflow.path, why, scope, 0)
+
+    def _caches(self, job: Job) -> None:
+        """What a job that publishes restores from a cache, others may have put there: no caches of set-up actions.
+
+        A cache that is a step of its own may carry what the job needs, so it is told and left.
+        """
+        for step in job.steps:
+            node = step.node.get("id")
+            read = node is not None and any(f"steps.{node.value}." in text for text in leaves(job.node))
+            if step.action in CACHING and step.input("cache") and not read:
+                self.drop_input(step, "cache", "cache-dependency-path")
+            elif step.action == "astral-sh/setup-uv" and step.input("enable-cache") == "true" and not read:
+                self.set_input(step, "enable-cache", "false")
+            elif _CACHE.match(step.action) or step.input("bundler-cache") == "true":
+                self.notes.append(
+                    f"{job.workflow.path}, job {job.id}: step {step.name!r} restores a cache beside the identity; "
+                    "take it out where the job can do without"
+                )
 
     def _environment(self, job: Job) -> None:
         if self.answers.environment and not job.environment and not job.uses:
@@ -303,6 +331,9 @@ class Work:
         for job in callee.jobs.values():
             own = permissions.effective(job)
             found = permissions.inferred(job) if own is None else None
+            if found is not None and found.blocking:
+                own = permissions.by_default(self.answers.default_permissions)
+                found = None if own is not None else found
             if found is not None and found.blocking:
                 raise Refusal("permissions-unknown", f"job {job.id} of {path}: {'; '.join(found.blocking)}")
             if own is not None and "*" in own:

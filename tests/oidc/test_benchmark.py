@@ -6,7 +6,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from benchmarks import oidc as bench
+from benchmarks import oidc_peers
+from benchmarks.oidc_judge import judge
 from bot.oidc.plan import Plan, plan
 from bot.oidc.repository import FOLDER, Repository
 from tests.oidc.test_cases import BEFORE, CASES, REFUSED
@@ -61,7 +65,7 @@ def test_a_good_migration_has_no_fault() -> None:
 def test_each_fault_is_found() -> None:
     for old, new, said in [
         (b"id-token: write", b"id-token: none", "no identity was granted"),
-        (b"aws-region: eu-west-1", b"aws-region: ${{ secrets.AWS_ACCESS_KEY_ID }}", "is left"),
+        (b"aws-region: eu-west-1", b"aws-region: ${{ secrets.AWS_ACCESS_KEY_ID }}", "is still read"),
         (b"role-to-assume:", b"aws-access-key-id: x\n          role-to-assume:", "a key stands beside the role"),
         (b" # v6.2.3", b"", "is not pinned"),
     ]:
@@ -70,3 +74,108 @@ def test_each_fault_is_found() -> None:
 
 def test_bytes_that_moved_beside_the_edits_are_counted() -> None:
     assert bench.outside(spoiled(b"# Ireland", b"# Eire")) > 0
+
+
+BEFORE_JOB = """\
+on: [push, pull_request]
+permissions: {contents: read, issues: write}
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - run: make
+  release:
+    needs: build
+    runs-on: ubuntu-latest
+    env:
+      STAGE: live
+      AWS_ACCESS_KEY_ID: ${{ secrets.AWS_ID }}
+      AWS_SECRET_ACCESS_KEY: ${{ secrets.AWS_KEY }}
+    steps:
+      - uses: actions/checkout@v4
+      - id: tag
+        run: echo "tag=1" >> "$GITHUB_OUTPUT"
+      - name: Copy
+        if: github.ref == 'refs/heads/main'
+        run: |
+          aws s3 sync . s3://acme
+          echo "${{ steps.tag.outputs.tag }}"
+"""
+AFTER_JOB = """\
+on: [push, pull_request]
+permissions: {contents: read, issues: write}
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - run: make
+  release:
+    needs: build
+    runs-on: ubuntu-latest
+    permissions: {contents: read, issues: write, id-token: write}
+    env:
+      STAGE: live
+    steps:
+      - uses: actions/checkout@v4
+      - id: tag
+        run: echo "tag=1" >> "$GITHUB_OUTPUT"
+      - uses: aws-actions/configure-aws-credentials@0123456789abcdef0123456789abcdef01234567 # v6.0.0
+        if: github.ref == 'refs/heads/main'
+        with: {role-to-assume: '${{ vars.AWS_ROLE_ARN }}'}
+      - name: Copy
+        if: github.ref == 'refs/heads/main'
+        run: |
+          aws s3 sync . s3://acme
+          echo "${{ steps.tag.outputs.tag }}"
+"""
+
+
+def said(after: str) -> list[str]:
+    return judge({"w": BEFORE_JOB}, {"w": after}, {"AWS_ID", "AWS_KEY"})
+
+
+def test_the_judge_says_nothing_of_a_migration_made_by_hand() -> None:
+    assert said(AFTER_JOB) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("      STAGE: live\n    steps", "      STAGE: test\n    steps", "STAGE has another value"),
+        ("    env:\n      STAGE: live\n", "", "STAGE went and was no secret"),
+        ("STAGE: live", "STAGE: '${{ secrets.AWS_KEY }}'", "AWS_KEY is still read"),
+        ("on: [push, pull_request]", "on: [push]", "the triggers have changed"),
+        ("{contents: read, issues: write, id", "{contents: read, id", "issues: write was lost"),
+        (", id-token: write", "", "a login has no id-token"),
+        ("    needs: build\n", "", "needs has changed"),
+        ("      - run: make\n", "", "step 2 (make) went"),
+        ("      - run: make\n", "      - run: make\n      - run: curl x\n", "a step came that is no login"),
+        ("aws s3 sync . s3://acme", "aws s3 sync . s3://other", "a line went"),
+        ("      - id: tag\n        run", "      - id: other\n        run", "steps.tag is read"),
+        ("0123456789abcdef0123456789abcdef01234567", "v6", "not pinned"),
+        ("        if: github.ref == 'refs/heads/main'\n        with", "        with", "pull requests may get the role"),
+        ("        if: github.ref == 'refs/heads/main'\n        run", "        run", "the condition"),
+        ("  build:\n    runs-on: ubuntu-latest\n", "  build:\n    runs-on: ubuntu-latest\n    permissions: write-all\n",
+         "nothing of it has changed"),
+    ],
+)  # fmt: skip
+def test_the_judge_finds_each_fault(old: str, new: str, fault: str) -> None:
+    assert old in AFTER_JOB
+    assert any(fault in each for each in said(AFTER_JOB.replace(old, new, 1))), said(AFTER_JOB.replace(old, new, 1))
+
+
+def test_habits_of_people_and_a_round_trip_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    (folder / "a.before.yml").write_text(BEFORE_JOB)
+    (folder / "a.after.yml").write_text(AFTER_JOB)
+    (tmp_path / "pairs.tsv").write_text("provider\tbefore\tafter\naws\tpairs/a.before.yml\tpairs/a.after.yml\n")
+    figures = bench.measure(folder)
+    assert figures["files"] == 1
+    assert figures["people"]["id-token on jobs alone"] == figures["people"]["AWS logins"] == 1
+    assert figures["people"]["AWS logins with an end of their own"] == 0
+    assert figures["ours"]["AWS logins with an end of their own"] == 1
+    assert figures["round_trip"] == {"files": 1, "identical": 1}
+    assert not oidc_peers.round_trip(b"on:   push\njobs: { a: { runs-on: x } }\n")

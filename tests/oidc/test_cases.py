@@ -29,7 +29,8 @@ def name_of(path: Path) -> str:
 
 def planned(path: Path, data: bytes | None = None) -> Plan:
     said = path.with_name(f"{path.name.split('.')[0]}.values.json")
-    answers = Answers(values=json.loads(said.read_text()) if said.is_file() else {})
+    values = json.loads(said.read_text()) if said.is_file() else {}
+    answers = Answers(default_permissions=values.pop("default_permissions", ""), values=values)
     return plan(Repository.of({name_of(path): path.read_bytes() if data is None else data}), answers)
 
 

@@ -25,6 +25,15 @@ _HANDED_ID = re.compile(r"(?P<flag>-e|--env)[ =]" + _VALUE.format(KEYS[0]))
 _NAMED = re.compile(r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)")
 
 
+# Asking whether there is a key, which there is after the login.
+_ASKED = re.compile(
+    r"""\$\{\{\s*env\.AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)\s*[!=]=\s*''\s*\}\}
+      | -[zn]\s+"?\$\{?AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)(:?-)?\}?"?
+      | \$\{AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY):?\?[^}]*\}""",
+    re.VERBOSE,
+)
+
+
 def without(work: Work, lines: list[str]) -> list[str | None]:
     """The lines of a script without the key. Raises Refusal when one cannot be told."""
     made: list[str | None] = []
@@ -84,7 +93,7 @@ def _handed_on(name: str, lines: list[str]) -> list[str | None]:
     for line in lines:
         new = line
         if _NAMED.search(line) and not line.strip().startswith("#"):
-            rest = _HANDED.sub("", _HANDED_ID.sub("", line))
+            rest = _ASKED.sub("", _HANDED.sub("", _HANDED_ID.sub("", line)))
             if _NAMED.search(rest):
                 raise Refusal(
                     "forwarded", f"step {name!r} uses the key by its variable and would miss the session token"

@@ -12,7 +12,7 @@ import re
 from bot.oidc.find import Carrier
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step
-from bot.oidc.work import Work, free_id
+from bot.oidc.work import NO_PULLS, Work, free_id
 
 WHY = "crates.io trusted publishing"
 AUTH = "rust-lang/crates-io-auth-action"
@@ -20,13 +20,14 @@ TOKEN = "CARGO_REGISTRY_TOKEN"  # noqa: S105 - the name of a variable
 STANDARD = (TOKEN, "CARGO_REGISTRIES_CRATES_IO_TOKEN")
 PUBLISHES = re.compile(
     r"cargo\s+(\+\S+\s+)?(publish|release|workspaces\s+publish|ws\s+publish|smart-release|login)|release-plz|cargo-release"
-    r"|publish-crates|\$\{?CARGO_REGISTRY_TOKEN"
+    r"|publish-crates|\bcovector\b|\$\{?CARGO_REGISTRY_TOKEN"
 )
 NOT_PUBLISHED = re.compile(r"cargo\s+(yank|owner)\b")
 _LOGIN = re.compile(
     r"\s*(echo\s+\S*\$\{\{[^}]*\}\}\S*\s*\|\s*)?cargo\s+login(\s+-{0,2}\s*[\"']?\$\{\{[^}]*\}\}[\"']?)?\s*"
 )
-_VOLATILE = re.compile(r"\b(steps|env|failure|always|cancelled|success)\b")
+_VOLATILE = re.compile(r"\b(steps|env)\b")
+_LATE = re.compile(r"\b(failure|always|cancelled|success)\b")
 _OTHER_REGISTRY = re.compile(r"--(registry|index)[= ](?!crates-io\b)")
 _OTHER_NAME = re.compile(r"STAGING|PRIVATE|INTERNAL|KELLNR|SHIPYARD|CLOUDSMITH", re.IGNORECASE)
 _FLAG = re.compile(r"\s--token[= ](\"\$\{\{[^}]*\}\}\"|'\$\{\{[^}]*\}\}'|\$\{\{[^}]*\}\}|\"?\$\{?(?P<var>\w+)\}?\"?)")
@@ -80,8 +81,10 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) ->
 def _login(work: Work, job: Job, consumers: list[Step], output: str) -> None:
     """One exchange a job: a second one would have another id. Conditions that differ cannot share it."""
     conditions = list(dict.fromkeys(work.condition(step) for step in consumers))
+    if len(conditions) > 1 and any(_LATE.search(each) for each in conditions):
+        raise Refusal("publish-in-script", f"steps of job {job.id} publish after others have failed")
     if len(conditions) > 1 and any(_VOLATILE.search(each) for each in conditions):
-        raise Refusal("other", f"the steps of job {job.id} that publish wait for what comes between them")
+        conditions = [NO_PULLS if any(work.pulled(step) for step in consumers) else ""]  # the token goes with the job
     shared = (
         "" if "" in conditions else " || ".join(f"({c})" for c in conditions) if len(conditions) > 1 else conditions[0]
     )

@@ -1,0 +1,69 @@
+"""What would be left hanging: a step's id, a variable or a file that something still reads after the migration.
+
+The recipes look at what they change; this looks at the whole result, so that a recipe that forgets something is a
+refusal and not a broken workflow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bot.oidc.find import Credential
+from bot.oidc.refusal import Refusal
+from bot.oidc.repository import FOLDER, Repository
+from bot.oidc.shape import Job, leaves
+
+# What the logins export to the steps that follow, by the names that the SDKs read.
+EXPORTED = {
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GEM_HOST_API_KEY", "BUNDLE_GEM__PUSH_KEY",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+}  # fmt: skip
+
+
+def refuse(before: Repository, after: Repository) -> None:
+    """Raise Refusal when a job of the result reads the id of a step, or a variable, that is not there any more."""
+    for path, workflow in after.workflows.items():
+        if before.files.get(path) == after.files[path]:
+            continue
+        for job in workflow.jobs.values():
+            old = before.job(path, job.id)
+            for name in _ids(old) - _ids(job):
+                if any(re.search(rf"\bsteps\.{re.escape(name)}\b", text) for text in leaves(job.node)):
+                    raise Refusal("forwarded", f"job {job.id} of {path} reads what step {name} said, which would go")
+            for name in _gone(old, job):
+                raise Refusal("renamed", f"job {job.id} of {path} still reads the variable {name}, which would go")
+
+
+def _ids(job: Job) -> set[str]:
+    return {node.value for step in job.steps if (node := step.node.get("id")) is not None}
+
+
+def _gone(old: Job, new: Job) -> Iterator[str]:
+    """Variables that a place of the job had, has no more, and reads."""
+    wide = ({*old.env, *old.workflow.env} - {*new.env, *new.workflow.env}) - EXPORTED
+    for name in sorted(wide):
+        if any(_reads(text, name) for step in new.steps if name not in step.env for text in step.texts()):
+            yield name
+    before = {step.name: set(step.env) for step in old.steps}
+    for step in new.steps:
+        lost = before.get(step.name, set()) - {*step.env, *new.env, *new.workflow.env} - EXPORTED
+        yield from (name for name in sorted(lost) if any(_reads(text, name) for text in step.texts()))
+
+
+def _reads(text: str, name: str) -> bool:
+    word = re.escape(name)
+    return bool(re.search(rf"\$(env:)?\{{?{word}\b|%{word}%|\benv\s*\.\s*{word}\b", text))
+
+
+def named(repository: Repository, credential: Credential) -> Iterator[str]:
+    """Files beside the workflows that name a variable which held the secret, as sentences for the plan."""
+    kinds = {"step-env", "job-env", "workflow-env"}
+    names = sorted({c.name for c in credential.carriers if c.kind in kinds and c.name not in EXPORTED})
+    for path, data in sorted(repository.files.items()):
+        if path.startswith(FOLDER):
+            continue
+        for name in names:
+            if found := re.search(rb"(?<![A-Za-z0-9_])" + re.escape(name.encode()) + rb"(?![A-Za-z0-9_])", data):
+                line = data.count(b"\n", 0, found.start()) + 1
+                yield f"{path}:{line} names {name}, which is not set any more; take it out there where it is read"
