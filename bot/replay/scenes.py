@@ -276,6 +276,9 @@ class Director:
             return
         if not body["changed"] and event.step not in self.kills:
             return
+        if not body["changed"]:
+            self._say(event, "Found", summary, moves=[Move("look", "bulkhead", at, "what is left?")])
+            return
         if event.step in self.kills:
             self._say(event, "Cut", summary, moves=[Move("cut", "bulkhead", at, "cut")], group="cut", tone="asks")
             return
