@@ -34,7 +34,8 @@ class Cast:
         self.key = f"{credential['kind']}:{credential['id'] or credential['fingerprint']}" if credential else ""
         self.leaked = self._the(words.named(self.key)) if self.key else "the credential"
         self.at = words.place(self.key) if self.key else "pipeline"
-        self.home = "store" if found.get("stores") else "pipeline"
+        self.minted = next((before for before in _befores(events) if before.get("by_identity")), None)
+        self.home = "issuer" if self.minted else "store" if found.get("stores") else "pipeline"
         self._plants = [
             Planted(**one) for event in events if event.kind == "outcome" and event.body
             for one in event.body.get("plants", ())
@@ -44,7 +45,7 @@ class Cast:
         self._things: dict[str, Thing] = {}
         if self.key:
             self._put(self.key, self.home, "safe")
-            self.copies = [self.home]
+            self.copies = [] if self.minted else [self.home]
 
     @staticmethod
     def _the(name: str) -> str:
@@ -70,6 +71,12 @@ class Cast:
             self._held[self.key] = "works"
             self._put(self.key, to, "works")
             self.hold(to)
+
+    def expire(self, note: str) -> None:
+        """The leaked credential has come to its end by itself."""
+        if self.key:
+            self._held.pop(self.key, None)
+            self._put(self.key, self._things[self.key].place, "dead", note)
 
     def stolen(self, names: str, triage: Mapping[str, Any]) -> None:
         """What lay beside the leaked credential and went with it, by the names that it had there."""
@@ -150,7 +157,8 @@ class Cast:
         same = tail.kind == row.key.partition(":")[0]  # the token of a job is its own tail
         if same or (row.dead_at is None and key not in self._things):
             return
-        name = self._things[key].name if key in self._things else f"sessions minted from the {words.named(row.key)}"
+        minted = f"sessions minted from {self._the(words.named(row.key))}"
+        name = self._things[key].name if key in self._things else minted
         if row.dead_at is None:
             self._put(key, "cloud", "works", name=name)
         elif tail.open:
@@ -170,20 +178,28 @@ class Cast:
 
     # where it went ----------------------------------------------------------------------------------------------
 
-    def route(self, leak: Mapping[str, Any] | None, triage: Mapping[str, Any] | None) -> tuple[str, str]:
+    def route(self, told: Mapping[str, Any]) -> tuple[str, str]:
         """From where to where it leaked."""
-        origin = "runner" if self.home == "store" else "pipeline"
-        stolen = leak is not None and "package" in leak
-        return origin, "attacker" if stolen else "open"
+        return "pipeline" if self.home == "pipeline" else "runner", "attacker" if posted(told) else "open"
 
-    @staticmethod
-    def in_the_open(leak: Mapping[str, Any] | None, triage: Mapping[str, Any] | None) -> str:
-        """What the place is where everybody could see it."""
-        seen = " ".join(one["where"] for one in (triage or {}).get("sightings", ()))
-        if (leak or {}).get("image_ref") or seen.startswith("image "):
-            return "a public image"
-        if (leak or {}).get("package"):
-            return "people who install"
-        if (leak or {}).get("run_url") or " run " in f" {seen}":
-            return "a public run log"
-        return (triage or {}).get("exposure", "") and f"{(triage or {})['exposure']} exposure"
+
+def posted(told: Mapping[str, Any]) -> bool:
+    """Whether it was sent to the attacker from inside the job, so that nobody else could see it."""
+    return any(act["act"] == "npm:PostEnvironment" for act in (told.get("abuse") or {}).get("acts", ()))
+
+
+def in_the_open(told: Mapping[str, Any], triage: Mapping[str, Any] | None) -> str:
+    """What the place is where everybody could see it."""
+    seen = " ".join(one["where"] for one in (triage or {}).get("sightings", ()))
+    leak = told.get("leak") or {}
+    if leak.get("image_ref") or seen.startswith("image "):
+        return "a public image"
+    if posted(told):
+        return "people who install"
+    if leak.get("run_url") or " run " in f" {seen}":
+        return "a public run log"
+    return f"exposure {triage['exposure']}" if triage else ""
+
+
+def _befores(events: list[Event]) -> list[Mapping[str, Any]]:
+    return [event.body["before"] for event in events if event.kind in ("look", "planned") and event.body]

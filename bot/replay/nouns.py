@@ -12,8 +12,8 @@ PLACES: Mapping[str, str] = {
     "bulkhead": "Bulkhead", "people": "People",
 }  # fmt: skip
 CHAPTERS: Mapping[str, str] = {
-    "leak": "The leak", "abuse": "The abuse", "report": "The report", "contain": "Containment",
-    "again": "Tried again",
+    "move": "The move to OIDC", "leak": "The leak", "abuse": "The abuse", "report": "The report",
+    "contain": "Containment", "again": "Tried again",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import jinja2
 
+from bot.replay.contrast import Run, figures
 from bot.replay.lesson import LIMITS, SIGNALS
 from bot.replay.nouns import CHAPTERS, PLACES, STATES, Scene
 from bot.replay.picture import LAYOUTS, draw, stage, symbols
@@ -38,6 +39,11 @@ class Replay:
     lead: str = ""
     drill: bool = False
     beside: tuple[tuple[Event, ...], ...] = ()
+
+    @property
+    def run(self) -> Run:
+        """What its figures are read from."""
+        return Run(events=self.events, told=self.told, beside=self.beside)
 
     @property
     def scenes(self) -> list[Scene]:
@@ -74,11 +80,12 @@ def _page(replay: Replay, back: str, contrast: Replay | None) -> dict[str, Any]:
     places = [place for place in PLACES if place != "issuer" or place in used]
     return {
         "title": replay.title, "lead": replay.lead, "about": replay.about, "back": back, "drill": replay.drill,
-        "heading": "Press play", "contrast_heading": "The same leak, under OIDC",
+        "heading": "A stored token" if contrast else "Press play", "contrast_heading": "The same leak, under OIDC",
         "stage": [symbols(), *(stage(layout, places) for layout in LAYOUTS)],
         "replay": _player("main", shown["main"], places),
         "contrast": _player("contrast", shown["contrast"], places) if contrast else None,
-        "figures": [], "limits": LIMITS, "signals": SIGNALS, "legend": LEGEND,
+        "figures": figures(replay.run, contrast.run) if contrast else [],
+        "limits": LIMITS, "signals": SIGNALS, "legend": LEGEND,
     }  # fmt: skip
 
 

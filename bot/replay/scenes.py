@@ -10,15 +10,20 @@ from bot.engine.ledger import Row
 from bot.learn.times import cut_times
 from bot.model import RowState
 from bot.replay import words
-from bot.replay.cast import Cast
+from bot.replay.cast import Cast, in_the_open
 from bot.replay.nouns import Move, Scene
 from bot.store import when
 from bot.story import ACTS, ASKS, BAD, CODES, GOOD, GRADES, LOOT, Line, Story, exposure, seconds, stamp
 from bot.timeline import Event
 
 TONES = {GOOD: "good", BAD: "bad", ASKS: "asks"}
+TRIED_AT = {
+    "npm-token": "registry", "npm-publish": "registry", "default-install": "registry", "fork": "pipeline",
+    "id-token": "issuer",
+}  # fmt: skip
 MERGED = 4  # so many sentences of one kind stand together in a scene
 BEFORE = "before the report"
+LABEL = 22  # letters that have room beside a line
 Told = Mapping[str, Any]
 
 
@@ -81,31 +86,51 @@ class Director:
     # before the report ------------------------------------------------------------------------------------------
 
     def before(self) -> None:
-        """The leak and the abuse: as the drill tells them, or what triage has found of the leak."""
+        """The move to OIDC if there was one, the leak and the abuse: as a drill tells them, or as triage has found."""
         triage, leak = self.bodies.get("triage"), self.told.get("leak")
         since = self._since(triage)
-        self._set_up(triage, leak)
-        home, out = self.cast.home, self.cast.route(leak, triage)
-        if home == "store":
-            how = next((r["how"] for r in (triage or {}).get("reach", ()) if r["how"].startswith("job ")), "")
-            because = f": {how}" if how else ""
-            self.cast.hold("runner")
-            self.show("leak", "Handed out", f"The job gets {self.cast.leaked} from the secret store{because}",
-                      "It is the same secret in every run, and nothing ends it by itself",
-                      moves=[Move("token", "store", "runner", "the secret")], clock=since)  # fmt: skip
-        self.cast.leak(out[1])
-        if leak:
-            said: list[str] = leak.get("story") or []
-            self.show("leak", "Leaks", *said, moves=[Move("token", *out, "leaks")], tone="bad", clock=since)
-        elif triage:
-            self.show("leak", "Leaks", exposure(triage), moves=[Move("token", *out, "leaks")], tone="bad", clock=since)
+        self._set_up(triage)
+        if moved := self.told.get("migrate"):
+            self.show("move", "Moved", *moved["story"], moves=[Move("ours", "bulkhead", "pipeline", "pull request")],
+                      clock=BEFORE)  # fmt: skip
+        self._handed_out(triage, since)
+        route = self.cast.route(self.told)
+        self.cast.leak(route[1])
+        said = leak["story"] if leak else [exposure(triage)] if triage else []
+        if said:
+            self.show("leak", "Leaks", *said, moves=[Move("token", *route, "leaks")], tone="bad", clock=since)
         for act in (self.told.get("abuse") or {}).get("acts", ()):
             self._act(act)
         tried = self.told.get("tries-before") or []
         if tried:
-            works = [self._tried_name(one) for one in tried if not one["refused"]]
-            text = f"Before anybody knows, {len(works)} of {len(tried)} of its ways in work: {', '.join(works)}"
-            self.show("abuse", "Works", text, moves=[Move("use", "attacker", self.cast.at)], tone="bad", clock=BEFORE)
+            self._tried_before(tried)
+
+    def _handed_out(self, triage: Mapping[str, Any] | None, since: str) -> None:
+        """How the job comes by what leaks: from the store, the same each time, or minted for it alone."""
+        if minted := self.cast.minted:
+            self.cast.hold("runner")
+            self.show(
+                "leak", "Minted", "The secret store is empty. The job proves who it is, by a token of the OIDC issuer",
+                f"It gets a session of the role {minted['role']} for {minted['subject']}, and nothing else",
+                moves=[Move("mint", "issuer", "runner", "for this job only"), Move("ours", "runner", "cloud", "role")],
+                clock=since,
+            )  # fmt: skip
+        elif self.cast.home == "store":
+            how = next((r["how"] for r in (triage or {}).get("reach", ()) if r["how"].startswith("job ")), "")
+            self.cast.hold("runner")
+            self.show("leak", "Handed out",
+                      f"The job gets {self.cast.leaked} from the secret store{': ' if how else ''}{how}",
+                      "It is the same secret in every run, and nothing ends it by itself",
+                      moves=[Move("token", "store", "runner", "the secret")], clock=since)  # fmt: skip
+
+    def _tried_before(self, tried: list[dict[str, Any]]) -> None:
+        works = [self._tried_name(one) for one in tried if not one["refused"]]
+        names = ", ".join(works or map(self._tried_name, tried))
+        many = f"{len(works)} of {len(tried)} of its ways in work"
+        many = many if works else f"none of its {len(tried)} ways in works"
+        move = Move("use" if works else "stop", "attacker", self.cast.at, "works" if works else "refused")
+        self.show("abuse", "Works" if works else "Worthless", f"Before anybody knows, {many}: {names}", moves=[move],
+                  tone="bad" if works else "good", clock=BEFORE)  # fmt: skip
 
     def _since(self, triage: Mapping[str, Any] | None) -> str:
         if not (triage and triage["exposed_from"] and self.zero):
@@ -113,38 +138,51 @@ class Director:
         gone = (self.zero - datetime.fromisoformat(triage["exposed_from"])).total_seconds()
         return f"{seconds(gone)} {BEFORE}" if gone > 0 else BEFORE
 
-    def _set_up(self, triage: Mapping[str, Any] | None, leak: Mapping[str, Any] | None) -> None:
+    def _set_up(self, triage: Mapping[str, Any] | None) -> None:
         """What the places say of themselves at the start."""
         if triage:
             self.signs["pipeline"] = (triage["repository"] or "").rpartition("/")[2]
             files = [w["workflow"].rsplit("/", 1)[-1] for w in triage["leaking_workflows"]]
             self.signs["runner"] = ", ".join(files[:1])
             self.signs["store"] = words.short(triage["stores"][0]["name"]) if triage["stores"] else ""
-        self.signs["open"] = self.cast.in_the_open(leak, triage)
+        if self.cast.minted:
+            self.signs["store"] = "no secret"
+        self.signs["open"] = in_the_open(self.told, triage)
 
     def _act(self, act: Mapping[str, Any]) -> None:
         """Something that the thief does. What it makes joins the list of what it can use."""
         said = act.get("said") or ACTS.get(act["act"], act["act"]).format(act["made"])
         service, _, verb = act["act"].partition(":")
-        target = words.SERVICES.get(service, self.cast.at)
-        moves = [Move("use" if act["ok"] else "stop", "attacker", target, verb)]
+        moves = [Move("use" if act["ok"] else "stop", "attacker", words.SERVICES.get(service, self.cast.at), verb)]
+        mark, tone = ("Abused", "bad") if act["ok"] else ("Refused", "good")
         if act["act"] in ("github:ReadRunLog", "registry:PullLayer", "npm:PostEnvironment"):
-            source = "runner" if act["act"] == "npm:PostEnvironment" else "open"
+            mark, source = "Stolen", "runner" if act["act"] == "npm:PostEnvironment" else "open"
             moves = [Move("token", source, "attacker", "stolen")]
             self.cast.hold("attacker")
             self.cast.stolen(act["made"], self.bodies.get("triage") or {})
-        if act["act"] == "npm:Publish":
+        if act["act"] == "npm:Publish" and act["ok"]:
             self.signs["registry"] = act["made"].rpartition("@")[2] + ", not ours"
         if act["act"] == "npm:Downloads":
+            some = not act["made"].startswith("0 ")
+            mark, tone = ("Spread", "bad") if some else ("Nothing", "good")
             self.signs["registry"] = f"{act['made'].removesuffix(' times')} downloads"
-            moves = [Move("use", "registry", "open", act["made"])]
+            moves = [Move("use" if some else "stop", "registry", "open", act["made"])]
         if act["ok"]:
             self.cast.made(act["act"], act["made"])
-        mark = "Abused" if act["ok"] else "Refused"
-        text = said if said.startswith("(") else f"The thief {said}"
-        refused = "" if act["ok"] else f"It is refused: {act['code']}"
-        self.show("abuse", mark, text.strip("()"), refused, moves=moves, tone="bad" if act["ok"] else "good",
-                  clock=BEFORE)  # fmt: skip
+        if act["code"] == "ExpiredToken" and words.place(self.cast.key) == words.SERVICES.get(service):
+            self.cast.expire("it expired by itself")
+        text = said.strip("()") if said.startswith("(") else f"The thief {said}"
+        text = text if act["ok"] else words.refused(said, act["code"])
+        group = "" if act["ok"] else f"refused {words.SERVICES.get(service)}"
+        self.show("abuse", mark, text, moves=moves, tone=tone, clock=self._after_leak(act), group=group)
+
+    def _after_leak(self, act: Mapping[str, Any]) -> str:
+        """When an act was, where the range has noted it."""
+        leaked = (self.told.get("leak") or {}).get("at")
+        if not (leaked and act.get("at")):
+            return BEFORE
+        gone = datetime.fromisoformat(act["at"]) - datetime.fromisoformat(leaked)
+        return f"{seconds(gone.total_seconds())} after the leak"
 
     # the timeline -----------------------------------------------------------------------------------------------
 
@@ -229,7 +267,7 @@ class Director:
     def _on_plan(self, event: Event, body: Mapping[str, Any]) -> None:
         if event.incident == self.incident:
             people = sum(1 for step in body["steps"] if step["person"])
-            text = f"The plan has {len(body['steps'])} steps, cuts first; {people} of them are for people"
+            text = f"The plan has {len(body['steps'])} steps, cuts first; for people to do: {people}"
             more = "It only says what it would do: mode observe" if body["mode"] == "observe" else ""
             self._say(event, "Plan", text, more, moves=[Move("word", "bulkhead", "people", "plan")])
 
@@ -340,8 +378,9 @@ class Director:
         proven = sum(1 for row in rows if row.state == RowState.CLOSED)
         waived = f", {len(rows) - proven} on a named person's word" if len(rows) > proven else ""
         first, dead = cut_times(self.events, self.story.ledger)
-        took = f"From the report to the first cut {seconds(first)}" if first is not None else ""
-        took += f", until all was proven dead {seconds(dead)}" if took and dead is not None else ""
+        cut = f"From the report to the first cut {seconds(first or 0)}"
+        took = "There was nothing left to cut" if first is None else cut
+        took += f", until all was proven dead {seconds(dead)}" if dead is not None else ""
         self._say(event, "Closed", f"The incident is over: {proven} of {len(rows)} proven dead{waived}", took,
                   f"Steps that failed: {', '.join(body['failed'])}" if body["failed"] else "", tone="good")  # fmt: skip
 
@@ -356,17 +395,22 @@ class Director:
             said = f"refused{': ' + code if code else ''}" if refused else f"it WORKS {code}"
             what = "stop" if refused else "use"
             self.show("again", "Refused" if refused else "Works", f"The thief tries {name}: {said}",
-                      moves=[Move(what, "attacker", self._tried_at(one), one["code"])],
+                      moves=[Move(what, "attacker", self._tried_at(one), code_label(one["code"]))],
                       tone="good" if refused else "bad", clock="after the close")  # fmt: skip
 
     def _tried_at(self, one: Mapping[str, Any]) -> str:
-        if one["name"].startswith(("npm", "default")):
-            return "registry"
+        if one["name"] in TRIED_AT:
+            return TRIED_AT[one["name"]]
         return self.cast.at if self.cast.at != "registry" else "cloud"
 
     @staticmethod
     def _tried_name(one: Mapping[str, Any]) -> str:
         return str(one.get("said") or LOOT.get(one["name"], one["name"]))
+
+
+def code_label(code: str) -> str:
+    """A provider's code beside its line; a sentence has no room there."""
+    return code if len(code) < LABEL else ""
 
 
 def chapters(shown: list[Scene]) -> list[tuple[str, int]]:

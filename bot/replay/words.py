@@ -7,6 +7,7 @@ from collections.abc import Mapping
 # kind of a credential or of something planted -> how it is called, and where it is known
 KINDS: Mapping[str, tuple[str, str]] = {
     "aws-access-key": ("AWS key {}", "cloud"),
+    "aws-session": ("the session {}", "cloud"),
     "aws-user": ("the user {}", "cloud"),
     "aws-role": ("the role {}", "cloud"),
     "aws-login-profile": ("the console password of {}", "cloud"),
@@ -67,6 +68,22 @@ def place(key: str) -> str:
     """Where something of the ledger is known: the provider that can cut it."""
     kind = key.partition(" of ")[0].partition(":")[0]
     return KINDS.get(kind, ("", ""))[1] or PROVIDERS.get(kind.partition("-")[0], "pipeline")
+
+
+# how ``story.ACTS`` begin -> the same of what was not let happen
+CANNOT = {
+    "made": "make", "gave": "give", "let": "let", "looked": "look", "opened": "open", "saved": "save", "asked": "ask",
+    "waited": "wait", "got": "get", "added": "add", "pushed": "push", "listed": "list",
+}  # fmt: skip
+
+
+def refused(said: str, code: str) -> str:
+    """An act of the thief's script that was refused, as a sentence."""
+    verb, _, rest = said.partition(" ")
+    why = code if " " in code else f"refused, {code}"
+    if verb in CANNOT and " " not in code:
+        return f"The thief cannot {CANNOT[verb]} {rest.partition(':')[0]}: {why}"
+    return f"The thief {said}: {why}"
 
 
 def worked_at(uses: str) -> str:
