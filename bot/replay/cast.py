@@ -19,7 +19,7 @@ STATE = {
 }  # fmt: skip
 # what the attacker tries -> the key of what it was made as, where that is the leaked credential itself
 OF_LEAKED = ("npm-token", "token")
-TRIED_AS = {"role-session": "aws-role-sessions", "saved-session": "sts-session", "default-install": "npm-version"}
+TRIED_AS = {"role-session": "aws-role-sessions", "saved-session": "sts-session", "default-install": "version"}
 
 
 class Cast:
@@ -41,6 +41,7 @@ class Cast:
             for one in event.body.get("plants", ())
         ]  # fmt: skip
         self.copies: list[str] = []  # places where the leaked credential has been put
+        self._uses: dict[str, str] = {}  # step -> the action that it uses
         self._held: dict[str, str] = {}  # key -> state, of what no ledger knows yet
         self._things: dict[str, Thing] = {}
         if self.key:
@@ -104,7 +105,7 @@ class Cast:
         if kind == "role-sessions":
             return f"aws-role-sessions:{what}", ""
         if kind == "version":
-            return f"npm-version:{what}", f"the version {what.rpartition('@')[2]}"
+            return f"version:{what}", f"the version {words.version(what)}"
         for planted in self._plants:
             if planted.kind == kind and planted.key not in self._held and what in (planted.name, planted.event, ""):
                 return planted.key, ""
@@ -125,15 +126,18 @@ class Cast:
         for row in ledger.rows.values():
             if own or row.key in self._things or row.state != RowState.SUSPECTED:
                 self._row(row)
+        if event.kind == "look" and event.body:
+            self._uses[event.step] = event.body["uses"]
         if event.kind == "proof" and event.body and event.body["verdict"] == "proven":
             for key in self._versions(event):
                 self._put(key, "registry", "dead", GRADES[event.body["grade"]], self._things[key].name)
 
     def _versions(self, event: Event) -> list[str]:
-        """The published version that an unpublish has taken away."""
-        if not event.step.startswith("unpublish"):
+        """The published version that an unpublish or a yank has taken away."""
+        if not self._uses.get(event.step, "").endswith((".unpublish", ".yank")):
             return []
-        return [key for key in self._things if key.startswith("npm-version:") and key[12:] in event.body["detail"]]
+        gone = event.body["detail"]
+        return [key for key in self._things if key.startswith("version:") and words.version(key[8:]) in gone]
 
     def _row(self, row: Row) -> None:
         state = STATE[row.state]

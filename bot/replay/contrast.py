@@ -48,7 +48,7 @@ def answers(run: Run) -> dict[str, str]:
     """What one run says to each question."""
     events, told = run.events, run.told
     acts = [act for act in (told.get("abuse") or {}).get("acts", ()) if act["act"] not in FOUND]
-    tried = [act for act in acts if act["act"] != "npm:Downloads"]
+    tried = [act for act in acts if not act["act"].endswith(":Downloads")]
     worked = sum(1 for act in tried if act["ok"])
     bodies = [(e, e.body) for one in (events, *run.beside) for e in one if e.body is not None]
     made = sum(1 for act in tried if act["ok"] and act["act"] in words.MAKES)
@@ -94,7 +94,7 @@ def _between(start: str, end: str) -> str:
 
 
 def _published(acts: list[Mapping[str, Any]]) -> str:
-    found = [act for act in acts if act["act"] == "npm:Publish"]
+    found = [act for act in acts if act["act"].endswith(":Publish")]
     done = next((act for act in found if act["ok"]), None)
     if done is not None:
         return f"yes: {done['made']}"
@@ -102,7 +102,7 @@ def _published(acts: list[Mapping[str, Any]]) -> str:
 
 
 def _downloads(acts: list[Mapping[str, Any]]) -> str:
-    found = next((act["made"] for act in acts if act["act"] == "npm:Downloads"), "")
+    found = next((act["made"] for act in acts if act["act"].endswith(":Downloads")), "")
     if not found:
         return NOT_TRIED
     return "never: there is none" if found.startswith("0 ") else found

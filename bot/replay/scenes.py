@@ -160,9 +160,9 @@ class Director:
             moves = [Move("token", source, "attacker", "stolen")]
             self.cast.hold("attacker")
             self.cast.stolen(act["made"], self.bodies.get("triage") or {})
-        if act["act"] == "npm:Publish" and act["ok"]:
-            self.signs["registry"] = act["made"].rpartition("@")[2] + ", not ours"
-        if act["act"] == "npm:Downloads":
+        if verb == "Publish" and act["ok"]:
+            self.signs["registry"] = f"{words.version(act['made'])}, not ours"
+        if verb == "Downloads":
             some = not act["made"].startswith("0 ")
             mark, tone = ("Spread", "bad") if some else ("Nothing", "good")
             self.signs["registry"] = f"{act['made'].removesuffix(' times')} downloads"

@@ -17,7 +17,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "aws-role-sessions": ("the sessions of the role {}", "cloud"),
     "sts-session": ("a session of the {}", "cloud"),
     "npm-token": ("npm token", "registry"),
-    "npm-granular-token": ("npm token", "registry"),
+    "version": ("the version {}", "registry"),
+    "pypi-token": ("PyPI token", "registry"),
+    "crates-token": ("crates.io token", "registry"),
+    "rubygems-key": ("RubyGems key", "registry"),
     "github-pat-classic": ("GitHub token", "pipeline"),
     "github-pat-fine-grained": ("GitHub token", "pipeline"),
     "github-token": ("the job token of {}", "runner"),
@@ -27,10 +30,12 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "secret": ("the secret {}", "store"),
     "oidc-role": ("the role {}", "cloud"),
 }  # fmt: skip
-PROVIDERS: Mapping[str, str] = {"aws": "cloud", "npm": "registry", "github": "pipeline", "people": "people"}
+PROVIDERS: Mapping[str, str] = {
+    "aws": "cloud", "github": "pipeline", "people": "people",
+    **dict.fromkeys(("npm", "pypi", "crates", "rubygems"), "registry"),
+}  # fmt: skip
 SERVICES: Mapping[str, str] = {
-    "github": "pipeline", "iam": "cloud", "sts": "cloud", "aws": "cloud", "s3": "cloud", "npm": "registry",
-    "registry": "open", "oidc": "issuer",
+    **PROVIDERS, "iam": "cloud", "sts": "cloud", "s3": "cloud", "registry": "open", "oidc": "issuer",
 }  # fmt: skip
 # what an act of the thief makes: kind of what is found later
 MAKES: Mapping[str, str] = {
@@ -38,7 +43,8 @@ MAKES: Mapping[str, str] = {
     "iam:PutUserPolicy": "user-policy", "iam:CreateLoginProfile": "login-profile",
     "iam:UpdateAssumeRolePolicy": "trust", "github:AddDeployKey": "github-deploy-key",
     "github:PushWorkflow": "github-workflow-file", "sts:AssumeRole": "role-sessions",
-    "sts:GetSessionToken": "sts-session", "npm:Publish": "version",
+    "sts:GetSessionToken": "sts-session",
+    **{f"{registry}:Publish": "version" for registry, place in PROVIDERS.items() if place == "registry"},
 }  # fmt: skip
 
 
@@ -86,6 +92,11 @@ def refused(said: str, code: str) -> str:
     return f"The thief {said}: {why}"
 
 
+def version(made: str) -> str:
+    """The version of NAME@VERSION, or of NAME VERSION."""
+    return made.replace("@", " ").rpartition(" ")[2]
+
+
 def worked_at(uses: str) -> str:
     """The place at which an action works."""
     provider, _, verb = uses.partition(".")
@@ -103,7 +114,7 @@ def plain(text: str) -> str:
     text = text.strip().rstrip(":").strip()
     if not text:
         return ""
-    if not text.startswith(("npm", "http", ".")) and "/" not in text.split()[0]:
+    if not text.startswith(("npm", "http", ".")) and not {"/", ":"} & set(text.split()[0]):
         text = text[0].upper() + text[1:]
     return text if text.endswith((".", "?", "!", "…")) else f"{text}."
 

@@ -133,7 +133,7 @@ def test_scrubbing_shows_every_moment_and_the_end_is_that_nothing_works(each: Pa
         page.locator(".scrub").fill(str(n))
         assert at(page) == n
         seen.append(page.locator(".scene:visible").get_attribute("data-mark"))
-    assert {"Leaks", "Abused", "Reported", "Cut", "Proven", "Closed", "Refused"} <= set(seen)
+    assert {"Leaks", "Stolen", "Abused", "Reported", "Cut", "Proven", "Closed", "Refused"} <= set(seen)
     expect(page.locator(".scene:visible .things h3 span")).to_have_text("0 alive")
     assert page.locator(".scene:visible .things li.good").count() == page.locator(".scene:visible .things li").count()
 

@@ -66,9 +66,9 @@ def test_a_real_incident_is_drawn_from_its_timeline_alone() -> None:
 
 def test_a_drill_adds_what_it_has_told_before_and_after() -> None:
     shown = scenes(events(WHOLE), TOLD)
-    assert [chapter for chapter, _ in chapters(shown)] == list(CHAPTERS)
+    assert [chapter for chapter, _ in chapters(shown)] == [one for one in CHAPTERS if one != "move"]
     abuse = [scene for scene in shown if scene.chapter == "abuse"]
-    assert marks(abuse) == ["Abused", "Abused", "Abused", "Refused", "Works"]
+    assert marks(abuse) == ["Stolen", "Abused", "Abused", "Refused", "Works"]
     assert [scene.moves[0].what for scene in abuse] == ["token", "use", "use", "stop", "use"]
     assert state(abuse[1], "svc-cache-sync") == "works"
     again = [scene for scene in shown if scene.chapter == "again"]
