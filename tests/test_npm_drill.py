@@ -96,6 +96,11 @@ def test_the_bad_version_is_gone_and_its_tarball_is_evidence(played: Played) -> 
     }
 
 
+def test_a_draft_of_an_advisory_waits_for_a_person(played: Played) -> None:
+    ferry = played.arena.get("/state")["github"]["repositories"]["harbor-lights/ferry"]
+    assert ferry["advisories"] == [["draft", f"Nobody of us released {PACKAGE} {BAD} on npm"]]
+
+
 def test_the_new_token_is_stored_and_a_run_worked_with_it(played: Played) -> None:
     state = played.arena.get("/state")
     assert "ferry release, new: live" in state["npm"]["tokens"]

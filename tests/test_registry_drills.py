@@ -13,6 +13,7 @@ import pytest
 
 from bot import app, drill
 from bot.actions import CATALOGUE
+from bot.actions.advisory import REGISTRIES
 from bot.playbook import load_folder
 from bot.range.registries.theft import BAD, SHOPS
 from bot.scenario import load_drill
@@ -61,11 +62,16 @@ def test_it_is_contained_on_proof(name: str, tmp_path: Path) -> None:
     marks = held["yanked"] if registry == "pypi" else {version: mark for version, mark in held.items() if mark}
     assert list(marks) == [BAD]
 
+    repository = state["github"]["repositories"][shop.repository]
+    assert repository["advisories"] == [
+        ["draft", f"Nobody of us released {shop.package} {BAD} on {REGISTRIES[registry].label}"]
+    ]
     saved = {row["name"] for row in result.evidence}
+    assert any(name.startswith("advisories/GHSA-") and name.endswith(".osv.json") for name in saved)
     assert f"{registry}/{shop.package}-{BAD}/record.json" in saved
     assert len([each for each in saved if each.startswith(f"{registry}/{shop.package}-{BAD}/")]) == 2
     assert state["github"]["secrets"].get(f"actions repository {shop.repository}", {}) == {}
-    assert not any(run["logs"] for run in state["github"]["repositories"][shop.repository]["runs"])
+    assert not any(run["logs"] for run in repository["runs"])
 
     assert [(n, hit) for n, data in everything(tmp_path) if (hit := found_in(data, canaries))] == []
     assert found_in(told.encode(), canaries) == []

@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.action import Action
 from bot.actions import (
+    advisory,
     aws,
     aws_disable,
     aws_planted,
@@ -59,6 +60,7 @@ _ACTIONS: tuple[Action[Any, Any, Any], ...] = (
     github_files.remove_planted_workflow,
     github_issues.open_issue,
     github_oidc.open_migration,
+    advisory.draft_advisory,
     npm.check_token,
     npm.move_dist_tag_back,
     npm.deprecate,

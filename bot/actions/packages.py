@@ -118,9 +118,10 @@ class FindBefore(Before):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindOutcome(Outcome):
-    """What nobody released."""
+    """What nobody released. ``digests``: "SHA-256  file name" of each file of it, as the registry tells."""
 
     versions: tuple[PackageVersion, ...] = ()
+    digests: tuple[str, ...] = ()
 
 
 def look_packages(world: World, name: str, given: FindIn) -> FindBefore:
@@ -158,6 +159,7 @@ def find(world: World, name: str, given: FindIn, before: FindBefore) -> FindOutc
     more = f"; {', '.join(gone)} is not on {asked.label}" if gone else ""
     return FindOutcome(
         changed=False, versions=tuple(PackageVersion(package=row.package, version=row.version) for row in bad),
+        digests=tuple(f"{file.sha256}  {file.name}" for row in bad for file in row.files),
         summary=(f"Nobody released {said}" if said else nothing) + more,
     )  # fmt: skip
 

@@ -191,7 +191,8 @@ def _identities(state: Any, company: Company) -> None:
         "bulkhead", ORG,
         {
             "actions": "write", "administration": "write", "contents": "write", "environments": "write",
-            "metadata": "read", "organization_secrets": "write", "pull_requests": "write", "secrets": "write",
+            "metadata": "read", "organization_secrets": "write", "pull_requests": "write",
+            "repository_advisories": "write", "secrets": "write",
             "secret_scanning_alerts": "write", "workflows": "write",
         },
     )  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from bot.actions import crates, pypi
+from bot.actions import advisory, crates, pypi
 from bot.actions.packages import FindIn, TokenIn
 from bot.model import Credential, PackageVersion
+from bot.range.company import FERRY
 from bot.range.registries.crates import Crates
 from bot.range.registries.pypi import Pypi
 from bot.range.registries.rubygems import RubyGems
@@ -17,6 +19,7 @@ from tests.actions.conftest import Drill
 
 KINDS = {"pypi": "pypi-token", "crates": "crates-token", "rubygems": "rubygems-key"}
 REASON = "Nobody released it"
+VERSION = PackageVersion(package="harbor-tides", version=BAD)
 
 
 def leaked(drill: Drill, name: str) -> Credential:
@@ -113,6 +116,16 @@ def _gem_again(drill: Drill, _inputs: Any, _out: Any) -> None:
     held.gem(SHOPS["rubygems"].package).versions[BAD].yanked = False
 
 
+def _drafted(drill: Drill) -> Any:
+    """A version that nobody released is to be written of."""
+    return advisory.DraftIn(repository=FERRY, registry="pypi", versions=(VERSION, replace(VERSION, version="2.4.2")))
+
+
+def _advisory(drill: Drill) -> dict[str, Any]:
+    (row,) = drill.range.github.state.repos[FERRY].advisories.values()
+    return row
+
+
 REGISTRIES: tuple[Arrangement, ...] = (
     *(
         Arrangement(action=f"{name}.{what}", seed=_checked(name), take_away=revoke(name))
@@ -128,5 +141,10 @@ REGISTRIES: tuple[Arrangement, ...] = (
     ),
     Arrangement(action="pypi.yank", seed=_release, take_away=_unyanked),
     Arrangement(action="crates.yank", seed=_crate, take_away=_mark(False, ""), meddle=_mark(True, "other")),
+    Arrangement(
+        action="github.draft_advisory", seed=_drafted,
+        take_away=lambda d, i, o: _advisory(d)["vulnerabilities"].pop() and None,
+        meddle=lambda d, i, o: _advisory(d).update(state="published"),
+    ),
     Arrangement(action="rubygems.yank", seed=lambda d: bad_version(d, "rubygems"), take_away=_gem_again),
 )  # fmt: skip

@@ -25,7 +25,7 @@ ARRANGEMENTS = (
 VERBS = {
     "Ask", "Cancel", "Check", "Confirm", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable", "Enable",
     "End", "Find", "Have", "Make", "Move", "Narrow", "Open", "Put", "Remove", "Resolve", "Revoke", "Set", "Stop",
-    "Suspend", "Unpublish", "Wait", "Yank",
+    "Suspend", "Unpublish", "Wait", "Write", "Yank",
 }  # fmt: skip
 ACTIONS = pytest.mark.parametrize("action", CATALOGUE.values(), ids=lambda a: a.name)
 ARRANGED = pytest.mark.parametrize("arranged", ARRANGEMENTS, ids=lambda a: a.name)

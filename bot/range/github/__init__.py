@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from bot.range.clock import RangeClock
-from bot.range.github import accounts, actions, alerts, hooks, pulls, repos, secret_stores, settings
+from bot.range.github import accounts, actions, advisories, alerts, hooks, pulls, repos, secret_stores, settings
 from bot.range.github.http import VERSIONS, Answer, Call, Caller, Op, Problem, give_back, identify, not_found, spend
 from bot.range.github.snapshot import snapshot
 from bot.range.github.state import State
@@ -25,7 +25,8 @@ from bot.range.runner import Runner
 from bot.range.switchboard import AsgiApp, Switchboard
 
 OPS: tuple[Op, ...] = (
-    *accounts.OPS, *secret_stores.OPS, *settings.OPS, *hooks.OPS, *alerts.OPS, *repos.OPS, *pulls.OPS, *actions.OPS
+    *accounts.OPS, *secret_stores.OPS, *settings.OPS, *hooks.OPS, *alerts.OPS, *repos.OPS, *pulls.OPS,
+    *advisories.OPS, *actions.OPS,
 )  # fmt: skip
 _OWN = ("/_logs/", "/_idtoken/")  # not the API: no rate limit, no token of a user
 

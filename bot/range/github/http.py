@@ -23,6 +23,7 @@ _ROLE_FOR = {
     "metadata:read": "read", "contents:read": "read", "actions:read": "read", "pull_requests:read": "read",
     "issues:read": "read", "issues:write": "read", "pull_requests:write": "read",
     "secret_scanning_alerts:read": "admin", "secret_scanning_alerts:write": "admin",
+    "repository_advisories:read": "admin", "repository_advisories:write": "admin",
     "administration:read": "admin", "administration:write": "admin", "environments:write": "admin",
     "webhooks:read": "admin", "webhooks:write": "admin",
 }  # fmt: skip

@@ -120,6 +120,7 @@ class Repo:
     keys: dict[int, dict[str, Any]] = field(default_factory=dict)
     alerts: dict[int, dict[str, Any]] = field(default_factory=dict)
     pulls: dict[int, Pull] = field(default_factory=dict)
+    advisories: dict[str, dict[str, Any]] = field(default_factory=dict)  # by GHSA id
     issues: dict[int, dict[str, Any]] = field(default_factory=dict)
     activity: list[dict[str, Any]] = field(default_factory=list)
     artifacts: dict[int, dict[str, Any]] = field(default_factory=dict)

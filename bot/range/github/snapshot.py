@@ -26,6 +26,9 @@ def snapshot(state: State) -> dict[str, Any]:
                 "workflows": {path: w.state for path, w in sorted(repo.workflows.items())},
                 "keys": sorted([row["title"], row["read_only"]] for row in repo.keys.values()),
                 "hooks": sorted(row["url"] for row in repo.hooks.values()),
+                "advisories": sorted(  # a closed one stays for ever, and says nothing
+                    [row["state"], row["summary"]] for row in repo.advisories.values() if row["state"] != "closed"
+                ),
                 "invitations": sorted(row["invitee"].login for row in repo.invitations.values()),
                 "alerts": {str(n): [row["state"], row["resolution"]] for n, row in sorted(repo.alerts.items())},
                 "refs": sorted(repo.git.refs), "pulls": {str(n): p.state for n, p in sorted(repo.pulls.items())},
