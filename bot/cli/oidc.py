@@ -13,6 +13,7 @@ import yaml
 from bot.cli import frame, page
 from bot.errors import InputError
 from bot.oidc import find, recipes, report, trust
+from bot.oidc.branches import others
 from bot.oidc.plan import Outcome, Plan
 from bot.oidc.plan import plan as make_plan
 from bot.oidc.repository import FOLDER, Repository
@@ -71,27 +72,34 @@ def scan(
     path: Where,
     json_: frame.Json = False,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF for code scanning.")] = False,
+    every: Annotated[
+        bool, typer.Option("--branches", help="Look at every branch of the clone whose files can run, too.")
+    ] = False,
 ) -> None:
     """Show every static credential that workflows use: where it stands, who uses it, what starts that."""
     repository = load(path)
     found = find.credentials(repository.workflows.values())
+    branches = others(path, repository) if every else []
     if sarif:
-        frame.document(report.sarif(found, version("bulkhead")))
+        frame.document(report.sarif(found, version("bulkhead"), branches))
     elif json_:
-        frame.document(report.scanned(repository, found))
+        frame.document(report.scanned(repository, found, branches))
     else:
         _show(repository, found)
+        for branch in branches:
+            page.lines([Line(f"branch {branch.name}", style=HEADING)])
+            _show(branch.repository, list(branch.credentials))
 
 
 def _show(repository: Repository, found: list[find.Credential]) -> None:
-    table = page.table("credential", "secrets", "where it stands", "started by")
+    table = page.table("credential", "secrets", "where it stands", "started by", "in its place")
     for credential in found:
         used = report.users(repository, credential)
         events = sorted({event for each in used for event in each["events"]})
         forks = sorted({event for each in used for event in each["forks"]})
         started = ", ".join(events) + (f"; outsiders reach it by {', '.join(forks)}" if forks else "")
         where = "\n".join(f"{Path(c.file).name}:{c.line} {c.kind} {c.name}".rstrip() for c in credential.carriers)
-        table.add_row(credential.title, "\n".join(credential.secrets), where, started)
+        table.add_row(credential.title, "\n".join(credential.secrets), where, started, credential.instead)
     lines: list[Any] = [Line(f"{len(found)} static credentials", style=HEADING)]
     lines += [table] if found else []
     lines += [Line(f"{name}: {refusal.why}", style=BAD) for name, refusal in repository.unreadable.items()]

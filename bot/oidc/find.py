@@ -18,6 +18,8 @@ from bot.oidc.shape import ANY_SECRETS, EXPRESSION, Step, Workflow, computed, se
 from bot.oidc.source import Node, Path
 
 _USER = re.compile(r"USER(NAME)?(_\d+)?$|EMAIL$", re.IGNORECASE)
+_LOGIN = re.compile(r"\b(?:docker|podman|buildah|skopeo|helm registry|crane auth|oras)\s+login\b([^\n|;&]*)")
+_REGISTRY = re.compile(r"[\w${}-]+(\.[\w${}-]+)+(:\d+)?(/\S*)?")
 MERGED = ("aws", "vault")  # their ids and secrets go in pairs
 
 
@@ -62,6 +64,11 @@ class Credential:
     @property
     def title(self) -> str:
         return str(_providers()[self.provider]["title"])
+
+    @property
+    def instead(self) -> str:
+        """What takes its place, or the next best where nothing does."""
+        return str(_providers()[self.provider]["instead"])
 
     @property
     def key(self) -> str:
@@ -115,6 +122,8 @@ def _carrier(
     kind = "inherit" if inherit else "computed" if whole else _kind(path)
     name = str(path[-1]) if kind in {"input", "step-env", "job-env", "workflow-env", "secrets"} else ""
     provider, part, owned = _classified(kind, name, node.value, names, step)
+    if path[-2:] == ("credentials", "password") and job is not None and names:
+        provider, part, owned = _of_image(workflow, path), "token", names
     return Carrier(
         file=workflow.path, path=path, line=workflow.source.line(node.start), kind=kind, job=job.id if job else "",
         step=index, name=name, text=node.value, secrets=names, provider=provider, part=part, owned=owned,
@@ -144,7 +153,7 @@ def _classified(
     kind: str, name: str, text: str, names: tuple[str, ...], step: Step | None
 ) -> tuple[str, str, tuple[str, ...]]:
     named = [each for each in EXPRESSION.findall(text) if secrets_of(f"${{{{{each}}}}}")]
-    if not names or all(uses_token(f"${{{{{each}}}}}") for each in named):
+    if not names or (named and all(uses_token(f"${{{{{each}}}}}") for each in named)):
         return "", "", ()  # what falls back to GITHUB_TOKEN is a token of GitHub
     if kind == "input" and step is not None:
         if step.action == "docker/login-action":
@@ -164,10 +173,33 @@ def _classified(
             if _like(provider).fullmatch(secret):
                 return provider, "", tuple(n for n in names if _like(provider).fullmatch(n))
     if kind == "run":
+        for line in text.splitlines():
+            if (found := _LOGIN.search(line)) and secrets_of(line):
+                whose = _host(
+                    next((word for word in EXPRESSION.sub("", found[1]).split() if _REGISTRY.fullmatch(word)), "")
+                )
+                given = tuple(each for each in secrets_of(line) if not _USER.search(each))
+                if whose and given:
+                    return whose, "", given
         for provider in _providers():
             if owned := _in_script(provider, text):
                 return provider, "", owned
     return "", "", ()
+
+
+def _of_image(workflow: Workflow, path: Path) -> str:
+    """Whose the password beside the image of a container or a service is: by where the image lies."""
+    image = workflow.source.at(path[:-2]).get("image")
+    return _host(image.real.value.partition("/")[0] if image is not None else "")
+
+
+def _host(host: str) -> str:
+    """The provider behind a registry's host name; a name that is none lies at Docker Hub."""
+    known = {".dkr.ecr.": "aws", "public.ecr.aws": "aws", "gcr.io": "gcp", "pkg.dev": "gcp", "azurecr.io": "azure",
+             "ghcr.io": "ghcr", "jfrog.io": "artifactory"}  # fmt: skip
+    found = next((provider for part, provider in known.items() if part in host.lower()), "")
+    hub = "." not in host or host.lower().endswith("docker.io")
+    return found or ("dockerhub" if hub else "")
 
 
 def _in_script(provider: str, text: str) -> tuple[str, ...]:
@@ -218,6 +250,7 @@ def _groups(found: list[Carrier], owner: Mapping[str, str]) -> list[tuple[str, s
     parent = {secret: secret for secret in owner}
     root = partial(_root, parent)
     beside: dict[tuple[str, Path, str], list[str]] = {}
+    parts: dict[tuple[str, Path, str], list[str]] = {}
     for carrier in found:
         own = [s for s in carrier.secrets if s in owner]
         if carrier.kind in {"run", "other"}:
@@ -228,9 +261,12 @@ def _groups(found: list[Carrier], owner: Mapping[str, str]) -> list[tuple[str, s
                     parent[root(two)] = root(one)
         for secret in own:
             if owner[secret] in MERGED:
-                beside.setdefault((carrier.file, carrier.path[:-1], owner[secret]), []).append(secret)
-    for (_, path, provider), group in beside.items():
-        if provider == "aws" and path[-1:] in {("env",), ("secrets",)}:
+                place = (carrier.file, carrier.path[:-1], owner[secret])
+                beside.setdefault(place, []).append(secret)
+                parts.setdefault(place, []).append(carrier.part)
+    for (file, path, provider), group in beside.items():
+        one_pair = sorted(parts[file, path, provider]) == ["id", "secret"]
+        if provider == "aws" and path[-1:] in {("env",), ("secrets",)} and not one_pair:
             _pairs(group, parent)
             continue
         for one, two in pairwise(group):

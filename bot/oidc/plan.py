@@ -14,21 +14,10 @@ from bot.oidc.repository import Repository
 from bot.oidc.splice import Change
 from bot.oidc.work import Answers, Work
 
-KEEP_TFC = (
-    "Keep a team token with the least rights and an end, in a protected environment; move the cloud's keys to HCP "
-    "Terraform's dynamic provider credentials."
-)
-KEEP_JFROG = (
-    "Where the server offers OIDC, use jfrog/setup-jfrog-cli with oidc-provider-name; until then a scoped token with "
-    "an end, in a protected environment."
-)
 NO_FEDERATION = {
-    "tfc": ("no-federation", "HCP Terraform takes no token of GitHub's issuer", KEEP_TFC),
-    "artifactory": (
-        "no-federation",
-        "which Artifactory version and plan answers cannot be told from a file",
-        KEEP_JFROG,
-    ),
+    "tfc": "HCP Terraform takes no token of GitHub's issuer",
+    "artifactory": "which Artifactory version and plan answers cannot be told from a file",
+    "azure-storage": "a shared key of a storage account is no identity; what reads it has to log in another way",
 }
 
 
@@ -112,9 +101,9 @@ def _one(repository: Repository, credential: Credential, answers: Answers) -> Ou
 def _migrated(work: Work) -> dict[str, Edited]:
     provider = work.credential.provider
     if provider in NO_FEDERATION:
-        raise Refusal(*NO_FEDERATION[provider])
+        raise Refusal("no-federation", NO_FEDERATION[provider], work.credential.instead)
     if provider not in HANDS:
-        raise Refusal("no-federation", f"there is no recipe for {work.credential.title} yet")
+        raise Refusal("no-federation", f"there is no recipe for {work.credential.title} yet", work.credential.instead)
     HANDS[provider](work)
     return work.finish()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bot.oidc import recipes
+from bot.oidc.branches import Branch
 from bot.oidc.find import Carrier, Credential
 from bot.oidc.plan import Outcome, Plan
 from bot.oidc.refusal import CODES
@@ -34,13 +35,17 @@ def users(repository: Repository, credential: Credential) -> list[dict[str, Any]
     return found
 
 
-def scanned(repository: Repository, credentials: Iterable[Credential]) -> dict[str, Any]:
-    """The document of ``bulkhead oidc scan --json``."""
-    return {
+def scanned(
+    repository: Repository, credentials: Iterable[Credential], branches: Iterable[Branch] = ()
+) -> dict[str, Any]:
+    """The document of ``bulkhead oidc scan --json``. ``branches``: those whose files differ and can run."""
+    other = {each.name: scanned(each.repository, each.credentials)["credentials"] for each in branches}
+    return ({"branches": other} if other else {}) | {
         "credentials": [
             {
                 "provider": each.provider, "title": each.title, "secrets": list(each.secrets),
                 "carriers": [_carrier(c) for c in each.carriers], "used_by": users(repository, each),
+                "instead": each.instead,
             }
             for each in credentials
         ],
@@ -56,21 +61,27 @@ def _carrier(carrier: Carrier) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def sarif(credentials: Iterable[Credential], version: str) -> dict[str, Any]:
+def sarif(credentials: Iterable[Credential], version: str, branches: Iterable[Branch] = ()) -> dict[str, Any]:
     """The same as SARIF 2.1.0 (docs.oasis-open.org/sarif/sarif/v2.1.0), one result a carrier."""
+    found = [("", credential) for credential in credentials]
+    found += [(f" on branch {branch.name}", each) for branch in branches for each in branch.credentials]
     results = [
         {
             "ruleId": f"{RULE}/{credential.provider}", "level": "warning",
-            "message": {"text": f"{credential.title} in {', '.join(credential.secrets)}: {carrier.where}"},
+            "message": {"text": f"{credential.title} in {', '.join(credential.secrets)}: {carrier.where}{where}"},
             "locations": [{"physicalLocation": {
                 "artifactLocation": {"uri": carrier.file}, "region": {"startLine": carrier.line},
             }}],
-            "partialFingerprints": {"bulkhead/v1": f"{credential.key}/{carrier.where}"},
+            "partialFingerprints": {"bulkhead/v1": f"{credential.key}/{carrier.where}{where}"},
         }
-        for credential in credentials for carrier in credential.carriers
+        for where, credential in found for carrier in credential.carriers
     ]  # fmt: skip
     rules = [
-        {"id": f"{RULE}/{provider}", "shortDescription": {"text": f"{found['title']} that does not expire"}}
+        {
+            "id": f"{RULE}/{provider}",
+            "shortDescription": {"text": f"{found['title']} that does not expire"},
+            "help": {"text": found["instead"]},
+        }
         for provider, found in recipes.data("providers").items()
     ]
     driver = {
