@@ -1,7 +1,7 @@
 """The providers' own clients (boto3, PyGithub) behind the World's protocols, and how their errors become ours.
 
-Both Worlds use these classes; only addresses and credentials differ. No call is repeated here: a read is tried
-again by the engine, a write only after a new look.
+Both Worlds use these classes; only addresses and credentials differ. A read that failed in passing is tried again
+here (``bot.reads``); a write never is: the engine looks first.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from botocore.config import Config
 
 from bot import errors
 from bot.model import Secret
+from bot.reads import ATTEMPTS, again
 from bot.world import Reply
 
 CONNECT_S, READ_S = 5.0, 20.0
@@ -73,6 +74,18 @@ def _aws_failure(what: str, code: str, status: int, operation: str) -> errors.Pr
     return errors.Rejected(said, provider="aws", code=code)
 
 
+class _Careful:
+    """A boto3 client that repeats what only reads, as botocore's standard mode does, and nothing else."""
+
+    _READS = ("get_", "list_", "describe_", "lookup_", "head_", "simulate_", "batch_get_", "can_paginate")
+
+    def __init__(self, reading: Any, writing: Any) -> None:
+        self._reading, self._writing = reading, writing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reading if name.startswith(self._READS) else self._writing, name)
+
+
 class AwsClients:
     """boto3, without the machine's own configuration when an endpoint is given."""
 
@@ -80,7 +93,6 @@ class AwsClients:
         self._identity = {"aws_access_key_id": key_id, "aws_secret_access_key": secret} if key_id else {}
         self._endpoint = endpoint
         self._config = Config(
-            retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=CONNECT_S, read_timeout=READ_S, max_pool_connections=32,
             parameter_validation=True, s3={"addressing_style": "path"}, proxies={} if endpoint else None,
         )  # fmt: skip
@@ -105,13 +117,14 @@ class AwsClients:
             return None
         return datetime.fromtimestamp(time.time() + self._offset_s, UTC)
 
-    def _make(self, service: str, **identity: Any) -> Any:
+    def _make(self, service: str, attempts: int, **identity: Any) -> Any:
+        config = self._config.merge(Config(retries={"total_max_attempts": attempts, "mode": "standard"}))
         with self._lock:
-            return self._session.client(service, endpoint_url=self._endpoint or None, config=self._config, **identity)
+            return self._session.client(service, endpoint_url=self._endpoint or None, config=config, **identity)
 
     def client(self, service: str) -> Any:
         if service not in self._own:
-            self._own[service] = self._make(service)
+            self._own[service] = _Careful(self._make(service, ATTEMPTS), self._make(service, 1))
         return self._own[service]
 
     def own_key_ids(self) -> tuple[str, ...]:
@@ -121,7 +134,7 @@ class AwsClients:
 
     def client_as(self, service: str, key_id: str, secret: Secret, session_token: Secret | None = None) -> Any:
         return self._make(
-            service, aws_access_key_id=key_id, aws_secret_access_key=secret.reveal(),
+            service, ATTEMPTS, aws_access_key_id=key_id, aws_secret_access_key=secret.reveal(),
             aws_session_token=session_token.reveal() if session_token else None,
         )  # fmt: skip
 
@@ -157,6 +170,11 @@ class GitHubClient:
         return self._local.api  # type: ignore[no-any-return]
 
     def _call(self, verb: str, path: str, body: Any = None, more: dict[str, str] | None = None) -> Reply:
+        if verb == "GET":
+            return again(lambda: self._once(verb, path, body, more))
+        return self._once(verb, path, body, more)
+
+    def _once(self, verb: str, path: str, body: Any, more: dict[str, str] | None) -> Reply:
         what = f"{verb} {path.split('?')[0]}"
         failure: errors.ProviderError
         try:
@@ -192,6 +210,9 @@ class GitHubClient:
         return self._call(verb, path, body)
 
     def download(self, path: str) -> bytes:
+        return again(lambda: self._downloaded(path))
+
+    def _downloaded(self, path: str) -> bytes:
         for final in (False, True):
             target = self._call("GET", path).headers.get("location", "")
             if not target:
@@ -227,13 +248,16 @@ class GitHubClient:
     def _plain(
         self, verb: str, url: str, headers: dict[str, str] | None = None, body: Any = None
     ) -> requests.Response:  # fmt: skip
-        with requests.Session() as session:
-            session.trust_env = False  # no ~/.netrc, no proxy of the machine
-            try:
-                return session.request(verb, url, headers=headers, json=body, timeout=(CONNECT_S, READ_S))
-            except requests.RequestException as exc:
-                name = type(exc).__name__
-        raise errors.Unavailable(f"GitHub did not answer ({name})", provider="github")
+        def once() -> requests.Response:
+            with requests.Session() as session:
+                session.trust_env = False  # no ~/.netrc, no proxy of the machine
+                try:
+                    return session.request(verb, url, headers=headers, json=body, timeout=(CONNECT_S, READ_S))
+                except requests.RequestException as exc:
+                    name = type(exc).__name__
+            raise errors.Unavailable(f"GitHub did not answer ({name})", provider="github")
+
+        return again(once) if verb == "GET" else once()
 
 
 def _github_failure(what: str, status: int, headers: dict[str, str], body: str) -> errors.ProviderError:

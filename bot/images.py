@@ -17,12 +17,14 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 
 from bot import errors
+from bot.reads import again
 
 CONNECT_S, READ_S = 5.0, 30.0
 MAX_DOCUMENT = 4 * 1024 * 1024  # a manifest or config; the specification asks registries to take this much
@@ -171,11 +173,7 @@ class ImageClient:
         for _ in range(MAX_HOPS):
             self._allowed(url)
             sent = headers if urlsplit(url).netloc == first else {}
-            try:
-                answer = session.get(url, headers=sent, timeout=(CONNECT_S, READ_S), allow_redirects=False, stream=True)
-            except requests.RequestException as exc:
-                failure = type(exc).__name__
-                raise errors.Unavailable(f"{first} does not answer ({failure})", provider="registry") from None
+            answer = again(partial(_once, session, url, sent))
             if not answer.is_redirect:
                 return answer
             url = urljoin(url, answer.headers["location"])
@@ -209,6 +207,19 @@ class ImageClient:
         return str(found.get("token") or found.get("access_token") or "")
 
 
+def _once(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
+    host = urlsplit(url).netloc
+    try:
+        answer = session.get(url, headers=headers, timeout=(CONNECT_S, READ_S), allow_redirects=False, stream=True)
+    except requests.RequestException as exc:
+        failure = type(exc).__name__
+        raise errors.Unavailable(f"{host} does not answer ({failure})", provider="registry") from None
+    if answer.status_code >= 500:
+        answer.close()
+        raise errors.Unavailable(f"{host} does not answer: {answer.status_code}", provider="registry")
+    return answer
+
+
 def _check(answer: requests.Response, where: str, what: str) -> None:
     status = answer.status_code
     if status == requests.codes.ok:
@@ -218,8 +229,6 @@ def _check(answer: requests.Response, where: str, what: str) -> None:
         raise errors.NotFound(f"{said}: it is not there, or not public", provider="registry", code=str(status))
     if status == requests.codes.too_many_requests:
         raise errors.RateLimited(said, provider="registry", code=str(status), retry_after=60.0)
-    if status >= 500:
-        raise errors.Unavailable(said, provider="registry", code=str(status))
     raise errors.Rejected(said, provider="registry", code=str(status))
 
 

@@ -1,7 +1,7 @@
 """The npm registry behind ``bot.world.Npm``, and how its answers become our errors.
 
-Paths and codes as the npm client uses them (npm CLI 11, libnpmpublish; github.com/npm/registry, docs). No call is
-repeated here. The token is sent to the registry alone, and redirects are not followed with it.
+Paths and codes as the npm client uses them (npm CLI 11, libnpmpublish; github.com/npm/registry, docs). Only a read
+is tried again here. The token is sent to the registry alone, and redirects are not followed with it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import requests
 
 from bot import errors
 from bot.model import Secret
+from bot.reads import again
 from bot.world import Reply
 
 REGISTRY, DOWNLOADS = "https://registry.npmjs.org", "https://api.npmjs.org"
@@ -44,8 +45,11 @@ class NpmClient:
         raise errors.Unavailable(f"npm did not answer ({name})", provider="npm")
 
     def _call(self, verb: str, path: str, *, token: str = "", body: Any = None) -> Reply:
-        answer = self._ask(verb, self._base + path, token=token, body=body)
-        return _reply(answer, f"{verb} {path.split('?')[0]}")
+        def once() -> Reply:
+            answer = self._ask(verb, self._base + path, token=token, body=body)
+            return _reply(answer, f"{verb} {path.split('?')[0]}")
+
+        return again(once) if verb == "GET" else once()
 
     def get(self, path: str, *, write: bool = False) -> Any:
         return self._call("GET", path, token=self._own() if write else "").data
@@ -63,16 +67,21 @@ class NpmClient:
     def download(self, url: str) -> bytes:
         if not url.startswith(f"{self._base}/"):
             raise errors.Rejected("the tarball does not lie at the registry", provider="npm")
-        answer = self._ask("GET", url)
-        if answer.status_code >= 400:
-            _reply(answer, "GET of a tarball")
+
+        def once() -> requests.Response:
+            answer = self._ask("GET", url)
+            if answer.status_code >= 400:
+                _reply(answer, "GET of a tarball")
+            return answer
+
+        answer = again(once)
         if len(answer.content) > MAX_TARBALL:
             raise errors.Rejected(f"the tarball is larger than {MAX_TARBALL} bytes", provider="npm")
         return answer.content
 
     def downloads(self, package: str) -> dict[str, int]:
-        answer = self._ask("GET", f"{self._downloads}/versions/{escaped(package)}/last-week")
-        data = _reply(answer, "GET of the downloads").data
+        url = f"{self._downloads}/versions/{escaped(package)}/last-week"
+        data = again(lambda: _reply(self._ask("GET", url), "GET of the downloads")).data
         return {str(version): int(count) for version, count in data["downloads"].items()}
 
     def user_of(self, secret: Secret) -> str:

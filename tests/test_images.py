@@ -121,7 +121,7 @@ def test_what_is_not_there_is_not_found(shop: tuple[ImageRange, Switchboard, str
     board.add([{"server": "registry", "method": "GET", "route": "*", "status": 429, "times": 1}])
     with pytest.raises(errors.RateLimited):
         read(f"{host}/{NAME}:1.4")
-    board.add([{"server": "registry", "method": "GET", "route": "*", "reset": True, "times": 1}])
+    board.add([{"server": "registry", "method": "GET", "route": "*", "reset": True, "times": 3}])
     with pytest.raises(errors.Unavailable):
         read(f"{host}/{NAME}:1.4")
 

@@ -13,6 +13,7 @@ BOT = ROOT / "bot"
 # Lowest first. A room imports rooms of lower layers, and its own; the rooms of one layer only where said below.
 LAYERS: list[set[str]] = [
     {"model", "errors", "spoken"},
+    {"reads"},
     {"redact", "images", "quiet"},
     {"world", "strictyaml", "logs"},
     {"action", "workflow", "clients", "npm", "registries", "reference"},
@@ -63,6 +64,7 @@ LIBRARIES = {
     "jinja2": {"web", "range", "replay"},
     "slack_sdk": {"slack"},
     "slack_bolt": {"slack"},
+    "stamina": {"reads"},
     "pagerduty": {"paging"},
     "prometheus_client": {"web"},
     "flask": {"range"},

@@ -15,6 +15,7 @@ from bot.actions.aws_sessions import cutoff_in
 from bot.clients import AwsClients
 from bot.errors import Conflict, Forbidden, InputError, NotFound, Unavailable
 from bot.model import Grade, Planted, Secret, Verdict
+from bot.reads import ATTEMPTS
 from tests.actions.conftest import ROLE, USER, Drill, proof
 
 ALLOW = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
@@ -445,3 +446,13 @@ def test_a_look_that_was_stamped_by_a_clock_a_little_ahead_still_gets_its_cut_of
     out = action.run(drill.world, user, ahead)
     drill.range.clock.advance(60)  # what IAM needs to settle
     assert action.prove(drill.world, user, ahead, out).verdict == verdict
+
+
+def test_awss_reads_are_repeated_and_its_writes_are_not(drill: Drill) -> None:
+    board, iam = drill.range.switchboard, drill.world.aws.client("iam")
+    board.add([{"server": "aws", "route": "iam:GetUser", "status": 500, "times": ATTEMPTS - 1}])
+    assert iam.get_user(UserName=USER)["User"]["UserName"] == USER
+    board.add([{"server": "aws", "route": "iam:CreateUser", "status": 500, "times": 1}])
+    with pytest.raises(iam.exceptions.ClientError):
+        iam.create_user(UserName="another")
+    assert [r["route"] for r in board.requests()].count("iam:CreateUser") == 1
