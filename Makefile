@@ -36,6 +36,7 @@ serve: setup  ## Bulkhead and a small company on this machine, with a Slack to c
 bench: setup  ## every figure that the README quotes
 	@.venv/bin/python -m benchmarks
 	@.venv/bin/python -m benchmarks.storm
+	@.venv/bin/python -m benchmarks.slack
 
 docs: setup  ## write docs/reference.md anew from the code
 	@.venv/bin/python docs/generate.py

@@ -46,6 +46,7 @@ class House(Protocol):
     store: Store
     vault: Vault
     rules: Rulebook
+    boundary: Callable[[str], None]
 
     @property
     def sites(self) -> Mapping[str, Site]:
@@ -102,7 +103,8 @@ def alarm_of(house: House) -> Callable[[Alarm], None]:
 def board_of(house: House) -> Board:
     """The board of this house; it works where BULKHEAD_SLACK_CHANNEL names a channel."""
     settings = house.settings
-    called, posts, wire = called_of(settings), Posts(house.store), Wire(own_client(settings))
+    called, posts = called_of(settings), Posts(house.store)
+    wire = Wire(own_client(settings), boundary=house.boundary)
     orders, scrub = Orders(house.store), house.vault.scrubber.scrub
 
     def ordered(report: str) -> str:

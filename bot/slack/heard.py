@@ -42,6 +42,7 @@ class Heard:
         self.acknowledge: Callable[..., Any] = lambda **_answer: None
         self._acknowledged = False
         self.begun = False  # a listener has it
+        self.late = False  # Slack was answered before the listener had come to its end
 
     # who and where -------------------------------------------------------------------------------------------------
 

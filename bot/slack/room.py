@@ -109,6 +109,7 @@ class Room:
         self.border = Border(house.vault, house.recognizer)
         self.deliveries = Deliveries(house.store)
         self.listeners: dict[tuple[str, str], Listener] = {}
+        self._answering: set[tuple[str, str]] = set()  # those whose acknowledgement says something
         self.jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self.tend, self.board.run]  # while it is open
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="slack")
         # Bolt waits in one thread for the acknowledgement of another: of one pool they could wait for each other.
@@ -153,6 +154,8 @@ class Room:
         if (kind, name) in self.listeners:
             raise InputError(f"two features listen to the {kind} {name!r}")
         self.listeners[kind, name] = listener
+        if answers:
+            self._answering.add((kind, name))
 
         def listen(ack: Any, context: Any) -> None:
             heard: Heard = context["heard"]
@@ -175,13 +178,21 @@ class Room:
                 return Answer()
             self._flying.add(delivery.id)
         heard = Heard(self, delivery, body)
-        request = BoltRequest(mode="socket_mode", body=body, context={"heard": heard})
+        worked = self._waiting.submit(self._dispatch, heard)
+        if listener_of(body) not in self._answering:
+            return Answer()  # it has landed, and Slack is told so at once, however busy the threads are
         try:
-            response = self._waiting.submit(self.app.dispatch, request).result(timeout=ANSWER_S)
+            return worked.result(timeout=ANSWER_S)
         except TooSlow:
-            return Answer()  # it has landed: Slack is told so, and it is worked all the same
-        if not heard.begun:  # Bolt came to no listener: the row is left for another try
-            self._landed(delivery)
+            heard.late = True  # what is wrong with it is said as a message: the form is closed now
+            return Answer()
+
+    def _dispatch(self, heard: Heard) -> Answer:
+        """Let Bolt find the listener; gives what the listener acknowledges with."""
+        response = self.app.dispatch(BoltRequest(mode="socket_mode", body=heard.body, context={"heard": heard}))
+        if not heard.begun:  # Bolt came to no listener: another try, and not for ever
+            self._later(heard, "it could not be read")
+            self._landed(heard.delivery)
         text = response.body if response.status == 200 else ""
         return Answer(body=text if text.startswith("{") else "")
 
@@ -195,6 +206,8 @@ class Room:
             self._settle(delivery, DONE)
         except FormWrong as exc:
             heard.ack(response_action="errors", errors=exc.errors)
+            if heard.late:
+                heard.say(f"What you sent does not count: {exc}")
             self._settle(delivery, DONE)
         except (RateLimited, Unavailable, EngineError) as exc:
             heard.ack()

@@ -121,8 +121,8 @@ class Service:
             f"{picture.row.id}/card", incident=picture.row.id, kind=CARD, at=self._at(), body=body
         )
         posting = self._ready(card.draw(picture), f"{row.key}#{row.body['no']}")
-        channel, ts = self._tell(row, new, str(row.body.get("channel") or channel), "", posting)
-        parts.posts.save(replace(row, state=SENT, body=_where(row, channel, ts, posting)))
+        channel, ts, digest = self._tell(row, new, str(row.body.get("channel") or channel), "", posting)
+        parts.posts.save(replace(row, state=SENT, body=_where(row, channel, ts, digest)))
         return 1
 
     def _edit_card(self) -> int:
@@ -133,7 +133,7 @@ class Service:
         if not self._free(EDITS):
             return 0
         self.parts.wire.edit(self._channel, self._thread, posting)
-        self._save_card(body=_where(self.row, self._channel, self._thread, posting))
+        self._save_card(body=_where(self.row, self._channel, self._thread, _digest(posting)))
         return 1
 
     def _save_card(self, **changes: Any) -> None:
@@ -200,9 +200,10 @@ class Service:
         body = {"piece": piece.kind, "first": piece.first, "last": piece.last, "calling": True}
         kind = ASKS if piece.kind == thread.QUESTIONS else SAID
         row, new = self.parts.posts.intend(key, incident=self.picture.row.id, kind=kind, at=self._at(), body=body)
-        channel, ts = self._tell(row, new, self._channel, self._thread, posting)
-        state = SENT if kind == ASKS and thread.waits(self.picture, piece) else OVER
-        said = replace(row, state=state, body=_where(row, channel, ts, posting))
+        channel, ts, digest = self._tell(row, new, self._channel, self._thread, posting)
+        stale = not digest or thread.waits(self.picture, piece)
+        state = SENT if kind == ASKS and stale else OVER
+        said = replace(row, state=state, body=_where(row, channel, ts, digest))
         self.row = replace(self.row, state=SENT, upto=piece.last)
         self.parts.posts.save(said, self.row)
         return 1
@@ -266,8 +267,8 @@ class Service:
         row, new = self.parts.posts.intend(
             key, incident=self.picture.row.id, kind=kind, at=self._at(), body=more | {"calling": True}
         )
-        channel, ts = self._tell(row, new, channel, thread_ts, posting)
-        self.parts.posts.save(replace(row, state=state, body=_where(row, channel, ts, posting)))
+        channel, ts, digest = self._tell(row, new, channel, thread_ts, posting)
+        self.parts.posts.save(replace(row, state=state, body=_where(row, channel, ts, digest)))
 
     def _ask_owner(self) -> int:
         """Ask whom it may belong to, one after the other; what was asked shows what was answered."""
@@ -341,16 +342,19 @@ class Service:
 
     # once and only once ------------------------------------------------------------------------------------------
 
-    def _tell(self, row: Post, new: bool, channel: str, thread_ts: str, posting: Posting) -> tuple[str, str]:
-        """Post what this row stands for, unless it has been heard already. Gives its channel and time stamp."""
+    def _tell(self, row: Post, new: bool, channel: str, thread_ts: str, posting: Posting) -> tuple[str, str, str]:
+        """Post what this row stands for, unless it has been heard already. Gives its channel, time stamp and digest.
+
+        What was heard before a crash may show what was true then: it has no digest, so it is drawn anew.
+        """
         key = str(posting.metadata["event_payload"]["post"])
         if not new and row.body.get("calling"):
             if ts := self._find(row, channel, thread_ts, lambda message: _key(message) == key):
-                return channel, ts
+                return channel, ts, ""
         elif not new:
             self.parts.posts.save(replace(row, body=row.body | {"calling": True, "channel": channel}))
         try:
-            return self.parts.wire.post(channel, posting, thread=thread_ts)
+            return (*self.parts.wire.post(channel, posting, thread=thread_ts), _digest(posting))
         except (Rejected, RateLimited):
             # Slack has said no: nothing to look for the next time.
             self.parts.posts.save(replace(row, body={k: v for k, v in row.body.items() if k != "calling"}))
@@ -386,9 +390,9 @@ class Service:
         return iso(datetime.now(UTC))
 
 
-def _where(row: Post, channel: str, ts: str, posting: Posting) -> dict[str, Any]:
+def _where(row: Post, channel: str, ts: str, digest: str) -> dict[str, Any]:
     body = {name: value for name, value in row.body.items() if name != "calling"}
-    return body | {"channel": channel, "ts": ts, "digest": _digest(posting)}
+    return body | {"channel": channel, "ts": ts, "digest": digest}
 
 
 def _digest(posting: Posting) -> str:

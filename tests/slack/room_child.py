@@ -1,4 +1,5 @@
-"""Our room in processes that can be killed. Each line of the input is one: ``{"settings": {...}, "kill_at": NAME}``.
+"""Our room in processes that can be killed. Each line of the input is one:
+``{"settings": {...}, "kill_at": NAME, "kill_on": 1}``, the number counting how often that boundary was come to.
 
 It is forked from this one, which has done nothing but import: that saves the seconds of importing. The address of its
 door stands in HOME/url. At the boundary ``kill_at`` it kills itself, as a power cut would; SIGTERM ends it in good
@@ -28,8 +29,12 @@ def run(order: dict[str, Any]) -> None:
     """Be in Slack until told to end."""
     settings = Settings(**order["settings"])
 
+    came = 0
+
     def boundary(name: str) -> None:
-        if name == order["kill_at"]:
+        nonlocal came
+        came += name == order["kill_at"]
+        if name == order["kill_at"] and came == order.get("kill_on", 1):
             os.kill(os.getpid(), signal.SIGKILL)
 
     with opened(settings, sites={"real": nowhere()}, boundary=boundary) as house:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from bot.slack import room as room_module
+from tests.slack import deliveries
 from tests.slack.workspace import INCIDENT, Workspace, asked
 
 
@@ -40,3 +44,16 @@ def test_nothing_is_ever_answered_in_the_channel(work: Workspace) -> None:
         work.command("alice", text)
     assert len(work.whispers("alice")) == 5, "report opens its form instead"
     assert work.slack.messages("bob", "incidents") == []
+
+
+def test_a_form_whose_check_comes_too_late_is_told_what_is_wrong(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_module, "ANSWER_S", 0.0)
+    work.incident()
+    payload = deliveries.of(work, "view_submission", "waive_form", "jonas")
+    assert work.send(payload).text == ""
+    work.idle()
+    said = work.whispers("jonas")[-1]
+    assert said.startswith("What you sent does not count:")
+    assert "not one of the responders" in said

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +20,11 @@ import requests
 
 from bot.app import opened
 from bot.settings import Settings
-from bot.slack import reports
+from bot.slack import glass, orders, reports
+from bot.store import iso
+from tests.incidents import CLOSED, ROW
 from tests.slack import deliveries
+from tests.slack.boards import what, words
 from tests.slack.test_door import ASKING
 from tests.slack.workspace import INCIDENT, Workspace, moved_in, settings_of
 from tests.slack_range import Slack, until
@@ -46,14 +50,16 @@ class Child:
     nursery: subprocess.Popen[str]
     home: Path
 
-    def begin(self, settings: Settings, kill_at: str = "") -> str:
+    def begin(self, settings: Settings, kill_at: str = "", kill_on: int = 1) -> str:
         """Start it; gives the address of its door."""
-        plain = settings.model_dump(mode="json", include={"home", "mode", "slack_api", "slack_groups"})
+        mine = {"home", "mode", "slack_api", "slack_groups", "slack_channel", "slack_private"}
+        plain = settings.model_dump(mode="json", include=mine)
         names = ("slack_bot_token", "slack_signing_secret")
         secret = {name: getattr(settings, name).get_secret_value() for name in names}
         assert self.nursery.stdin is not None
         (self.home / "url").unlink(missing_ok=True)
-        self.nursery.stdin.write(json.dumps({"settings": plain | secret, "kill_at": kill_at}) + "\n")
+        order = {"settings": plain | secret, "kill_at": kill_at, "kill_on": kill_on}
+        self.nursery.stdin.write(json.dumps(order) + "\n")
         self.nursery.stdin.flush()
         until((self.home / "url").exists, 60)
         url, self.pid = json.loads((self.home / "url").read_text())
@@ -86,6 +92,10 @@ CASES: dict[str, tuple[tuple[str, str], list[str]]] = {
     "note": (("command", "/bulkhead"), ["event note", "done"]),
     "report": (("view_submission", reports.FORM), ["report 1", "done"]),
     "message": (("message_action", "report_message"), ["report 1", "done"]),
+    "waive": (("view_submission", orders.WAIVE), [f"decision waive {ROW}", "done"]),
+    "abort": (("view_submission", orders.ABORT), ["decision abort incident", "done"]),
+    "glass": (("view_submission", glass.BREAK), ["decision break-glass two", "done"]),
+    "review": (("view_submission", glass.REVIEW), ["decision review alone", "event reviewed", "done"]),
 }  # fmt: skip
 
 
@@ -95,6 +105,13 @@ CASES: dict[str, tuple[tuple[str, str], list[str]]] = {
         ("approve", "after slack/landed/1"), ("approve", "before slack/effect/1"), ("approve", "after slack/effect/1"),
         ("note", "before slack/effect/1"), ("note", "after slack/effect/1"),
         ("report", "after slack/landed/1"), ("report", "after inbox/landed/1"), ("message", "before inbox/landed/1"),
+        ("glass", "before slack/effect/1"), ("review", "after slack/effect/1"),
+        *(
+            pytest.param(case, kill_at, marks=pytest.mark.slow)
+            for case in ("waive", "abort", "glass", "review")
+            for kill_at in ("after slack/landed/1", "before slack/effect/1", "after slack/effect/1")
+            if (case, kill_at) not in (("glass", "before slack/effect/1"), ("review", "after slack/effect/1"))
+        ),
     ],
 )  # fmt: skip
 def test_killed_between_a_click_and_its_effect_it_happens_once(
@@ -114,6 +131,81 @@ def test_killed_between_a_click_and_its_effect_it_happens_once(
     assert answer.status_code == 200, "and whoever sends it again now changes nothing"
     assert child.end() == 0, (home / "out").read_text()
     assert effect(home) == wanted
+
+
+# the board ------------------------------------------------------------------------------------------------------------
+
+STORY = [(step, kind, body | {"level": "low"} if kind == "severity" else body) for step, kind, body in CLOSED]
+ASKED = next(k for k, (_, kind, _body) in enumerate(STORY) if kind == "asked") + 1
+ONCE = ("*opened*", "*decided* deactivate: approved by ann", "*done* deactivate: the key no longer works", "*CLOSED*")
+SAYS, EDITS, FILES = "chat.postMessage", "chat.update", "files.getUploadURLExternal"
+
+
+def grow(home: Path, story: list[tuple[str, str, Any]]) -> None:
+    """Events of the incident, by another process than the board's."""
+    with opened(Settings(home=home), sites={}) as house:
+        for step, kind, body in story:
+            house.timeline.append(INCIDENT, step, kind, body, at=iso(datetime.now(UTC))).result()
+
+
+def told(slack: Slack) -> list[dict[str, Any]]:
+    """Every message in #incidents, replies too."""
+    state = slack.range.state
+    with state.lock:
+        found = next(c for c in state.channels.values() if c.name == "incidents")
+        return [
+            {"blocks": m.blocks, "metadata": m.metadata, "thread_ts": m.thread_ts, "ts": m.ts, "files": list(m.files)}
+            for m in found.messages.values()
+        ]  # fmt: skip
+
+
+def finished(home: Path) -> bool:
+    with sqlite3.connect(home / "bulkhead.db") as db:
+        return bool(db.execute("SELECT 1 FROM post WHERE kind = 'card' AND state = 'over'").fetchall())
+
+
+@pytest.mark.parametrize(
+    ("kill_at", "kill_on"),
+    [
+        (f"after {SAYS}", 1),
+        *(
+            pytest.param(f"{side} {call}", on, marks=pytest.mark.slow)
+            for call, most in ((SAYS, 3), (EDITS, 2), (FILES, 1))
+            for on in range(1, most + 1)
+            for side in ("before", "after")
+            if (side, call, on) != ("after", SAYS, 1)
+        ),
+    ],
+)  # fmt: skip
+def test_killed_between_a_message_and_its_record_the_board_says_everything_once(
+    slack: Slack, nursery: subprocess.Popen[str], tmp_path: Path, kill_at: str, kill_on: int
+) -> None:
+    home = tmp_path / "home"
+    slack.range.reset()
+    settings = settings_of(slack, home, slack_channel=slack.channel("incidents"), slack_private="")
+    with moved_in(slack, home) as work:
+        work.incident(incident=INCIDENT)  # opened, triage, severity, look
+    low = {"level": "low", "by": "ann", "reason": "a toy account"}
+    grow(home, [("severity", "severity", low), *STORY[ASKED - 1 : ASKED]])
+    child = Child(nursery, home)
+    child.begin(settings, kill_at, kill_on)
+    if SAYS not in kill_at:  # what is edited and put beside is told first
+        until(lambda: any(what(m) == "questions" for m in told(slack)), 60)
+        grow(home, STORY[ASKED:])
+    assert child.end(told=False) == -signal.SIGKILL, (home / "out").read_text()
+    if SAYS in kill_at:
+        grow(home, STORY[ASKED:])
+    child.begin(settings)
+    until(lambda: finished(home), 90)
+    assert child.end() == 0, (home / "out").read_text()
+    messages = told(slack)
+    cards = [m for m in messages if what(m) == "card"]
+    thread = words([m for m in messages if m["thread_ts"] and m["thread_ts"] != m["ts"]])
+    assert len(cards) == 1
+    assert ":white_check_mark: closed" in words(cards)
+    assert {text: thread.count(text) for text in ONCE} == dict.fromkeys(ONCE, 1)
+    assert '"action_id": "approve"' not in words(messages)
+    assert sum(1 for m in messages if m["files"]) == 1, "the timeline and the manifest, together and once"
 
 
 def deliver(slack: Slack, url: str, payload: dict[str, Any]) -> requests.Response | None:
