@@ -42,6 +42,7 @@ class Action(Generic[In, B, O]):
     kills: Callable[[In], str] | None = None  # key of the credential whose ledger row this step cuts
     ends: Callable[[In], tuple[str, str]] | None = None  # (kind of tail, key of its credential; "" = of the user)
     plants: Callable[[O], tuple[Planted, ...]] | None = None  # what it found that joins the ledger
+    asks: str = ""  # why one person has to agree to it, where policy would ask nobody; '' leaves it to policy
     person: bool = False  # only a person can do it; run waits for an answer
     proof_deadline: float = 300.0  # seconds after the Outcome
     permissions: tuple[str, ...] = ()  # least permissions, in the provider's words

@@ -64,8 +64,10 @@ class Call:
         return self.asked("roleArn").rpartition("/")[2]
 
 
-def lookup(world: World, attribute: str, value: str, since: datetime, until: datetime) -> list[Call]:
-    """Every successful call of the window with this attribute, oldest first.
+def lookup(
+    world: World, attribute: str, value: str, since: datetime, until: datetime, *, most: int = 0
+) -> list[Call]:  # fmt: skip
+    """Every successful call of the window with this attribute, oldest first; ``most``: only so many, the newest.
 
     An empty page with a token is not the end. A throttled page is waited for, since a new start would be throttled too.
     """
@@ -82,7 +84,7 @@ def lookup(world: World, attribute: str, value: str, since: datetime, until: dat
             if call is not None:
                 found[call.id] = call
         token = answer.get("NextToken", "")
-        if not token:
+        if not token or (most and len(found) >= most):
             return sorted(found.values(), key=lambda c: (c.at, c.id))
 
 

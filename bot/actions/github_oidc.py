@@ -15,7 +15,7 @@ from urllib.parse import quote
 from bot.action import Action
 from bot.actions.github import differs, repository_path
 from bot.errors import Forbidden, NotFound
-from bot.model import Before, Breaks, Effect, Grade, Outcome, Proof, material
+from bot.model import Before, Breaks, Effect, Grade, Outcome, Proof, SecretStore, material
 from bot.oidc import request, trust
 from bot.oidc.plan import Plan, plan
 from bot.oidc.repository import FOLDER, Repository
@@ -29,11 +29,13 @@ GONE = ""
 class MigrationIn:
     """Which repository to move, and what its files cannot tell: '' leaves a repository variable to be set.
 
-    ``secret``: only the credential that this secret belongs to; '' moves all.
+    ``secret``: only the credential that this secret belongs to; '' moves all. ``stores``: where the credential of an
+    incident stands; where that is not known, () moves nothing.
     """
 
     repository: str
     secret: str = ""
+    stores: tuple[SecretStore, ...] | None = None
     role: str = ""
     region: str = ""
     environment: str = ""
@@ -66,9 +68,9 @@ class MigrationOutcome(Outcome):
     url: str = ""
 
 
-def _whose(world: World, given: MigrationIn, branch: str) -> trust.Job | None:
+def whose(world: World, repository: str, environment: str, branch: str) -> trust.Job | None:
     """Whose token the trust is for; None where the repository's tokens have a subject of its own making."""
-    base = repository_path(given.repository)
+    base = repository_path(repository)
     try:
         if world.github.get(f"{base}/actions/oidc/customization/sub").get("use_default") is False:
             return None
@@ -77,14 +79,24 @@ def _whose(world: World, given: MigrationIn, branch: str) -> trust.Job | None:
     found = world.github.get(base)
     return trust.Job(
         repository=str(found["full_name"]), repository_id=str(found["id"]), owner_id=str(found["owner"]["id"]),
-        ref=f"refs/heads/{branch}", environment=given.environment,
+        ref=f"refs/heads/{branch}", environment=environment,
     )  # fmt: skip
+
+
+def branch_of(world: World, repository: str) -> str:
+    """The default branch."""
+    return str(world.github.get(repository_path(repository))["default_branch"])
+
+
+def workflows(world: World, repository: str) -> tuple[str, Repository]:
+    """The default branch and its workflow files."""
+    branch, _, found, _ = read(world, repository)
+    return branch, found
 
 
 def read(world: World, repository: str) -> tuple[str, str, Repository, dict[str, str]]:
     """The default branch, its commit, its workflow files, and the blob of each."""
-    base = repository_path(repository)
-    branch = str(world.github.get(base)["default_branch"])
+    base, branch = repository_path(repository), branch_of(world, repository)
     tip = str(world.github.get(f"{base}/git/ref/heads/{quote(branch)}")["object"]["sha"])
     try:
         listed = world.github.get(f"{base}/contents/{FOLDER.rstrip('/')}", ref=tip)
@@ -101,7 +113,7 @@ def _planned(world: World, given: MigrationIn) -> tuple[str, str, Plan, tuple[Fi
     branch, tip, repository, blobs = read(world, given.repository)
     roles = {"": given.role} if given.role else {}
     answers = Answers(roles=roles, region=given.region, environment=given.environment)
-    made = plan(repository, answers, secret=given.secret)
+    made = plan(repository, answers, secret=given.secret or next((store.name for store in given.stores or ()), ""))
     files = tuple(FileChange(path=p, old=blobs[p], new=git_blob(data)) for p, data in sorted(made.changed.items()))
     return branch, tip, made, files
 
@@ -124,12 +136,22 @@ def _pull(world: World, given: MigrationIn, head: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
+def counted(number: int) -> str:
+    """So many static credentials, in words."""
+    return f"{number} static credential{'s' * (number != 1)}"
+
+
 def _look(world: World, given: MigrationIn) -> MigrationBefore:
+    if not given.repository or given.stores == ():
+        said = "in which workflows the credential stands is not known: nothing is moved"
+        return MigrationBefore(needed=False, summary=said)
     branch, _, made, files = _planned(world, given)
     opened = _pull(world, given, _head(given, files)) if files else None
     jobs = tuple(f"{path}: {job}" for outcome in made.migrated for path, job in outcome.granted)
     kept = tuple(f"{o.credential.title} ({', '.join(o.credential.secrets)}): {o.refusal}" for o in made.refused)
-    said = f"{len(made.migrated)} static credentials of {given.repository} can move to OIDC, {len(kept)} cannot"
+    said = f"{counted(len(made.migrated))} of {given.repository} can move to OIDC, {len(kept)} cannot"
+    if kept and not files:
+        said += f": {'; '.join(kept)}"
     if opened is not None:
         said += f"; {opened['html_url']} is {opened['state']} already"
     return MigrationBefore(
@@ -151,7 +173,7 @@ def _open(world: World, given: MigrationIn, before: MigrationBefore) -> Migratio
         )
     title = request.title(made)
     account = given.role.split(":")[4] if given.role.count(":") >= 5 else ""
-    body = request.body(made, _whose(world, given, branch), account)
+    body = request.body(made, whose(world, given.repository, given.environment, branch), account)
     if _tip(world, base, head) == GONE:
         commit = _commit(world, base, tip, made, title)
         world.github.send("POST", f"{base}/git/refs", {"ref": f"refs/heads/{head}", "sha": commit})
@@ -160,7 +182,7 @@ def _open(world: World, given: MigrationIn, before: MigrationBefore) -> Migratio
     if pull is None:
         asked = {"title": title, "head": head, "base": branch, "body": body}
         pull, changed = world.github.send("POST", f"{base}/pulls", asked).data, True
-    said = f"{pull['html_url']} moves {len(made.migrated)} credentials to OIDC; a person merges it, the trust first"
+    said = f"{pull['html_url']} moves {counted(len(made.migrated))} to OIDC; a person merges it, the trust first"
     return MigrationOutcome(changed=changed, pull=int(pull["number"]), url=str(pull["html_url"]), summary=said)
 
 
@@ -234,6 +256,6 @@ def _breaks(before: MigrationBefore) -> Breaks:
 open_migration = Action(
     name="github.open_migration", title="Open a pull request that moves workflows to OIDC", inputs=MigrationIn,
     before=MigrationBefore, outcome=MigrationOutcome, effect=Effect.CHANGE, look=_look, run=_open, prove=_prove,
-    breaks=_breaks, undo=_undo, proof_deadline=600.0,
+    breaks=_breaks, undo=_undo, proof_deadline=600.0, asks="It proposes a change to what people of theirs maintain.",
     permissions=("actions:read", "contents:write", "workflows:write", "pull_requests:write"),
 )  # fmt: skip

@@ -148,6 +148,9 @@ class AwsRange:
                 return aws_wire.answer(call, {"Account": ACCOUNT}), None, None
             case "cloudtrail:LookupEvents":
                 return aws_wire.answer(call, self.trail.lookup(call.params)), None, None
+            case "iam:AddClientIDToOpenIDConnectProvider" | "iam:RemoveClientIDFromOpenIDConnectProvider":
+                self.account.change_audience(call)  # moto has neither
+                return aws_wire.answer(call, {}), {}, None
             case "iam:SimulatePrincipalPolicy":
                 return aws_wire.answer(call, self._simulate(call.params)), None, None
         if call.service not in ("iam", "s3"):

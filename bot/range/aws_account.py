@@ -217,6 +217,15 @@ class Account:
         if policy:
             self._iam.put_role_policy(name, f"{name}-inline", json.dumps(policy))
 
+    def change_audience(self, call: Call) -> None:
+        """Add a client id to an OIDC provider, or take it away; the same again changes nothing (API Reference)."""
+        provider = self._iam.open_id_providers.get(call.params["OpenIDConnectProviderArn"])
+        if provider is None:
+            raise AwsError("NoSuchEntity", "OpenIDConnect Provider not found", 404)
+        added, named = call.operation.startswith("Add"), str(call.params["ClientID"])
+        rest = [each for each in provider.client_id_list if each != named]
+        provider.client_id_list = [*rest, *([named] if added else [])]
+
     def drop_key(self, user: str, key: str) -> None:
         """Its owner deletes it."""
         self._iam.delete_access_key(key, user)
@@ -251,7 +260,8 @@ class Account:
                      for n, d in o.policies.items()}  # fmt: skip
         return {
             "users": users, "roles": roles, "buckets": sorted(self._s3.buckets),
-            "providers": sorted(self._iam.open_id_providers), "volatile": {"keys": keys, "documents": documents},
+            "providers": {arn: sorted(p.client_id_list) for arn, p in sorted(self._iam.open_id_providers.items())},
+            "volatile": {"keys": keys, "documents": documents},
         }  # fmt: skip
 
     def _user_state(self, user: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,26 @@ def test_acting_follows_the_table(house: Ruled) -> None:
     drive(house, lambda _engine: house.closed())
     assert house.kinds("out") == ["look", "outcome", "proof"]
     assert house.bodies("out", "look")[0]["ruling"]["rule"] == "exposed-and-live"
+
+
+def test_what_opens_a_door_asks_one_person_where_policy_would_ask_nobody(
+    house: Ruled, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    known = house.room.catalogue()
+    known["lamp.put_out"] = replace(known["lamp.put_out"], asks="It opens a door.")
+    monkeypatch.setattr(type(house.room), "catalogue", lambda _self: known)
+    house.report()
+
+    async def story(engine: Engine) -> None:
+        ask: Ask = (await until(lambda: house.asks("out"), "the ask"))[0]
+        assert (ask.needs, ask.group, ask.on_silence, ask.expires_at) == (1, "one", "hold", "")
+        assert ask.why == "It opens a door. (rule asked-by-the-action)"
+        assert house.room.burns("a")
+        house.decide(engine, "out", "approve", "ann")
+        await house.closed()
+
+    drive(house, story)
+    assert house.room.changes() == ["out a"]
 
 
 def test_a_playbook_that_passed_no_drill_with_this_very_text_never_acts(house: Ruled) -> None:
