@@ -62,7 +62,10 @@ SCENARIOS: Mapping[str, Scenario] = {
         ),
     ),
     **dict.fromkeys(
-        ("pypi-token-in-public-log", "crates-token-in-public-log", "rubygems-key-in-public-log"),
+        (
+            "pypi-token-in-public-log", "crates-token-in-public-log", "crates-token-with-scopes",
+            "rubygems-key-in-public-log",
+        ),
         Scenario(tries=("registry-token", "default-install"), holes=("run_url", "package", "version")),
     ),
 }

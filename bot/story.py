@@ -465,7 +465,8 @@ def milestones(events: Iterable[Event]) -> list[Line]:
         elif event.kind == "outcome" and event.step in kills and body["changed"]:
             lines.append(story._line(event, "cut", f"{event.step}: {body['summary']}"))
         elif event.kind == "proof" and event.step in kills and body["verdict"] == "proven":
-            lines.append(story._line(event, "dead", f"{event.step}: {GRADES[body['grade']]}", GOOD))
+            mark, style = ("dead", GOOD) if body["grade"] != "word" else ("word", ASKS)  # a word closes no row
+            lines.append(story._line(event, mark, f"{event.step}: {GRADES[body['grade']]}", style))
         elif event.kind in ("closed", "aborted", "broken"):
             lines.append(story._line(event, event.kind, "the incident is over"))
     return lines

@@ -191,6 +191,12 @@ def test_the_short_timeline_shows_each_cut_and_how_its_death_is_known() -> None:
     assert GRADES["refused"] in lines[2]
 
 
+def test_a_cut_that_only_a_word_shows_is_not_called_dead() -> None:
+    told = [(step, kind, body | {"grade": "word"} if kind == "proof" else body) for step, kind, body in CLOSED]
+    lines = [re.split(r"\s{2,}", line.plain().strip())[1].split()[0] for line in milestones(events(told))]
+    assert lines == ["opened", "cut", "word", "closed"]
+
+
 def test_what_people_say_beside_their_decisions_is_told() -> None:
     said = [
         ("a", "role", {"role": "lead", "who": "ann", "by": "ann"}),

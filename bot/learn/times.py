@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.engine.ledger import Ledger
+from bot.model import Grade
 from bot.store import when
 from bot.timeline import Event
 
@@ -97,7 +98,10 @@ def tail_ends(events: Iterable[Event], ledger: Ledger) -> dict[tuple[str, str], 
 
 
 def _cutting(events: Iterable[Event]) -> set[str]:
-    return {e.step for e in events if e.kind == "look" and e.body and e.body.get("kills")}
+    """Steps that cut a credential; not those of which only a word says that they did."""
+    told = [e for e in events if e.body]
+    words = {e.step for e in told if e.kind == "proof" and e.body.get("grade") == Grade.WORD}
+    return {e.step for e in told if e.kind == "look" and e.body.get("kills")} - words
 
 
 def _first_proof(events: Sequence[Event]) -> datetime | None:

@@ -91,5 +91,6 @@ SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     "github-pat-in-image-revoked": partial(TokenInImage, found=True),
     "pypi-token-in-public-log": partial(RegistryTheft, registry="pypi"),
     "crates-token-in-public-log": partial(RegistryTheft, registry="crates"),
+    "crates-token-with-scopes": partial(RegistryTheft, registry="crates", scopes=("publish-update",)),
     "rubygems-key-in-public-log": partial(RegistryTheft, registry="rubygems"),
 }

@@ -23,6 +23,7 @@ TITLES = {
     "github-pat-in-image-revoked": "The same, and GitHub was faster",
     "pypi-token-in-public-log": "A release prints its PyPI token",
     "crates-token-in-public-log": "A release prints its crates.io token",
+    "crates-token-with-scopes": "The same, and the token is limited to scopes",
     "rubygems-key-in-public-log": "A release prints its RubyGems key",
 }
 FROM_MEMORY, STOLEN = "npm-token-stolen-by-dependency", "NPM_PUBLISH_TOKEN"
@@ -39,7 +40,7 @@ ACTS = {
 # In which scenario she does it; npm's are the others.
 _PLAYED_IN = {
     "revoke-pypi-token": "pypi-token-in-public-log", "yank-on-pypi": "pypi-token-in-public-log",
-    "revoke-crates-token": "crates-token-in-public-log", "revoke-rubygems-key": "rubygems-key-in-public-log",
+    "revoke-crates-token": "crates-token-with-scopes", "revoke-rubygems-key": "rubygems-key-in-public-log",
 }  # fmt: skip
 SPEAKER, PLACE = "mara", "deploys"
 

@@ -22,6 +22,11 @@ def test_every_time_of_a_closed_incident() -> None:
     assert set(WORDS) == set(NAMES)
 
 
+def test_what_only_a_word_shows_is_no_cut() -> None:
+    told = [(step, kind, body | {"grade": "word"} if kind == "proof" else body) for step, kind, body in CUT]
+    assert times(events(told)).first_cut is None
+
+
 def test_what_has_not_happened_has_no_time() -> None:
     assert times([]) == Times()
     early = times(events(ASKING))

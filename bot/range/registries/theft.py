@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
@@ -140,8 +140,9 @@ def publish(range_: Range, shop: Shop, version: str, *, at_days: float = 0) -> N
 class RegistryTheft:
     """A release prints its token; somebody reads the log and publishes a version."""
 
-    def __init__(self, range_: Range, *, registry: str) -> None:
-        self._range, self._shop = range_, SHOPS[registry]
+    def __init__(self, range_: Range, *, registry: str, scopes: tuple[str, ...] = ()) -> None:
+        shop = SHOPS[registry]
+        self._range, self._shop = range_, replace(shop, scopes=scopes or shop.scopes)
         self._run_url = self._token = ""
 
     @property
