@@ -160,3 +160,13 @@ def test_the_glossary_has_every_word_that_a_row_a_proof_or_an_action_can_carry()
     kinds = (RowState, Grade, Verdict, Effect, Exposure, Liveness, Machine)
     words = {each.value for kind in kinds for each in kind}
     assert {word for word in words if f"`{word}`" not in text} == set()
+
+
+def test_every_threat_names_a_test_that_is_there() -> None:
+    text = (ROOT / "docs" / "threats.md").read_text(encoding="utf-8")
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^(?:async )?def (test_\w+)", tests, re.MULTILINE))
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert named <= there, named - there
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "| They " not in line]
+    assert all("`test" in row.rsplit("|", 2)[1] for row in rows), "a threat without a test is a hope"
