@@ -256,7 +256,8 @@ class Story:
         return lines
 
     def _on_outcome(self, event: Event, body: dict[str, Any]) -> list[Line]:
-        return self._say(event, "done" if body["changed"] else "found", body["summary"] or "no change was needed")
+        told = self._say(event, "done" if body["changed"] else "found", body["summary"] or "no change was needed")
+        return told + [line for sign in signs(body) for line in self._say(event, sign["sure"], shown(sign), BAD)]
 
     def _on_proof(self, event: Event, body: dict[str, Any]) -> list[Line]:
         if body["verdict"] == "proven":
@@ -382,6 +383,18 @@ def tries(title: str, found: Iterable[dict[str, Any]]) -> list[Line]:
 
 
 # parts that other pages use too ---------------------------------------------------------------------------------------
+
+
+def signs(outcome: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the signals found that is worth an incident by itself, in the body of an outcome; [] of any other step."""
+    found = outcome["outcome"].get("findings") or ()
+    return [one for one in found if isinstance(one, dict) and one.get("sure") in ("certain", "likely")]
+
+
+def shown(sign: dict[str, Any]) -> str:
+    """A finding as one sentence, with what it rests on."""
+    evidence = f" [{sign['evidence'][0]}]" if sign["evidence"] else ""
+    return f"{sign['signal']}: {sign['says']}{evidence}"
 
 
 def findings(triage: dict[str, Any]) -> list[str]:

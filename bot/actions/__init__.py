@@ -28,6 +28,7 @@ from bot.actions import (
     people,
     pypi,
     rubygems,
+    signals,
 )
 
 _ACTIONS: tuple[Action[Any, Any, Any], ...] = (
@@ -78,6 +79,7 @@ _ACTIONS: tuple[Action[Any, Any, Any], ...] = (
     rubygems.check_key,
     rubygems.find_unexplained_versions,
     rubygems.yank,
+    signals.judge,
     people.ask,
     people.do,
     people.rotate_by_hand,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from bot.actions.aws_iam import canonical, iso
@@ -71,21 +72,24 @@ def lookup(
 
     An empty page with a token is not the end. A throttled page is waited for, since a new start would be throttled too.
     """
+    calls = (call for call in map(_call, events(world, attribute, value, since, until)) if call is not None)
+    found = {call.id: call for call in islice(calls, most or None)}
+    return sorted(found.values(), key=lambda c: (c.at, c.id))
+
+
+def events(world: World, attribute: str, value: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+    """Every event of the window with this attribute as LookupEvents gives it, refused calls too, newest first."""
     query = {
         "LookupAttributes": [{"AttributeKey": attribute, "AttributeValue": value}],
         "StartTime": since, "EndTime": until, "MaxResults": 50,
     }  # fmt: skip
-    found: dict[str, Call] = {}
     token = ""
     while True:
         answer = _page(world, query | ({"NextToken": token} if token else {}))
-        for event in answer.get("Events", []):
-            call = _call(event)
-            if call is not None:
-                found[call.id] = call
+        yield from answer.get("Events", [])
         token = answer.get("NextToken", "")
-        if not token or (most and len(found) >= most):
-            return sorted(found.values(), key=lambda c: (c.at, c.id))
+        if not token:
+            return
 
 
 def _page(world: World, query: dict[str, Any]) -> dict[str, Any]:

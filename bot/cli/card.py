@@ -15,7 +15,21 @@ from bot.engine.decisions import Ask, open_asks
 from bot.engine.ledger import Ledger
 from bot.model import RowState
 from bot.store import IncidentRow, when
-from bot.story import ASKS, BAD, DIM, GOOD, GRADES, HEADING, Line, Story, countdown, findings, stamp, who_must_agree
+from bot.story import (
+    ASKS,
+    BAD,
+    DIM,
+    GOOD,
+    GRADES,
+    HEADING,
+    Line,
+    Story,
+    countdown,
+    findings,
+    shown,
+    stamp,
+    who_must_agree,
+)
 from bot.timeline import Event
 
 
@@ -65,6 +79,7 @@ class Card:
                 {"of": one.key, "kind": tail.kind, "until": tail.until.isoformat() if tail.until else None}
                 for one, tail in self.ledger.open_tails()
             ],
+            "signals": self.signs(),
             "timeline": [asdict(event) for event in self.events],
         }  # fmt: skip
 
@@ -136,9 +151,22 @@ class Card:
         lines = [Line(f"- {e.step}: {e.body['summary']}") for e in done]
         return [Line(""), Line("What was done", style=HEADING), *(lines or [Line("nothing yet")])]
 
+    def signs(self) -> list[dict[str, Any]]:
+        """What the signals found, all of it."""
+        bodies = [e.body for e in self.events if e.kind == "outcome" and e.body]
+        return [one for body in bodies for one in body["outcome"].get("findings") or () if isinstance(one, dict)]
+
+    def misuse(self) -> list[Line]:
+        """Whether it was used: the signals' findings, the surest first."""
+        found = sorted(self.signs(), key=lambda one: ("certain", "likely", "possible").index(one["sure"]))
+        colours = {"certain": BAD, "likely": ASKS, "possible": DIM}
+        lines = [Line(f"- {one['sure']}, {shown(one)}", style=colours[one["sure"]]) for one in found]
+        return [Line(""), Line("Signs of misuse", style=HEADING), *lines] if lines else []
+
     def page(self, *, timeline: bool) -> list[Line | RenderableType]:
         """The whole page."""
-        parts: list[Line | RenderableType] = [*self.head(), *self.now_asked(), *self.standing(), *self.done()]
+        parts: list[Line | RenderableType] = [*self.head(), *self.now_asked(), *self.standing()]
+        parts += [*self.misuse(), *self.done()]
         rows = [row.as_json() for row in self.ledger.rows.values()]
         if rows:
             parts += [Line(""), Line("The ledger", style=HEADING), page.ledger(rows)]

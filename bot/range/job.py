@@ -11,6 +11,7 @@ import botocore.exceptions
 
 from bot.range import shell
 from bot.range.expressions import Unsupported, condition, fill, text
+from bot.range.github import deployments
 from bot.range.github.nouns import Job, Run, StepRecord
 from bot.range.workflow_file import action_refused, branch_allowed, token_scopes
 
@@ -175,6 +176,8 @@ class JobRun:
         if not branch_allowed(environment.branches, self.run.ref):
             where = self.run.ref.removeprefix("refs/heads/")
             return f'Branch "{where}" is not allowed to deploy to {name} due to environment protection rules.'
+        number, by = self.state.next_id(), self.state.actions_bot
+        deployments.note(repo, self.run, number, name, by, self.state.now())
         if not self.run.from_fork:
             held = self.state.secrets.get(("actions", "environment", f"{repo.full_name}:{name}"), {})
             self.secrets |= {key: secret.value for key, secret in held.items()}

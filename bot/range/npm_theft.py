@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from bot.errors import InputError
+from bot.range import history
 from bot.range.attacker import Attacker, Loot
 from bot.range.company import FERRY
 from bot.range.npm_company import BAD, GOOD, NEW_TOKEN_NAME, PACKAGE, SECRET, TOKEN_NAME
@@ -63,6 +64,7 @@ class NpmTheft:
 
     def leak(self) -> dict[str, Any]:
         """Mara tags a version and releases it; ``npm ci`` runs the install script of the sub-dependency."""
+        history.deploys(self._range)
         tip = as_person(self._range, "mara", "GET", "/git/ref/heads/main")["object"]["sha"]
         tag = {"ref": f"refs/tags/v{GOOD}", "sha": tip}
         as_person(self._range, "mara", "POST", "/git/refs", tag)

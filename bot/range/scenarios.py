@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bot.errors import InputError
-from bot.range import company
+from bot.range import company, history
 from bot.range.attacker import Attacker
 from bot.range.npm_theft import NpmTheft
 from bot.range.oidc_replay import LeakAfterMove, TheftAfterMove
@@ -50,6 +50,7 @@ class KeyInLog:
 
     def leak(self) -> dict[str, Any]:
         """Run the deploy workflow to its end (the key is in its log now), and once more: that run is left going."""
+        history.deploys(self._range)
         first = self._dispatch()
         self._range.clock.advance(company.SMOKE_TEST_S + 60)
         run = as_person(self._range, "mara", "GET", f"/actions/runs/{first}")

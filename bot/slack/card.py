@@ -18,12 +18,12 @@ from bot.slack.kit import Block
 from bot.slack.next_step import next_step
 from bot.slack.picture import Picture
 from bot.store import Store, when
-from bot.story import GRADES, exposure
+from bot.story import GRADES, exposure, signs
 
 __all__ = ["Posting", "ask_blocks", "draw", "incident_card"]
 DRILL_BANNER = "DRILL. Nothing of this is real"
 # so many are on the card, the others in the thread
-ASKS, ROWS, GOOD_SHOWN, TAILS, UNDOS, FAILURES, REVIEWS = 6, 8, 3, 3, 5, 4, 3
+ASKS, ROWS, GOOD_SHOWN, TAILS, UNDOS, FAILURES, REVIEWS, SIGNS = 6, 8, 3, 3, 5, 4, 3, 3
 LEVELS = {
     "critical": ":rotating_light:", "high": ":red_circle:", "medium": ":large_orange_circle:", "low": ":white_circle:",
 }  # fmt: skip
@@ -54,7 +54,7 @@ def draw(picture: Picture) -> Posting:
     """The card of a picture."""
     blocks = [
         *_head(picture), *_drill_ended(picture), kit.section(_leak(picture)), kit.section(_standing(picture)),
-        *_failures(picture), *_questions(picture), *_tails(picture),
+        *_signs(picture), *_failures(picture), *_questions(picture), *_tails(picture),
         kit.section(f"*Next, by itself:* {next_step(picture)}"), *_undos(picture), *_reviews(picture),
         *_people(picture), *_foot(picture),
     ]  # fmt: skip
@@ -179,6 +179,17 @@ def _row(row: Row) -> str:
     by = f" by {names.display(row.waived_by)}, without proof" if row.state == RowState.WAIVED else ""
     state = row.state.value.replace("_", " ")
     return f"{mark} {kit.code(row.key, 150)} {state}{by}{proof}"
+
+
+def _signs(picture: Picture) -> list[Block]:
+    """What the signals found in the incident's window: how many, and the surest of them."""
+    found = [one for event in picture.outcomes.values() for one in signs(event.body)]
+    if not found:
+        return []
+    found.sort(key=lambda one: one["sure"] != "certain")
+    lines = [f":mag: *{len(found)} sign{'s' if len(found) > 1 else ''} of misuse*"]
+    lines += [kit.escape(f"{one['sure']}, {one['signal']}: {one['says']}")[:300] for one in found[:SIGNS]]
+    return [kit.section("\n".join(lines))]
 
 
 def _tails(picture: Picture) -> list[Block]:

@@ -19,8 +19,10 @@ from bot.actions import (
     people,
 )
 from bot.actions.aws_iam import iso
+from bot.actions.signals import JudgeIn
 from bot.clients import AwsClients
 from bot.model import AlertRef, Credential, NpmTag, PackageVersion, Planted, RunRef, SecretStore, WorkflowRef
+from bot.range import history
 from bot.range.company import DEPLOY, FERRY
 from bot.range.npm_company import BAD, GOOD, PACKAGE, SECRET
 from bot.range.npm_package import release
@@ -104,6 +106,12 @@ def _window(drill: Drill) -> Any:
     since = iso(drill.world.now())
     _second_key(drill)
     return aws_planted.Window(key=drill.leaked, user=USER, since=since)
+
+
+def _judged_window(drill: Drill) -> Any:
+    history.deploys(drill.range)
+    key = Credential(provider="aws", kind="aws-access-key", id=drill.leaked)
+    return JudgeIn(credential=key, repository=FERRY, since=iso(drill.world.now()), user=USER)
 
 
 def _clean_window(drill: Drill) -> Any:
@@ -393,6 +401,7 @@ ARRANGEMENTS: tuple[Arrangement, ...] = (
         action="aws.deny_older_role_sessions", seed=_seeded(aws_sessions.RoleSessions(role=ROLE)),
         take_away=drop("role", ROLE), meddle=revoke_changed("role", ROLE),
     ),
+    Arrangement(action="signals.judge", seed=_judged_window, take_away=_again(_plant_user)),
     Arrangement(action="aws.find_planted", seed=_window, take_away=_again(_plant_user)),
     Arrangement(
         action="aws.confirm_clean", seed=_clean_window,

@@ -16,7 +16,18 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from bot.range.clock import RangeClock
-from bot.range.github import accounts, actions, advisories, alerts, hooks, pulls, repos, secret_stores, settings
+from bot.range.github import (
+    accounts,
+    actions,
+    advisories,
+    alerts,
+    deployments,
+    hooks,
+    pulls,
+    repos,
+    secret_stores,
+    settings,
+)
 from bot.range.github.http import VERSIONS, Answer, Call, Caller, Op, Problem, give_back, identify, not_found, spend
 from bot.range.github.snapshot import snapshot
 from bot.range.github.state import State
@@ -26,7 +37,7 @@ from bot.range.switchboard import AsgiApp, Switchboard
 
 OPS: tuple[Op, ...] = (
     *accounts.OPS, *secret_stores.OPS, *settings.OPS, *hooks.OPS, *alerts.OPS, *repos.OPS, *pulls.OPS,
-    *advisories.OPS, *actions.OPS,
+    *advisories.OPS, *actions.OPS, *deployments.OPS,
 )  # fmt: skip
 _OWN = ("/_logs/", "/_idtoken/")  # not the API: no rate limit, no token of a user
 

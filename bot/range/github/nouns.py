@@ -123,6 +123,7 @@ class Repo:
     advisories: dict[str, dict[str, Any]] = field(default_factory=dict)  # by GHSA id
     issues: dict[int, dict[str, Any]] = field(default_factory=dict)
     activity: list[dict[str, Any]] = field(default_factory=list)
+    deployments: list[dict[str, Any]] = field(default_factory=list)
     artifacts: dict[int, dict[str, Any]] = field(default_factory=dict)
     hooks: dict[int, dict[str, Any]] = field(default_factory=dict)
     invitations: dict[int, dict[str, Any]] = field(default_factory=dict)

@@ -6,11 +6,11 @@ docs.github.com/rest. An answer is told by its keys, so one file may hold severa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from bot.signals.facts import EPOCH, Deployment, Fact, Job, Origin, Push, Release, Run, Tag, utc
+from bot.signals.facts import EPOCH, AnyFact, Deployment, Fact, Job, Origin, Push, Release, Run, Tag, utc
 
 _WRAPPED = ("workflow_runs", "jobs")
 _REPOSITORY = re.compile(r"/repos/([\w.-]+/[\w.-]+)(?:/|\Z)")
@@ -136,10 +136,11 @@ _READERS: dict[str, Callable[[dict[str, Any], Origin, str], Iterator[Fact]]] = {
 }  # fmt: skip
 
 
-def with_workflows(facts: list[Fact]) -> list[Fact]:
+def with_workflows(facts: Iterable[AnyFact]) -> list[AnyFact]:
     """The same, with each job knowing the workflow of its run: GitHub's list of jobs leaves the file out."""
-    files = {(f.repository, f.id): f.workflow for f in facts if isinstance(f, Run)}
+    rows = list(facts)
+    files = {(f.repository, f.id): f.workflow for f in rows if isinstance(f, Run)}
     return [
         replace(f, workflow=files.get((f.repository, f.run), "")) if isinstance(f, Job) and not f.workflow else f
-        for f in facts
+        for f in rows
     ]
