@@ -37,6 +37,7 @@ bench: setup  ## every figure that the README quotes
 	@.venv/bin/python -m benchmarks
 	@.venv/bin/python -m benchmarks.storm
 	@.venv/bin/python -m benchmarks.slack
+	@.venv/bin/python -m benchmarks.latency
 
 docs: setup  ## write docs/reference.md anew from the code
 	@.venv/bin/python docs/generate.py

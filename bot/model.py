@@ -289,6 +289,7 @@ class Triage:
     leaking_workflows: tuple[WorkflowRef, ...] = ()
     stores: tuple[SecretStore, ...] = ()
     alerts: tuple[AlertRef, ...] = ()
+    runs: tuple[RunRef, ...] = ()  # of a campaign: every run that used what is looked for
     created_by_credential: tuple[Planted, ...] = ()
     tails: tuple[Tail, ...] = ()
     machine: Machine = Machine.UNKNOWN

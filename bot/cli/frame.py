@@ -57,7 +57,18 @@ class Edge(TyperGroup):
 
     groups: ClassVar = {
         name: f"bot.cli.{name}"
-        for name in ("drill", "export", "inbox", "incident", "oidc", "playbook", "policy", "postmortem", "signals")
+        for name in (
+            "campaign",
+            "drill",
+            "export",
+            "inbox",
+            "incident",
+            "oidc",
+            "playbook",
+            "policy",
+            "postmortem",
+            "signals",
+        )
     }
     work: ClassVar = dict.fromkeys(("clock", "doctor", "migrate", "report", "serve", "web", "worker"), "bot.cli.work")
     work |= dict.fromkeys(("backup", "restore"), "bot.cli.copies") | {"manifest": "bot.cli.slack"}

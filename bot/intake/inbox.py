@@ -31,6 +31,8 @@ from bot.redact import Scrubber
 from bot.store import IncidentRow, Store, canonical, iso
 from bot.store_intake import DEAD, HELD, WORKED, Facts, Known, Lander, settle
 from bot.timeline import Timeline
+from bot.triage.campaign import KIND as CAMPAIGN
+from bot.triage.campaign import NAMED, Hunt
 from bot.triage.identify import Recognizer
 from bot.vault import Vault
 from bot.world import World
@@ -121,7 +123,8 @@ class Inbox:
         """
         found = [f for f in self.recognizer.find(text) if f.kind != "generic"]
         where = RUN_URL.search(text) or IMAGE_REF.search(text)
-        if not (found or where):
+        hunts = [Hunt.of(Credential(provider="github", kind=CAMPAIGN, id=name)) for name in NAMED.findall(text)]
+        if not (found or where or hunts):
             raise InputError(
                 "no secret, key id or run address was recognised in the report, and no image; give one of: the secret "
                 "itself (bulkhead report --secret), an access key id (AKIA…), "
@@ -141,13 +144,25 @@ class Inbox:
             if one.session_token:
                 scrubber.add(self.vault.fingerprinter.secret(one.session_token))
                 crossed.secrets[f"session-token:{one.key}"] = (one.session_token, "")
+        credentials += [hunt.credential for hunt in hunts]
         body = {
             "by": by, "world": world, "text": scrubber.scrub(text)[:LONGEST], "exposure": exposure.value,
-            "url": where[0] if where else "", "credentials": [asdict(c) for c in credentials],
+            "url": where[0] if where and not hunts else "", "credentials": [asdict(c) for c in credentials],
             "machine": machine.value, "machine_name": scrubber.scrub(machine_name)[:200],
         }  # fmt: skip
         row = {"id": f"{source}:{key}", "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw}
         return self._land(row, crossed, [], at)
+
+    def campaign(self, hunt: Hunt, *, by: str, at: datetime, world: str = REAL, source: str = "cli") -> Landed:
+        """Land a question about runs; the worker opens its incident, whose triage looks for the answer."""
+        text = f"Which runs used the {hunt.what} {hunt.name}@{hunt.ref}, and what was in their reach?"
+        body = {
+            "by": by, "world": world, "text": text, "exposure": Exposure.UNKNOWN.value, "url": "",
+            "credentials": [asdict(hunt.credential)], "machine": Machine.UNKNOWN.value, "machine_name": "",
+        }  # fmt: skip
+        raw = hashlib.sha256(canonical([hunt.id, by, iso(at)[:16]]).encode()).hexdigest()
+        row = {"id": f"{source}:{raw[:16]}", "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw}
+        return self._land(row, Crossed(), [], at)
 
     def receive(self, delivery: Delivery, sender: Sender, reading: Reading, world: str = REAL) -> Landed:
         """Land what a source has read, whose sender has been checked. Nothing of it is written unscrubbed.
@@ -157,6 +172,8 @@ class Inbox:
         """
         scrubber = Scrubber(self.vault.fingerprinter)
         crossed = Border(self.recognizer, self.vault.fingerprinter).cross(delivery.source, reading.seen, scrubber)
+        if not any(one.text or one.value for one in reading.seen):
+            self._read(reading, scrubber)
         clean = _cleaner(scrubber)
         key = (reading.key or delivery.sha256)[:64]
         inbox_id = f"{delivery.source}:{key}"
@@ -174,6 +191,13 @@ class Inbox:
         if not (crossed.cases or reading.settled):
             row |= {"state": WORKED, "note": f"{len(facts)} facts"}
         return self._land(row, crossed, facts, delivery.at)
+
+    def _read(self, reading: Reading, scrubber: Scrubber) -> None:
+        """Know what stands in words of a source that sends no values: a branch or a title can hold anything."""
+        words = "\n".join(_texts([reading.text, reading.by, *(dict(one.body) for one in reading.facts)]))
+        for hit in self.recognizer.find(words):
+            if hit.value and hit.kind != "generic":
+                scrubber.add(self.vault.fingerprinter.secret(hit.value))
 
     def refuse(self, delivery: Delivery, why: str) -> Landed:
         """Keep that an authentic delivery came which nobody understood: visible, without what it held."""
@@ -313,12 +337,17 @@ class Inbox:
         Returns credential key -> incident. What was opened this way opens no more: its reach is the first one's.
         """
         report: Report = TypeAdapter(Report).validate_python(row.body["report"])
-        known = {each.credential.key: each.credential for each in found.reach if each.credential and each.credential.id}
+        sweeps = row.credential_key.startswith(f"{CAMPAIGN}:")  # nobody else reports what its runs' logs hold
+        known = {
+            each.credential.key: each.credential for each in found.reach
+            if each.credential and (each.credential.id or (sweeps and each.credential.fingerprint))
+        }  # fmt: skip
         opened = {}
+        told = replace(report, exposure=found.exposure) if sweeps else report
         for key, credential in known.items() if not report.beside else ():
             playbook = match(self.playbooks, credential)
             if key != row.credential_key and playbook is not None:
-                opened[key] = self._open_beside(row, report, credential, playbook)
+                opened[key] = self._open_beside(row, told, credential, playbook)
         return opened
 
     def _open_beside(self, row: IncidentRow, report: Report, credential: Credential, playbook: Playbook) -> str:
@@ -327,12 +356,15 @@ class Inbox:
             "report": asdict(replace(report, credential=credential, beside=row.id)), "inbox": row.body["inbox"],
             "repository": row.body["repository"], "playbook": bound(playbook),
         }  # fmt: skip
+        value, at = self.vault.value(row.id, credential.key), self.worlds[row.world](incident).now()
         with self.store.begin() as c:
-            standing, _ = self.store.open_incident(c, {
+            standing, new = self.store.open_incident(c, {
                 "id": incident, "opened_at": row.opened_at, "world": row.world, "status": "open",
                 "title": playbook.title, "credential_key": credential.key, "body": canonical(body),
             })  # fmt: skip
             Known(self.store).move(c, row.world, [credential.key], standing)
+            if new and value is not None:
+                self.vault.seal(c, incident, f"leaked:{credential.key}", value.reveal(), credential.key, at)
         return standing  # another one where somebody has reported it by itself
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -156,13 +157,28 @@ class JobRun:
         for scope, level in sorted((shown | ({"IdToken": "write"} if self.may_ask else {})).items()):
             self.say(f"{scope}: {level}")
         for line in ("##[endgroup]", f"Secret source: {'None' if run.from_fork else 'Actions'}",
-                     "Prepare workflow directory", "Prepare all required actions",
+                     "Prepare workflow directory", "Prepare all required actions", *self._fetched(),
                      f"Complete job name: {job.name}"):  # fmt: skip
             self.say(line)
         if not problem:
             self._base_environment()
         job.steps[0].last_line = len(job.log)
         return problem
+
+    def _fetched(self) -> Iterator[str]:
+        """Each action that a step names, with the commit that its ref points to at this moment, as the runner says it.
+
+        Of an action that is no repository of the range the commit is drawn from its name.
+        """
+        for uses in dict.fromkeys(str(spec["uses"]) for spec in self.job.spec["steps"] if "uses" in spec):
+            if uses.startswith(("./", "docker://")):
+                continue
+            path, _, ref = uses.partition("@")
+            name = "/".join(path.split("/")[:2])
+            repo = self.state.repos.get(name)
+            commit = repo.git.resolve(ref) if repo else None
+            sha = commit.sha if commit else hashlib.sha1(f"{name}@{ref}".encode(), usedforsecurity=False).hexdigest()
+            yield f"Download action repository '{name}@{ref}' (SHA:{ref if len(ref) == 40 else sha})"
 
     def _enter_environment(self) -> str:
         """Environment secrets are read here, when the job starts; a missing environment is made, unprotected."""

@@ -31,6 +31,8 @@ from bot.model import (
     WorkflowRef,
 )
 from bot.registries import REGISTRY_OF
+from bot.triage.campaign import KIND as CAMPAIGN
+from bot.triage.campaign import Hunt, Swept, sweep
 from bot.triage.identify import Found, Recognizer
 from bot.triage.image import ImageLeak, find_in_image, read_image
 from bot.triage.liveness import NOT_ITS_OWN, iam_user, liveness, session_token_label
@@ -68,6 +70,9 @@ def triage(world: World, recognizer: Recognizer, report: Report) -> Triage:
     """
     case = _Case(world, recognizer, report)
     match = RUN_URL.search(report.url)
+    if report.credential is not None and report.credential.kind == CAMPAIGN:
+        case.sweep(Hunt.of(report.credential))
+        return case.result()
     if match is not None:
         case.read(match[1], int(match[2]))
     elif IMAGE_REF.fullmatch(report.url):
@@ -95,6 +100,7 @@ class _Case:
         self.tails: list[Tail] = []
         self.alerts: list[AlertRef] = []
         self.image: ImageLeak | None = None
+        self.swept: Swept | None = None
         self.facts = TokenFacts()
         self.published: Published | None = None
 
@@ -126,6 +132,23 @@ class _Case:
             self.repository = str(self.world.github.get(f"/repos/{self.image.repository}")["full_name"])
         except (ProviderError, InputError) as exc:
             self.unknown.append(f"From which repository the image {ref} was built is not known: {exc}")
+
+    def sweep(self, hunt: Hunt) -> None:
+        """Every run that used something; what stands in their logs is sealed, and each of it is in reach."""
+        self.swept = sweep(self.world, self.recognizer, hunt)
+        self.found = self.swept.found
+        for hit in self.found:
+            self._seal(hit)
+        self.reach, self.tails = self.swept.reach, self.swept.tails
+        self.since = min((use.at for use in self.swept.uses), default=hunt.since.isoformat())
+        many = len({use.run.repository for use in self.swept.uses})
+        open_ = sum(1 for use in self.swept.uses if not use.sure)
+        self.unknown.append(
+            f"{len(self.swept.uses)} of {self.swept.runs} runs used it, in {many} repositories"
+            + (f"; of {open_} the log is gone and a tag is all that is known" if open_ else "")
+        )
+        self.unknown += self.swept.unknown
+        self._others()
 
     def _seal(self, hit: Found) -> None:
         if hit.value:
@@ -333,6 +356,8 @@ class _Case:
     # ----------------------------------------------------------------------------------------------------------------
 
     def result(self) -> Triage:
+        if self.swept is not None:
+            return self._campaign(self.swept)
         leaking = self._leaking()
         named, unknown = owners(
             self.world, self.credential, self.repository, self.run_id, self.stores, self._claims()
@@ -352,6 +377,16 @@ class _Case:
             leaking_runs=copies, leaking_workflows=_workflows(refs), stores=self.stores, alerts=tuple(self.alerts),
             tails=self._rows(_longest(self.tails)), unknown=tuple(dict.fromkeys([*self.unknown, *unknown])),
             machine=self.report.machine, machine_name=self.report.machine_name,
+        )  # fmt: skip
+
+    def _campaign(self, swept: Swept) -> Triage:
+        """A question has no owner and no life of its own; its runs, and what they could reach, are what matters."""
+        runs = tuple(dict.fromkeys(use.run for use in swept.uses))
+        return Triage(
+            credential=self.credential, exposure=swept.exposure, exposed_from=self.since, reach=_unique(self.reach),
+            leaking_runs=tuple(dict.fromkeys(swept.leaking)), leaking_workflows=_workflows(runs), runs=runs,
+            tails=_longest(self.tails), unknown=tuple(dict.fromkeys(self.unknown)), machine=self.report.machine,
+            machine_name=self.report.machine_name,
         )  # fmt: skip
 
     def _rows(self, found: tuple[_Row, ...]) -> tuple[_Row, ...]:

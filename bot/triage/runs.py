@@ -67,7 +67,7 @@ def read_run(world: World, recognizer: Recognizer, run: dict[str, Any]) -> RunLe
         where = f"{repository} run {ref.run_id} attempt {attempt}"
         try:
             data = world.github.download(f"/repos/{repository}/actions/runs/{ref.run_id}/attempts/{attempt}/logs")
-            texts = _texts(data, where, unknown)
+            texts = texts_of(data, where, unknown)
         except NotFound:
             continue
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError):  # damaged, or packed or locked unlike GitHub's
@@ -82,7 +82,8 @@ def read_run(world: World, recognizer: Recognizer, run: dict[str, Any]) -> RunLe
     )  # fmt: skip
 
 
-def _texts(data: bytes, where: str, unknown: list[str]) -> list[tuple[str, str]]:
+def texts_of(data: bytes, where: str, unknown: list[str]) -> list[tuple[str, str]]:
+    """(file, text) of a run's log, each job once. Raises what zipfile does for what is no zip."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = [info for info in archive.infolist() if not info.is_dir()]
         # Beside each job's whole log GitHub packs a folder with the same text again, a file a step.

@@ -158,3 +158,12 @@ def test_many_who_open_one_credential_at_once_open_one_incident(office: Office) 
         opened = {f.result() for f in [*(pool.submit(reported, k) for k in range(3)), pool.submit(reached)]}
     assert len(opened) == 1
     assert [i.id for i in office.store.incidents(credential_key=ITS_KEY.key)] == list(opened)
+
+
+def test_a_campaigns_name_is_a_report_wherever_it_is_typed(office: Office) -> None:
+    name = f"action:tj-actions/changed-files@{'a' * 40};2026-03-14T16:00Z..2026-03-15T00:00Z;harbor-lights"
+    office.land(f"who used {name}?")
+    (incident,) = office.work()
+    assert office.store.incident(incident).credential_key == f"campaign:{name}"
+    with pytest.raises(InputError, match="before --to"):
+        office.land(name.replace("2026-03-15", "2026-03-13"))

@@ -318,12 +318,14 @@ def zipped(**files: str) -> bytes:
 
 def test_steps_that_a_jobs_log_repeats_are_read_once() -> None:
     data = zipped(**{"0_deploy.txt": "whole", "deploy/1_Set up job.txt": "again", "test/1_Set up job.txt": "only here"})
-    assert runs._texts(data, "run", []) == [("0_deploy.txt", "whole"), ("test/1_Set up job.txt", "only here")]
+    assert runs.texts_of(data, "run", []) == [("0_deploy.txt", "whole"), ("test/1_Set up job.txt", "only here")]
 
 
 def test_log_that_unpacks_to_more_than_a_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "MAX_LOG", 1000)
     unknown: list[str] = []
-    texts = runs._texts(zipped(**{"0_a.txt": "a" * 600, "1_b.txt": "b" * 10_000_000, "2_c.txt": "c"}), "run 7", unknown)
+    texts = runs.texts_of(
+        zipped(**{"0_a.txt": "a" * 600, "1_b.txt": "b" * 10_000_000, "2_c.txt": "c"}), "run 7", unknown
+    )
     assert [(name, len(text)) for name, text in texts] == [("0_a.txt", 600), ("1_b.txt", 400)]
     assert unknown == ["The log of run 7 is longer than 1000 bytes; what follows was not read"]
