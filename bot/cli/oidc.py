@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 
 from bot.cli import frame, page
 from bot.errors import InputError
-from bot.oidc import find, recipes, report, trust
+from bot.oidc import find, provision, recipes, report, trust
 from bot.oidc.branches import others
 from bot.oidc.plan import Outcome, Plan
 from bot.oidc.plan import plan as make_plan
@@ -122,6 +123,17 @@ def plan(
     default_permissions: Annotated[
         str, typer.Option(help="What the repository's settings give a job that states no permissions: read or write.")
     ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Write the providers' side here: trust, permissions, commands and Terraform.")
+    ] = None,
+    repository_: Annotated[
+        str, typer.Option("--repository", help="For --out: OWNER/NAME,REPOSITORY_ID,OWNER_ID of the repository.")
+    ] = "",
+    account: Annotated[str, typer.Option(help="For --out: the AWS account.")] = "ACCOUNT",
+    branch: Annotated[str, typer.Option(help="For --out: the default branch.")] = "main",
+    events: Annotated[
+        Path | None, typer.Option(help="For --out: CloudTrail events of the old key, for the least permissions.")
+    ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
     json_: frame.Json = False,
 ) -> None:
@@ -129,6 +141,11 @@ def plan(
     repository = load(path)
     answers = _answers(config, role or [], region, environment, consumer or [], session, default_permissions)
     made = make_plan(repository, answers)
+    if out is not None:
+        setup = provision.files(made, _owner(repository_, account, branch), _events(events) if events else None)
+        for name, text in setup.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_text(text)
     if write:
         for name, data in made.changed.items():
             (path if path.is_file() else path / name).write_bytes(data)
@@ -136,6 +153,34 @@ def plan(
         frame.document(report.planned(made) | {"written": write})
     else:
         page.lines(_told(made, write))
+
+
+def _owner(given: str, account: str, branch: str) -> provision.Owner:
+    parts = given.split(",")
+    if len(parts) != 3 or "/" not in parts[0] or not (parts[1].isdecimal() and parts[2].isdecimal()):
+        raise InputError(
+            "--out needs --repository OWNER/NAME,ID,OWNER_ID; gh api repos/OWNER/NAME --jq .id,.owner.id tells them"
+        )
+    return provision.Owner(
+        repository=parts[0], repository_id=parts[1], owner_id=parts[2], branch=branch, account=account
+    )
+
+
+def _events(path: Path) -> list[dict[str, Any]]:
+    """CloudTrail's records, as a file of the trail, as `aws cloudtrail lookup-events` prints them, or one a line."""
+    text = _bytes(path).decode(errors="replace")
+    try:
+        found: Any = json.loads(text)
+    except ValueError:
+        try:
+            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError:
+            raise InputError(f"{path} holds no CloudTrail events") from None
+    rows = found if isinstance(found, list) else found.get("Records") or found.get("Events") or [found]
+    rows = [json.loads(row["CloudTrailEvent"]) if "CloudTrailEvent" in row else row for row in rows]
+    if not any("eventSource" in row for row in rows):
+        raise InputError(f"{path} holds no CloudTrail events")
+    return rows
 
 
 def configured(config: Path) -> Answers:
