@@ -156,7 +156,7 @@ def _classified(
     if not names or (named and all(uses_token(f"${{{{{each}}}}}") for each in named)):
         return "", "", ()  # what falls back to GITHUB_TOKEN is a token of GitHub
     if kind == "input" and step is not None:
-        if step.action == "docker/login-action":
+        if step.action in {"docker/login-action", "azure/docker-login"}:
             return *_registry(step, name.lower(), names), names
         for provider, recipe in _providers().items():
             inputs: Mapping[str, str] = recipe["inputs"].get(step.action) or {}  # type: ignore[assignment]
@@ -213,7 +213,7 @@ def _in_script(provider: str, text: str) -> tuple[str, ...]:
 def _registry(step: Step, name: str, names: tuple[str, ...]) -> tuple[str, str]:
     """Whose credential a login to a container registry is: by the registry's address."""
     part = {"password": "token", "username": "user"}.get(name, "")
-    registry = step.input("registry").lower()
+    registry = (step.input("registry") or step.input("login-server")).lower()
     if not part:
         return "", ""
     if ".dkr.ecr." in registry or "public.ecr.aws" in registry or any(_like("aws").fullmatch(n) for n in names):
@@ -226,6 +226,8 @@ def _registry(step: Step, name: str, names: tuple[str, ...]) -> tuple[str, str]:
         return "ghcr", part
     if registry in {"", "docker.io", "index.docker.io", "registry-1.docker.io", "https://index.docker.io/v1/"}:
         return "dockerhub", part
+    if step.action == "azure/docker-login" and "${{" in registry:
+        return "azure", "acr" if part == "token" else part
     return next(((p, part) for p in _providers() for n in names if _like(p).fullmatch(n)), ("", ""))
 
 

@@ -156,6 +156,8 @@ def _other(work: Work, step: Step, carrier: Carrier) -> None:
             raise Refusal(
                 "tool-cannot", f"step {step.name!r} of job {step.job.id} does more than to log in to a registry"
             )
+        if "azurecr." not in server and "${{" not in server:
+            raise Refusal("other-service", f"step {step.name!r} of job {step.job.id} logs in to {server[:60]}")
         draft.delete((*step.path, "uses"))
         draft.delete((*step.path, "with"))
         draft.insert(step.path, "run", 'az acr login --name "$LOGIN_SERVER"', near="uses")

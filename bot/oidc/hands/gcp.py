@@ -62,7 +62,7 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
         elif carrier.kind == "input" and (step.action in SETUP or step.action in OWN_LOGIN):
             _setup(work, step, carrier)
             logins[step.index] = step
-        elif carrier.kind == "input" and step.action == "docker/login-action":
+        elif carrier.kind == "input" and step.action in {"docker/login-action", "azure/docker-login"}:
             _registry(work, step, carrier)
         elif carrier.kind == "input":
             raise Refusal(
