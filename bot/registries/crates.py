@@ -32,7 +32,7 @@ class CratesClient:
     ) -> None:
         self._http = Http(
             label=self.label, provider="crates", base_url=base_url, token=token, setting="BULKHEAD_CRATES_TOKEN",
-            files=(files_url,),
+            hosts=(files_url, index_url),
         )  # fmt: skip
         self._index = index_url.rstrip("/")
 

@@ -18,14 +18,14 @@ _GITHUB = re.compile(r"github\.com[/:]([\w.-]+/[\w.-]+?)(?:\.git)?(?:[/#].*)?\Z"
 
 
 class Http:
-    """One registry's address. ``setting`` names the variable that holds the bot's own token."""
+    """One registry's addresses. ``setting`` names the variable that holds the bot's own token."""
 
     def __init__(
-        self, *, label: str, provider: str, base_url: str, token: str = "", setting: str = "", files: Iterable[str] = ()
+        self, *, label: str, provider: str, base_url: str, token: str = "", setting: str = "", hosts: Iterable[str] = ()
     ) -> None:
         self.label, self.provider, self.base = label, provider, base_url.rstrip("/")
         self._token, self._setting = token, setting
-        self._files = tuple(f"{url.rstrip('/')}/" for url in (base_url, *files))
+        self._hosts = tuple(f"{url.rstrip('/')}/" for url in (base_url, *hosts))
 
     def ask(self, verb: str, url: str, *, headers: dict[str, str] | None = None, **more: Any) -> requests.Response:
         """An answer, whatever its status. Raises Unavailable when there is none."""
@@ -43,15 +43,23 @@ class Http:
 
     def get(self, url: str, accept: str = "application/json", headers: dict[str, str] | None = None) -> Any:
         """A document. ``url`` is whole, or a path of this registry."""
-        where = url if "://" in url else self.base + url
-        return self.reply(self.ask("GET", where, headers={"Accept": accept, **(headers or {})}), f"GET {url}").data
+        answer = self.ask("GET", self._whole(url), headers={"Accept": accept, **(headers or {})})
+        return self.reply(answer, f"GET {url}").data
 
     def text(self, url: str) -> str:
         """A text that is no JSON."""
-        answer = self.ask("GET", url if "://" in url else self.base + url)
+        answer = self.ask("GET", self._whole(url))
         if answer.status_code >= 400:
             self.reply(answer, f"GET {url}")
         return answer.text
+
+    def _whole(self, url: str) -> str:
+        """The address of a path. Raises Rejected for one that a document names and that lies elsewhere."""
+        if "://" not in url:
+            return self.base + url
+        if not url.startswith(self._hosts):
+            raise errors.Rejected(f"{url[:200]!r} does not lie at {self.label}", provider=self.provider)
+        return url
 
     def own(self) -> str:
         """The bot's own token. Raises Forbidden, which names the setting, where there is none."""
@@ -62,9 +70,7 @@ class Http:
 
     def download(self, url: str) -> bytes:
         """A file of this registry. Raises Rejected when it lies elsewhere or is too large."""
-        if not url.startswith(self._files):
-            raise errors.Rejected(f"the file does not lie at {self.label}", provider=self.provider)
-        answer = self.ask("GET", url)
+        answer = self.ask("GET", self._whole(url))
         if answer.status_code >= 400:
             self.reply(answer, "GET of a file")
         if len(answer.content) > MAX_FILE:

@@ -94,7 +94,7 @@ class PypiClient:
     label = "PyPI"
 
     def __init__(self, *, base_url: str = PYPI, upload_url: str = UPLOAD, files_url: str = FILES) -> None:
-        self._http = Http(label=self.label, provider="pypi", base_url=base_url, files=(files_url,))
+        self._http = Http(label=self.label, provider="pypi", base_url=base_url, hosts=(files_url,))
         self._upload = upload_url.rstrip("/")
 
     def tried(self, secret: Secret) -> tuple[Liveness, str]:

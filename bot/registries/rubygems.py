@@ -39,8 +39,10 @@ class RubyGemsClient:
         return self._http.ask("GET", url, headers={"Authorization": secret.reveal()})
 
     def tried(self, secret: Secret) -> tuple[Liveness, str]:
-        """``GET /api/v1/gems.json``: 401 is a dead key; 403 is a live one that may not list."""
+        """``GET /api/v1/gems.json``: 401 is a dead key, but for a second factor; 403 a live one that may not list."""
         answer = self._gems(secret)
+        if answer.status_code == 401 and "otp code" in answer.text.lower():
+            return Liveness.LIVE, "RubyGems.org knows the key: it asks for its account's second factor"
         if answer.status_code in (200, 403):
             return Liveness.LIVE, f"RubyGems.org knows the key: {answer.status_code} to the list of its gems"
         if answer.status_code == 401:

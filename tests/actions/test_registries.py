@@ -11,7 +11,7 @@ import pytest
 
 from bot.actions import CATALOGUE, crates, packages, people, pypi
 from bot.errors import Conflict, Forbidden, InputError, RateLimited, Rejected, Unavailable
-from bot.model import Grade, Liveness, PackageVersion, Verdict, WorkflowRef
+from bot.model import Grade, Liveness, PackageVersion, Secret, Verdict, WorkflowRef
 from bot.range.npm_theft import dispatch
 from bot.range.registries.packages import wheel
 from bot.range.registries.pypi import _field
@@ -177,6 +177,9 @@ def test_a_second_factor_that_is_asked_for_is_said(drill: Drill) -> None:
     given = bad_version(drill, "rubygems")
     for token in server(drill, "rubygems").tokens.values():
         token.otp = True
+    own = RubyGemsClient(base_url=server(drill, "rubygems").base_url)
+    (mara,) = [value for value, token in server(drill, "rubygems").tokens.items() if token.name == TOKEN_NAME]
+    assert own.tried(Secret(mara, "stolen"))[0] == Liveness.LIVE, "a key that asks for more is not dead"
     with pytest.raises(Forbidden, match="OTP") as caught:
         drill.do("rubygems.yank", given)
     assert caught.value.permission == "a person with a second factor"
@@ -292,5 +295,9 @@ def test_a_write_without_a_token_of_ours_names_the_setting(drill: Drill) -> None
         PypiClient(base_url=url).send("POST", "/")
     with pytest.raises(Rejected, match="does not lie at"):
         CratesClient(base_url=url).download("http://127.0.0.1:9/x.crate")
+    held = server(drill, "pypi")
+    held.publish("mara", "harbor-tides", "1.0.0", "harbor_tides-1.0.0.tar.gz", b"x", publisher={"repository": "a/b"})
+    with pytest.raises(Rejected, match="does not lie at PyPI"):
+        PypiClient(base_url=held.base_url.replace("127.0.0.1", "localhost")).releases("harbor-tides")
     with pytest.raises(InputError, match="no registry called pypi"):
         packages.registry(replace(drill.world, registries={}), "pypi")

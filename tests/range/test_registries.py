@@ -17,7 +17,7 @@ import requests
 
 from bot.range.clock import RangeClock
 from bot.range.registries import registries
-from bot.range.registries.packages import CLIENTS, PublishFailed, gem, publish
+from bot.range.registries.packages import CLIENTS, PublishFailed, gem, publish, wheel
 from bot.range.registries.server import RegistryProblem, RegistryServer
 from bot.range.switchboard import Switchboard
 from tests.slack_range import serving
@@ -157,6 +157,34 @@ def test_pip_passes_over_a_yanked_release_unless_it_is_pinned(shop: dict[str, Re
     assert got(f"{NAME}==1.0.1") == "1.0.1"
     pypi.quarantine(NAME)
     assert "No matching distribution" in got(NAME)
+
+
+@pytest.mark.slow
+def test_uv_publishes_and_passes_over_a_yanked_release(shop: dict[str, RegistryServer], tmp_path: Path) -> None:
+    pypi: Any = shop["pypi"]
+    token = pypi.add_token("mara", "release", packages=(NAME,))
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", "UV_PUBLISH_TOKEN": token}
+
+    def uv(*words: str) -> tuple[int, str]:
+        command = [str(Path(sys.executable).with_name("uv")), *words, "--no-config", "--no-cache"]
+        done = subprocess.run(command, env=env, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=100)
+        return done.returncode, done.stdout + done.stderr
+
+    for version in ("1.0.0", "1.0.1"):
+        filename, data = wheel(NAME, version, {"a.py": b""})
+        (tmp_path / filename).write_bytes(data)
+        status, said = uv("publish", "--publish-url", f"{pypi.base_url}/legacy/", filename)
+        assert status == 0, said
+    (tmp_path / "wanted.in").write_text(NAME)
+    resolve = ("pip", "compile", "wanted.in", "--index-url", f"{pypi.base_url}/simple/", "--no-annotate")
+    assert f"{NAME}==1.0.1" in uv(*resolve)[1]
+    pypi.yank(NAME, "1.0.1")
+    assert f"{NAME}==1.0.0" in uv(*resolve)[1]
+    pypi.revoke("release")
+    (tmp_path / filename).write_bytes(wheel(NAME, "1.0.2", {})[1])
+    (tmp_path / filename).rename(tmp_path / filename.replace("1.0.1", "1.0.2"))
+    status, said = uv("publish", "--publish-url", f"{pypi.base_url}/legacy/", filename.replace("1.0.1", "1.0.2"))
+    assert (status, "403" in said) == (2, True), said
 
 
 # crates.io

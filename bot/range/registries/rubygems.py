@@ -1,4 +1,4 @@
-"""The range's RubyGems.org, as the gem command and Bundler speak to it.
+"""The range's RubyGems.org: its API, and of the compact index the file of one gem, which tells what is to be had.
 
 What it holds to (guides.rubygems.org/rubygems-org-api; rubygems/rubygems.org, deletions and api_keys):
 
@@ -74,7 +74,7 @@ class RubyGems(RegistryServer):
             raise RegistryProblem(401, "Access Denied. Please sign up for an account at https://rubygems.org")
         if token.scopes and scope not in token.scopes:
             raise RegistryProblem(403, "The API key doesn't have access")
-        if token.otp and not asked.headers.get("otp") and scope != "index_rubygems":
+        if token.otp and not asked.headers.get("otp"):
             said = "You have enabled multifactor authentication but no OTP code provided. Please fill it and retry."
             raise RegistryProblem(401, said)
         return token
@@ -166,9 +166,6 @@ class RubyGems(RegistryServer):
         rows = reversed(self.gem(asked.words["gem"]).left)
         return Said("---\n" + "".join(f"{each.number} |checksum:{each.sha}\n" for each in rows))
 
-    def names(self, _asked: Asked) -> Any:
-        return Said("---\n" + "".join(f"{name}\n" for name in sorted(self.gems)))
-
     def file(self, asked: Asked) -> Any:
         version = self.gem(asked.words["gem"]).versions.get(asked.words["version"])
         if version is None or version.yanked:
@@ -196,7 +193,6 @@ class RubyGems(RegistryServer):
         ("GET", r"/api/v1/versions/(?P<gem>[^/]+)\.json", versions),
         ("GET", rf"/gems/{_FULL}\.gem", file),
         ("GET", "/info/(?P<gem>[^/]+)", info),
-        ("GET", "/names", names),
     )
 
 
