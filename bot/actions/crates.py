@@ -96,25 +96,10 @@ revoke_token = Action(
 )  # fmt: skip
 
 
-# Find versions that nothing explains
-
-
-def _look_find(world: World, given: FindIn) -> FindBefore:
-    return packages.look_packages(world, NAME, given)
-
-
-def _find(world: World, given: FindIn, before: FindBefore) -> FindOutcome:
-    return packages.find(world, NAME, given, before)
-
-
-def _prove_find(world: World, given: FindIn, before: FindBefore, outcome: FindOutcome) -> Proof:
-    return packages.prove_find(world, NAME, given, before, outcome)
-
-
 find_unexplained_versions = Action(
     name="crates.find_unexplained_versions", title="Find versions on crates.io that no tag or run explains",
-    inputs=FindIn, before=FindBefore, outcome=FindOutcome, effect=Effect.READ, look=_look_find, run=_find,
-    prove=_prove_find, permissions=packages.FIND_PERMISSIONS,
+    inputs=FindIn, before=FindBefore, outcome=FindOutcome, effect=Effect.READ, look=packages.look_packages,
+    run=packages.find, prove=packages.prove_find, permissions=packages.FIND_PERMISSIONS,
 )  # fmt: skip
 
 

@@ -42,6 +42,15 @@ def registry(world: World, name: str) -> Registry:
     return found
 
 
+def name_of(credential: Credential) -> str:
+    """The registry that a token publishes to. Raises InputError for a credential that is no such token."""
+    found = REGISTRY_OF.get(credential.kind)
+    if found is None:
+        kind, known = credential.kind or "credential", ", ".join(REGISTRY_OF)
+        raise InputError(f"with a {kind} nothing is published here; the kinds are: {known}")
+    return found
+
+
 def tried(world: World, credential: str) -> tuple[Liveness, str] | None:
     """What its registry says to a held token, and in what words; None when its value is not held."""
     value = world.secrets.of(credential)
@@ -74,8 +83,8 @@ class TokenOutcome(Outcome):
     packages: tuple[str, ...] = ()
 
 
-def look_token(world: World, name: str, given: TokenIn) -> TokenBefore:
-    said = tried(world, given.credential.key)
+def look_token(world: World, given: TokenIn) -> TokenBefore:
+    name, said = name_of(given.credential), tried(world, given.credential.key)
     if said is None:
         why = f"{given.credential.key}: its value is not held, so nothing can be asked"
         return TokenBefore(summary=why)
@@ -90,8 +99,8 @@ def check_token(_world: World, _given: TokenIn, before: TokenBefore) -> TokenOut
     return TokenOutcome(changed=False, live=before.live, packages=before.packages, summary=before.summary)
 
 
-def prove_token(world: World, name: str, given: TokenIn, before: TokenBefore) -> Proof:
-    now = look_token(world, name, given)
+def prove_token(world: World, given: TokenIn, before: TokenBefore, _outcome: TokenOutcome) -> Proof:
+    now = look_token(world, given)
     if now.live != before.live:
         return Proof.refuted(f"it was {before.live} before; now {now.summary}")
     return Proof.proven(Grade.REFUSED if now.live == Liveness.DEAD else Grade.STATE, now.summary)
@@ -124,9 +133,9 @@ class FindOutcome(Outcome):
     digests: tuple[str, ...] = ()
 
 
-def look_packages(world: World, name: str, given: FindIn) -> FindBefore:
+def look_packages(world: World, given: FindIn) -> FindBefore:
     """The packages that the repository's root names, and those that the token itself tells of."""
-    asked, value = registry(world, name), world.secrets.of(given.credential.key)
+    asked, value = registry(world, name_of(given.credential)), world.secrets.of(given.credential.key)
     names: list[str] = []
     base = repository_path(given.repository)
     try:
@@ -142,8 +151,8 @@ def look_packages(world: World, name: str, given: FindIn) -> FindBefore:
     return FindBefore(packages=known, summary=f"The token may publish {said} on {asked.label}")
 
 
-def find(world: World, name: str, given: FindIn, before: FindBefore) -> FindOutcome:
-    asked = registry(world, name)
+def find(world: World, given: FindIn, before: FindBefore) -> FindOutcome:
+    asked = registry(world, name_of(given.credential))
     explains = Explains.of(world, given.repository, given.workflows, given.since)
     bad: list[Release] = []
     gone = []
@@ -176,13 +185,13 @@ def _told(row: Release) -> str:
     return f"{row.package} {row.version}{by}{count}" + (", yanked" if row.yanked else "")
 
 
-def prove_find(world: World, name: str, given: FindIn, before: FindBefore, outcome: FindOutcome) -> Proof:
-    again = find(world, name, given, before)
+def prove_find(world: World, given: FindIn, before: FindBefore, outcome: FindOutcome) -> Proof:
+    again = find(world, given, before)
     before_this = outcome.versions if given.known is None else given.known
     new = [str(row) for row in again.versions if row not in before_this]
     if new:
         return Proof.refuted(f"since then nobody released {', '.join(new)} either")
-    label = registry(world, name).label
+    label = registry(world, name_of(given.credential)).label
     return Proof.proven(Grade.STATE, f"{label}'s record, compared with tags and runs: {outcome.summary}")
 
 

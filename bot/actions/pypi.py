@@ -21,37 +21,16 @@ from bot.world import World
 NAME = "pypi"
 SETTLE = timedelta(seconds=30)  # the index lies in caches
 
-
-def _look_token(world: World, given: TokenIn) -> TokenBefore:
-    return packages.look_token(world, NAME, given)
-
-
-def _prove_token(world: World, given: TokenIn, before: TokenBefore, _outcome: TokenOutcome) -> Proof:
-    return packages.prove_token(world, NAME, given, before)
-
-
 check_token = Action(
     name="pypi.check_token", title="Check a PyPI token", inputs=TokenIn, before=TokenBefore, outcome=TokenOutcome,
-    effect=Effect.READ, look=_look_token, run=packages.check_token, prove=_prove_token,
+    effect=Effect.READ, look=packages.look_token, run=packages.check_token,
+    prove=packages.prove_token,
 )  # fmt: skip
-
-
-def _look_find(world: World, given: FindIn) -> FindBefore:
-    return packages.look_packages(world, NAME, given)
-
-
-def _find(world: World, given: FindIn, before: FindBefore) -> FindOutcome:
-    return packages.find(world, NAME, given, before)
-
-
-def _prove_find(world: World, given: FindIn, before: FindBefore, outcome: FindOutcome) -> Proof:
-    return packages.prove_find(world, NAME, given, before, outcome)
-
 
 find_unexplained_versions = Action(
     name="pypi.find_unexplained_versions", title="Find releases on PyPI that no tag or run explains", inputs=FindIn,
-    before=FindBefore, outcome=FindOutcome, effect=Effect.READ, look=_look_find, run=_find, prove=_prove_find,
-    permissions=packages.FIND_PERMISSIONS,
+    before=FindBefore, outcome=FindOutcome, effect=Effect.READ, look=packages.look_packages,
+    run=packages.find, prove=packages.prove_find, permissions=packages.FIND_PERMISSIONS,
 )  # fmt: skip
 
 

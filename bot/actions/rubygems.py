@@ -22,37 +22,16 @@ NAME = "rubygems"
 YOUNG, WIDESPREAD = timedelta(days=30), 100_000
 HELP = "support@rubygems.org"
 
-
-def _look_key(world: World, given: TokenIn) -> TokenBefore:
-    return packages.look_token(world, NAME, given)
-
-
-def _prove_key(world: World, given: TokenIn, before: TokenBefore, _outcome: TokenOutcome) -> Proof:
-    return packages.prove_token(world, NAME, given, before)
-
-
 check_key = Action(
     name="rubygems.check_key", title="Check a RubyGems.org key", inputs=TokenIn, before=TokenBefore,
-    outcome=TokenOutcome, effect=Effect.READ, look=_look_key, run=packages.check_token, prove=_prove_key,
+    outcome=TokenOutcome, effect=Effect.READ, look=packages.look_token,
+    run=packages.check_token, prove=packages.prove_token,
 )  # fmt: skip
-
-
-def _look_find(world: World, given: FindIn) -> FindBefore:
-    return packages.look_packages(world, NAME, given)
-
-
-def _find(world: World, given: FindIn, before: FindBefore) -> FindOutcome:
-    return packages.find(world, NAME, given, before)
-
-
-def _prove_find(world: World, given: FindIn, before: FindBefore, outcome: FindOutcome) -> Proof:
-    return packages.prove_find(world, NAME, given, before, outcome)
-
 
 find_unexplained_versions = Action(
     name="rubygems.find_unexplained_versions", title="Find versions on RubyGems.org that no tag or run explains",
-    inputs=FindIn, before=FindBefore, outcome=FindOutcome, effect=Effect.READ, look=_look_find, run=_find,
-    prove=_prove_find, permissions=packages.FIND_PERMISSIONS,
+    inputs=FindIn, before=FindBefore, outcome=FindOutcome, effect=Effect.READ, look=packages.look_packages,
+    run=packages.find, prove=packages.prove_find, permissions=packages.FIND_PERMISSIONS,
 )  # fmt: skip
 
 

@@ -41,9 +41,9 @@ class Http:
                 name = type(exc).__name__
         raise errors.Unavailable(f"{self.label} did not answer ({name})", provider=self.provider)
 
-    def get(self, url: str, accept: str = "application/json", headers: dict[str, str] | None = None) -> Any:
+    def get(self, url: str, accept: str = "application/json") -> Any:
         """A document. ``url`` is whole, or a path of this registry."""
-        answer = self.ask("GET", self._whole(url), headers={"Accept": accept, **(headers or {})})
+        answer = self.ask("GET", self._whole(url), headers={"Accept": accept})
         return self.reply(answer, f"GET {url}").data
 
     def text(self, url: str) -> str:

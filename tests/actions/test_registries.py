@@ -11,7 +11,7 @@ import pytest
 
 from bot.actions import CATALOGUE, crates, packages, people, pypi
 from bot.errors import Conflict, Forbidden, InputError, RateLimited, Rejected, Unavailable
-from bot.model import Grade, Liveness, PackageVersion, Secret, Verdict, WorkflowRef
+from bot.model import Credential, Grade, Liveness, PackageVersion, Secret, Verdict, WorkflowRef
 from bot.range.npm_theft import dispatch
 from bot.range.registries.packages import wheel
 from bot.range.registries.pypi import _field
@@ -301,3 +301,9 @@ def test_a_write_without_a_token_of_ours_names_the_setting(drill: Drill) -> None
         PypiClient(base_url=held.base_url.replace("127.0.0.1", "localhost")).releases("harbor-tides")
     with pytest.raises(InputError, match="no registry called pypi"):
         packages.registry(replace(drill.world, registries={}), "pypi")
+
+
+def test_a_credential_that_publishes_nowhere_is_refused(drill: Drill) -> None:
+    other = Credential(provider="vault", kind="vault-token", id="1")
+    with pytest.raises(InputError, match="nothing is published here; the kinds are: pypi-token"):
+        drill.do("pypi.check_token", packages.TokenIn(credential=other))
