@@ -13,10 +13,11 @@ help: setup  ## set up, then list these
 setup:  ## make .venv from python3 and uv.lock; nothing when it is up to date
 	@sh .ci/setup
 
-drill: setup  ## leak, abuse and contain an AWS key on the range, and prove it
-	@.venv/bin/bulkhead drill run aws-key-in-public-log
+drill: setup  ## leak, abuse and contain an AWS key on the range, prove it, and leak again under OIDC
+	@.venv/bin/bulkhead drill run aws-key-in-public-log --contrast
 
-play: drill  ## the same, and then press play on it in the browser
+play: setup  ## a publish token is stolen, and again under OIDC; then press play on both in the browser
+	@.venv/bin/bulkhead drill run npm-token-stolen-by-dependency --contrast
 	@.venv/bin/bulkhead replay
 
 # One process more than two cores: many a test waits, for a clock or for another process.

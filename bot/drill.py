@@ -65,6 +65,10 @@ class Range:
             registries=self.info.get("registries", {}), registry_tokens=self.info["cast"].get("registries", {}),
         )  # fmt: skip
 
+    def anew(self) -> Range:
+        """The same range, its company as it was before anything leaked."""
+        return Range(info=self.info | self.post("/reset"))
+
     def get(self, path: str) -> Any:
         """Ask the control address."""
         return self._call("GET", path)

@@ -26,7 +26,7 @@ ACTS = (MIGRATE, "leak", "abuse")  # what the range's company and attacker can b
 _HOLE = re.compile(r"\{[^{}]*\}")
 _KEYS = (
     "id", "title", "briefing", "playbook", "scenario", "acts", "report", "responders", "delay_s", "answers", "people",
-    "refused",
+    "refused", "contrast",
 )  # fmt: skip
 
 
@@ -96,12 +96,13 @@ class Drill:
     people: Mapping[str, str]  # step of a person -> what they do in the range before they answer
     refused: tuple[str, ...]  # the attacker's tries that must fail before the drill counts as contained
     source: str
+    contrast: str = ""  # the drill that plays the same leak under OIDC
 
 
 def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] | None = None) -> Drill:
     """One drill. Raises PlaybookError with every mistake; ``playbooks`` are what it may name."""
     problems = Problems(source)
-    needed = [key for key in _KEYS if key not in ("delay_s", "answers", "people", "scenario")]
+    needed = [key for key in _KEYS if key not in ("delay_s", "answers", "people", "scenario", "contrast")]
     top = table(read(source_text, source), "the drill", problems, _KEYS, needed)
     named = identifier(top.get("id"), "id", problems)
     played = _scenario(top, named, problems)
@@ -122,6 +123,7 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
             choice(node, "a try", stage.tries, problems) for node in _list(top.get("refused"), "refused", problems)
         ),
         source=source,
+        contrast=identifier(top["contrast"], "contrast", problems) if "contrast" in top else "",
     )
     if loaded.acts and stage is not _ANY and (MIGRATE in loaded.acts) != stage.moves:
         said = f"must begin with {MIGRATE}" if stage.moves else f"has nothing to {MIGRATE}"
@@ -142,6 +144,10 @@ def load_drills(folder: Path, playbooks: Mapping[str, Playbook] | None = None) -
         if path.stem != loaded.id:
             raise PlaybookError(str(path), [(1, f"the file of the drill {loaded.id} must be {loaded.id}.yaml")])
         found[loaded.id] = loaded
+    for drill in found.values():
+        if drill.contrast and drill.contrast not in found:
+            said = f"contrast: there is no drill {drill.contrast[:60]!r}{hint(drill.contrast, found)}"
+            raise PlaybookError(drill.source, [(1, said)])
     return found
 
 

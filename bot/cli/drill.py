@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,24 +75,36 @@ def run(
     range_: Annotated[
         str, typer.Option("--range", help="File with the line of `bulkhead range up --json`; - is standard input.")
     ] = "",
+    contrast: Annotated[
+        bool, typer.Option("--contrast", help="Then the same leak under OIDC, in the same range, side by side.")
+    ] = False,
 ) -> None:
     """Run a drill and tell it. Ends with status 0 only when everything is proven dead and the attacker is refused."""
     drill = scenario(name)
     base = read()
     folder = _folder(home, base, drill, resume, range_)
-    settings = settings_for(drill, folder, base)
+    settings, other = settings_for(drill, folder, base), _contrast(drill, contrast, resume)
+    results = []
     try:
         with _range(range_, fresh=not resume) as range_here:
-            result = perform(drill, settings, range_here, Teller(silent=json_))
+            results.append(perform(drill, settings, range_here, Teller(silent=json_)))
+            if other is not None:
+                _between(other, json_)
+                beside = settings_for(other, folder / replay.CONTRAST, base)
+                results.append(perform(other, beside, range_here.anew(), Teller(silent=json_)))
     except KeyboardInterrupt:
         again = f"{frame.program()} drill run {name}"
         on = f"go on with `{again} --home {folder} --range {range_} --resume`"
         raise frame.stopped(on if range_ else f"its range has ended with it, so begin anew with `{again}`") from None
+    if other is not None:
+        with opened(settings, sites={}) as bulkhead:  # once more, with what stands beside it
+            replay.write(bulkhead, results[0].incident, folder / replay.FILE)
     if json_:
-        frame.document(result.as_json())
+        said = [result.as_json() for result in results]
+        frame.document(said[0] | ({"contrast": said[1]} if other else {}))
     else:
-        page.lines(_ending(result, settings))
-    if not result.contained:
+        page.lines(_ending(results[0], settings, results[1:]))
+    if not all(result.contained for result in results):
         raise typer.Exit(frame.FAILED)
 
 
@@ -107,6 +119,23 @@ def perform(drill: Drill, settings: Settings, range_here: drills.Range, teller: 
         result = asyncio.run(frame.until_told(drills.Run(drill, bulkhead, range_here, teller.tell).run()))
         replay.write(bulkhead, result.incident, settings.home / replay.FILE)
         return result
+
+
+def _contrast(drill: Drill, wanted: bool, resume: bool) -> Drill | None:
+    """The drill that plays the same leak under OIDC, if it is asked for. Raises InputError where there is none."""
+    if not wanted:
+        return None
+    if resume:
+        raise InputError("--contrast belongs to a new drill; leave it out to go on with one")
+    if not drill.contrast:
+        known = ", ".join(one.id for one in scenarios().values() if one.contrast)
+        raise InputError(f"nobody has played {drill.id} under OIDC; --contrast is for {known}")
+    return scenario(drill.contrast)
+
+
+def _between(other: Drill, silent: bool) -> None:
+    if not silent:
+        page.lines([Line(""), Line(other.title, style=HEADING), Line(other.briefing), Line("")])
 
 
 class Teller:
@@ -198,7 +227,9 @@ def attached(source: str) -> drills.Range:
     return range_here
 
 
-def _ending(result: drills.Result, settings: Settings) -> list[Line | RenderableType]:
+def _ending(
+    result: drills.Result, settings: Settings, beside: Sequence[drills.Result] = ()
+) -> list[Line | RenderableType]:
     events = [Event(**event) for event in result.timeline]
     incident = f"{frame.program()} incident"
     command = f"{result.incident} --home {shlex.quote(str(settings.home))}"
@@ -218,12 +249,17 @@ def _ending(result: drills.Result, settings: Settings) -> list[Line | Renderable
         Line(""), Line("Press play on it, in a browser", style=HEADING),
         Line(str(settings.home / replay.FILE), command=True), Line(""),
     ]  # fmt: skip
-    if result.contained:
-        text = "Contained: every row closed on proof, and every try of the attacker was refused."
-        if result.non_event:
-            text = "A non-event: what leaked was dead by itself, and every try of the attacker had been refused before."
-        return [*said, Line(text, style=GOOD)]
-    return [*said, Line("NOT contained:", style=BAD), *(Line(f"- {why}", style=BAD) for why in result.why_not)]
+    return [*said, *(line for each in (result, *beside) for line in _verdict(each))]
+
+
+def _verdict(result: drills.Result) -> list[Line]:
+    """The last lines: what a drill has shown."""
+    if not result.contained:
+        return [Line("NOT contained:", style=BAD), *(Line(f"- {why}", style=BAD) for why in result.why_not)]
+    text = "Contained: every row closed on proof, and every try of the attacker was refused."
+    if result.non_event:
+        text = "A non-event: what leaked was dead by itself, and every try of the attacker had been refused before."
+    return [Line(text, style=GOOD)]
 
 
 def _time(value: float | None) -> str:

@@ -11,13 +11,13 @@ import typer
 from bot.app import Bulkhead, opened
 from bot.cli import frame, page
 from bot.errors import InputError
-from bot.replay.gather import gather
-from bot.replay.page import document
+from bot.replay.gather import gather, played
+from bot.replay.page import Replay, document
 from bot.settings import Settings
 from bot.story import Line
 
 app = frame.group("Press play on an incident.")
-FILE = "replay.html"  # what a drill leaves in its folder
+FILE, CONTRAST = "replay.html", "contrast"  # what a drill leaves in its folder
 
 
 @app.callback()
@@ -67,9 +67,20 @@ def _last(settings: Settings) -> Path:
     return found
 
 
+def _contrast(bulkhead: Bulkhead, drill: str) -> Replay | None:
+    """The same leak under OIDC, where it was run with this drill: in a folder of its own inside the drill's."""
+    home = bulkhead.settings.home / CONTRAST
+    if not frame.holds(bulkhead.settings, home):
+        return None
+    with opened(frame.inside(bulkhead.settings, home), sites={}) as beside:
+        return played(beside.store, drill, beside.drills)
+
+
 def write(bulkhead: Bulkhead, incident: str, file: Path) -> None:
     """The page of an incident as a file. Raises InputError when it cannot be written there."""
-    text = document(gather(bulkhead.store, incident, bulkhead.drills))
+    found = gather(bulkhead.store, incident, bulkhead.drills)
+    drill = bulkhead.drills.get(found.told.get("id", ""))
+    text = document(found, contrast=_contrast(bulkhead, drill.contrast) if drill and drill.contrast else None)
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as exc:

@@ -78,7 +78,7 @@ def _life(events: list[Event], told: Mapping[str, Any]) -> str:
     expired = next((a for a in (told.get("abuse") or {}).get("acts", ()) if a["code"] == "ExpiredToken"), None)
     leaked = (told.get("leak") or {}).get("at")
     if expired and leaked and expired.get("at"):
-        return f"dead by itself when it was tried {_between(leaked, expired['at'])} later"
+        return f"no more than {_between(leaked, expired['at'])}, then it was dead by itself"
     cast = Cast(events)
     for event in events:
         cast.take(event)

@@ -1,4 +1,4 @@
-"""A store's incident -> what its replay is drawn from."""
+"""A store's incident -> what its replay is drawn from, and the run that stands beside it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bot.story import stamp
 from bot.timeline import load
 
 LEAD = "Press play, and watch a long-lived credential leak, get abused, and get contained."
+MOVED = "Press play, and watch the same leak once no secret is stored any more: a non-event."
 
 
 def gather(
@@ -29,8 +30,18 @@ def gather(
         if other.body["report"].get("beside") == name and may_see(other.id)
     ]  # fmt: skip
     stands = "still open, so this is not its end" if row.status == "open" else row.status
+    lead = MOVED if "migrate" in kept else LEAD
     return Replay(
-        title=drill.title if drill else row.title, lead=LEAD if kept else "", drill=row.world == "range",
+        title=drill.title if drill else row.title, lead=lead if kept else "", drill=row.world == "range",
         about=f"{row.id}, reported {stamp(row.opened_at)}: {stands}.", events=tuple(load(store, name)), told=kept,
         beside=tuple(beside),
     )  # fmt: skip
+
+
+def played(
+    store: Store, drill: str, drills: Mapping[str, Drill], may_see: Callable[[str], bool] = lambda _name: True
+) -> Replay | None:
+    """The replay of the last run of a drill in this store; None when there was none."""
+    rows = sorted(store.incidents("closed"), key=lambda row: row.opened_at, reverse=True)
+    name = next((row.id for row in rows if told(store, row).get("id") == drill and may_see(row.id)), None)
+    return gather(store, name, drills, may_see) if name else None

@@ -37,7 +37,7 @@ from bot.learn import document as writing
 from bot.learn.document import Document
 from bot.learn.metrics import TOTAL
 from bot.lessons.measures import Measures
-from bot.replay.gather import gather
+from bot.replay.gather import gather, played
 from bot.replay.page import document
 from bot.scenario import Drill
 from bot.store import Store
@@ -237,8 +237,11 @@ class Pages:
         if not self._may_see(request, name):
             return self._closed(f"/incidents/{name}/replay")
         found = gather(self.store, name, self.drills, lambda other: self._may_see(request, other))
-        nonce = secrets.token_urlsafe(16)
-        answer = HTMLResponse(document(found, nonce=nonce, back=f"/incidents/{name}"))
+        drill, nonce = self.drills.get(found.told.get("id", "")), secrets.token_urlsafe(16)
+        contrast = None
+        if drill and drill.contrast:
+            contrast = played(self.store, drill.contrast, self.drills, lambda other: self._may_see(request, other))
+        answer = HTMLResponse(document(found, nonce=nonce, back=f"/incidents/{name}", contrast=contrast))
         policy = POLICY.replace("style-src 'self'", f"style-src 'nonce-{nonce}'")
         answer.headers["content-security-policy"] = f"{policy}; script-src 'nonce-{nonce}'"
         return answer
