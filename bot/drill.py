@@ -14,7 +14,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
@@ -372,10 +372,18 @@ class Run:
         return why
 
 
+def keep(store: Store, delivery: str, drill: Drill, acts: Mapping[str, Any]) -> None:
+    """Keep what a drill tells beside its timeline, under the delivery of its report."""
+    store.set_setting(f"drill:{delivery}", delivery)
+    for name, said in ({"id": drill.id} | dict(acts)).items():
+        store.set_setting(f"drill:{delivery}:{name}", json.dumps(said))
+
+
 def told(store: Store, row: IncidentRow) -> dict[str, Any]:
     """What a drill has told of the incident that it reported: its id, acts and tries by name. {} for every other one.
 
-    ``drill run`` has a store of its own and keeps them under their names, ``bot.stage`` under its drill's too.
+    ``drill run`` has a store of its own and keeps them under their names, ``bot.stage`` under its drill's too, and
+    ``bot.training`` under the order's (``keep``).
     """
     kept = {name.removeprefix("drill:"): value for name, value in store.settings("drill:").items()}
     delivery = row.body["inbox"].partition(":")[2]
@@ -388,5 +396,6 @@ def told(store: Store, row: IncidentRow) -> dict[str, Any]:
         prefix = f"{drill}:"
         if not drill:
             return {}
+        drill = json.loads(kept.get(f"{prefix}id", json.dumps(drill)))
     acts = MOVES_TOLD & {name.removeprefix(prefix) for name in kept if name.startswith(prefix)}
     return {"id": drill} | {name: json.loads(kept[prefix + name]) for name in acts}

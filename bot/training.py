@@ -151,6 +151,7 @@ class Lesson:
         """What happens before anybody knows; then somebody reports it."""
         world = self._house.inbox.worlds[DRILL](f"drill-{self.order.id}")
         told = {act: drills.played(self.drill, act, self._here, world) for act in self.drill.acts}
+        drills.keep(self._house.store, self.order.id, self.drill, told)
         drills.report(
             self._house.inbox, self.drill, told.get("leak", {}), self._here, at=self._clock.now(),
             delivery=self.order.id,
@@ -204,6 +205,7 @@ class Lesson:
     def _end(self, main: str) -> None:
         """The attacker tries again what it holds; what came of it is the last event of the drill."""
         tries = self._here.post("/drill/tries", {"scenario": self.drill.scenario})
+        drills.keep(self._house.store, self.order.id, self.drill, {"tries-after": tries})
         collateral = self._here.post("/drill/collateral")
         wrong = drills.not_contained(self.drill, Ledger.fold(load(self._house.store, main)), tries, collateral)
         body = {

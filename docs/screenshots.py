@@ -32,6 +32,7 @@ def main() -> None:
         page.set_default_timeout(LONG)
         take(page, running.url)
         replay(browser)
+        contrast(browser)
         browser.close()
 
 
@@ -70,9 +71,29 @@ def replay(browser: Browser) -> None:
         size = {"width": 1200, "height": 880}
         page = browser.new_context(viewport=size, color_scheme="light", reduced_motion="reduce").new_page()
         page.goto((home / "replay.html").as_uri())
-        page.locator(".scrub").fill("11")
+        page.locator(".scrub").fill("13")
+        page.evaluate("() => document.activeElement.blur()")
         page.wait_for_timeout(500)
         keep(page, "replay")
+
+
+def contrast(browser: Browser) -> None:
+    """The worked example and the same leak under OIDC, each where its downloads are counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        name = "npm-token-stolen-by-dependency"
+        command = [sys.executable, "-m", "bot", "drill", "run", name, "--contrast", "--home", str(home), "--json"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        size = {"width": 1440, "height": 960}
+        page = browser.new_context(viewport=size, color_scheme="light", reduced_motion="reduce").new_page()
+        page.goto((home / "replay.html").as_uri())
+        for player, mark in (("main", "Spread"), ("contrast", "Nothing")):
+            scenes = page.locator(f"section[aria-labelledby={player}-name] .scene")
+            marks = scenes.evaluate_all("(all) => all.map((one) => one.dataset.mark)")
+            page.locator(f"section[aria-labelledby={player}-name] .scrub").fill(str(marks.index(mark) + 1))
+        page.evaluate("() => document.activeElement.blur()")
+        page.wait_for_timeout(500)
+        keep(page, "contrast")
 
 
 def keep(what: Page | Locator, name: str) -> None:

@@ -40,6 +40,18 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return run
 
 
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a drill and its contrast under OIDC have left."""
+    home = tmp_path_factory.mktemp("both") / "home"
+    command = [sys.executable, "-m", "bot", "drill", "run", DRILLS[1], "--contrast", "--home", str(home), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["non_event"], said["contrast"]["non_event"]) == (False, True)
+    return home / "replay.html"
+
+
 @pytest.fixture(params=DRILLS)
 def each(request: pytest.FixtureRequest, left: Callable[[str], Path]) -> Path:
     """The file of each drill."""
@@ -148,6 +160,33 @@ def test_it_plays_to_its_end_and_then_again(file: Path, offline: Offline) -> Non
     page.locator(".play").click()
     expect(page.locator(".play")).to_contain_text("Pause")
     assert at(page) < length(page)
+
+
+def test_the_same_leak_under_oidc_is_played_beside_it_by_keys_alone(both: Path, offline: Offline) -> None:
+    page = offline(both, reduced_motion="reduce", viewport={"width": 1440, "height": 1000})
+    left, right = (page.get_by_role("region", name=name) for name in ("A stored token", "The same leak, under OIDC"))
+    button = page.get_by_role("button", name="Play both, side by side")
+    button.focus()
+    page.keyboard.press("Enter")
+    for player in (left, right):
+        expect(player.locator(".play")).to_contain_text("Pause")
+    right.locator(".play").focus()
+    page.keyboard.press("k")
+    expect(right.locator(".play")).to_contain_text("Play")
+    expect(left.locator(".play")).to_contain_text("Pause")
+    page.keyboard.press("End")
+    expect(right.locator(".scene:visible .things h3 span")).to_have_text("0 alive")
+    marks = right.locator(".scene").evaluate_all("(all) => all.map((one) => one.dataset.mark)")
+    assert "Cut" not in marks
+    assert {"Moved", "Minted", "Leaks", "Stolen", "Refused", "Nothing", "Worthless"} <= set(marks)
+    table = page.get_by_role("table").filter(has_text="A stored, long-lived token")
+    row = table.get_by_role("row").filter(has_text="How often was that version downloaded?")
+    count = row.get_by_role("cell").first.inner_text()
+    assert 40_000 < int(count.removesuffix(" times").replace(",", "")) < 60_000
+    expect(row).to_contain_text("never: there is none")
+    expect(table).to_contain_text("no secret and no id-token endpoint")
+    expect(table).to_contain_text("no: refused, E401")
+    expect(page.get_by_role("heading", name="What OIDC alone does not stop")).to_be_visible()
 
 
 def test_on_a_phone_nothing_is_cut_off_and_the_picture_is_the_tall_one(file: Path, offline: Offline) -> None:

@@ -47,6 +47,16 @@ def test_without_a_name_it_is_the_drill_that_was_run_last(home: Path, typed: Typ
     assert "20260301T000000Z-b" in typed("replay", "--no-open").output.replace("\n", "")
 
 
+def test_a_contrast_is_for_drills_that_have_one(home: Path, typed: Type) -> None:
+    said = typed("drill", "run", "github-pat-in-image", "--contrast", status=2).output
+    assert "nobody has played github-pat-in-image under OIDC" in said
+    assert not (home / "drills").exists()
+    (home / "vault.key").parent.mkdir(parents=True, exist_ok=True)
+    (home / "bulkhead.db").touch()
+    line = ("--home", str(home), "--range", str(home / "line"), "--resume", "--contrast")
+    assert "leave it out to go on" in typed("drill", "run", "aws-key-in-public-log", *line, status=2).output
+
+
 def test_what_is_not_there_is_said_in_a_sentence(closed: Path, typed: Type) -> None:
     typed("replay", "inc-none", "--no-open", status=2)
     away = str(closed / "no" / "such" / "file.html")
