@@ -23,6 +23,7 @@ from bot.cli.replay import write
 from bot.doors import Doors, utc
 from bot.engine.decisions import GLASS, Review, Sign, reviews_due, sign_off
 from bot.errors import DecisionRefused, InputError
+from bot.replay.strip import of_incident
 from bot.signing import sign
 from bot.story import BAD, GOOD, Line, stamp
 
@@ -407,6 +408,7 @@ def _export(bulkhead: Bulkhead, card: Card, folder: Path) -> list[str]:
         "incident.json": json.dumps({k: v for k, v in whole.items() if k not in ("timeline", "ledger")}, indent=2),
         "playbook.yaml": card.row.body["playbook"]["text"],
         "ledger.json": json.dumps(whole["ledger"], indent=2),
+        "timeline.svg": of_incident(card.row, card.events),
         "timeline.jsonl": "".join(json.dumps(event, sort_keys=True) + "\n" for event in whole["timeline"]),
         "evidence/manifest.json": json.dumps(manifest, indent=2),
     }

@@ -20,6 +20,7 @@ from bot.learn import document
 from bot.learn.edits import FIELDS
 from bot.learn.follow_up import CHECKS, RUNGS, follow_up
 from bot.lessons.postmortem import View
+from bot.replay.strip import of_incident
 from bot.signing import sign
 from bot.story import ASKS, BAD, DIM, GOOD, HEADING, Line, stamp
 
@@ -192,7 +193,8 @@ def export(
     with _books(home) as bulkhead:
         view = bulkhead.postmortems.view(_which(bulkhead, incident))
         made = bulkhead.postmortems.document(view)
-    text = document.page(made) if html else document.markdown(made)
+        drawn = of_incident(view.row, view.events) if html else ""
+    text = document.page(made, drawn) if html else document.markdown(made)
     if out is None:
         sys.stdout.write(text)
         return

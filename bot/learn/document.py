@@ -129,6 +129,7 @@ def _plain(text: str) -> str:
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b;
   background: #fff; overflow-wrap: anywhere }
+figure { margin: 1rem 0 } svg { width: 100%; height: auto }
 h1 { font-size: 1.6rem } h3 { font-size: 1.05rem }
 h2 { font-size: 1.25rem; border-bottom: 1px solid #bbb; margin-top: 2rem }
 table { border-collapse: collapse; width: 100%; font-size: .9rem }
@@ -139,19 +140,20 @@ th, td { border: 1px solid #bbb; padding: .3rem .5rem; text-align: left; vertica
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def body(document: Document) -> str:
-    """The page without its frame, to stand inside another one."""
-    return "\n".join([f"<h1>{html.escape(document.title)}</h1>", *map(_section, document.sections)])
+def body(document: Document, picture: str = "") -> str:
+    """The page without its frame, to stand inside another one. ``picture``: an SVG of ours, below the title."""
+    figure = [f"<figure>{picture}</figure>"] if picture else []
+    return "\n".join([f"<h1>{html.escape(document.title)}</h1>", *figure, *map(_section, document.sections)])
 
 
-def page(document: Document) -> str:
+def page(document: Document, picture: str = "") -> str:
     """One file: it loads nothing, runs nothing, and can be printed."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{html.escape(POLICY)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(document.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"{body(document)}\n</main>\n</body>\n</html>\n"
+        f"{body(document, picture)}\n</main>\n</body>\n</html>\n"
     )
 
 

@@ -39,9 +39,11 @@ from bot.learn.metrics import TOTAL
 from bot.lessons.measures import Measures
 from bot.replay.gather import gather, played
 from bot.replay.page import document
+from bot.replay.strip import of_incident
 from bot.scenario import Drill
 from bot.store import Store
 from bot.tables import NEWEST
+from bot.timeline import load
 from bot.web import incident, learnt, metrics
 from bot.web.hooks import Hooks
 from bot.web.signin import ATTEMPT_S, Attempt
@@ -253,9 +255,12 @@ class Pages:
             return self._closed(f"/incidents/{name}/postmortem")
         made = self.written(name)
         if "file" not in request.query_params:
-            return self._html("postmortem.html", 200, name=name, body=writing.body(made))
+            return self._html("postmortem.html", 200, name=name, body=writing.body(made, self._timeline(name)))
         held = f'attachment; filename="{_UNSAFE.sub("_", name)}-postmortem.html"'
-        return HTMLResponse(writing.page(made), headers={"content-disposition": held})
+        return HTMLResponse(writing.page(made, self._timeline(name)), headers={"content-disposition": held})
+
+    def _timeline(self, name: str) -> str:
+        return of_incident(self.store.incident(name), load(self.store, name))
 
     def learnt(self, request: Request) -> Response:
         """Times over incidents and drills, open follow-ups, what is still static; for who has signed in."""
