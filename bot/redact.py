@@ -170,9 +170,13 @@ SHAPES: dict[str, Shape] = {
 }  # fmt: skip
 
 
+# One look for all hints: what is decoded out of a text is short, comes by the dozen and mostly has none.
+_HINTED = re.compile("|".join(sorted({re.escape(hint) for shape in SHAPES.values() for hint in shape.hints})))
+
+
 def shaped(text: str) -> Iterator[tuple[str, re.Match[str]]]:
     """Everything in a text that looks like a secret, with the name of its shape."""
-    for name, shape in SHAPES.items():
+    for name, shape in SHAPES.items() if _HINTED.search(text) else ():
         if any(hint in text for hint in shape.hints):
             for match in shape.pattern.finditer(text):
                 yield name, match
@@ -239,7 +243,7 @@ class Scrubber:
         """The text with every secret replaced by ``[secret hmac:…]``. Again is the same."""
         for form, marker in self._texts:
             text = text.replace(form, marker)
-        for shape in SHAPES.values():
+        for shape in SHAPES.values() if _HINTED.search(text) else ():
             if any(hint in text for hint in shape.hints):
                 text = shape.pattern.sub(self._shape_replaced, text)
         for find in (_base64_stretches, _hex_stretches, _per_cent_stretches):
