@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -255,12 +256,12 @@ class Bulkhead:
         """Every drill there is, by its id."""
         return load_drills(SHIPPED / "drills")
 
-    @property
+    @cached_property
     def quiz(self) -> Quiz:
         """The questions, and who was asked which of them."""
         return Quiz(self.store, load_bank([SHIPPED / "quiz"]), self.rules.human)
 
-    @property
+    @cached_property
     def postmortems(self) -> Postmortems:
         """What is written of incidents afterwards."""
         return Postmortems(self.store, self.timeline, self.desk, self.vault.scrubber.scrub, self._typed)
@@ -272,7 +273,7 @@ class Bulkhead:
             found.add(*map(self.vault.fingerprinter.secret, filter(None, (one.value, one.session_token))))
         return self.vault.scrubber.scrub(found.scrub(text))
 
-    @property
+    @cached_property
     def measures(self) -> Measures:
         """How long incidents took, and what is left of them."""
         return Measures(self.store, self.settings.team_of)

@@ -136,9 +136,13 @@ class Postmortems:
                 raise InputError(f"{FIELDS[name].label} is longer than {MOST} characters; say it shorter")
         if view.published:
             raise InputError("it is published, and stays as it is; follow-ups still can be changed")
-        said = {name: self._typed(_CONTROL.sub("", text).strip()) for name, text in fields.items()}
-        fresh = {name: text for name, text in said.items() if text != view.field(name) or view.written.fields.get(name)}
         last = view.written.last if seen is None else seen
+        # What they saw, not what stands: a form brings fields back that its writer never touched.
+        shown = replace(view, written=fold(one for one in self.rows.edits(incident) if one.n <= last))
+        said = {name: self._typed(_CONTROL.sub("", text).strip()) for name, text in fields.items()}
+        fresh = {
+            name: text for name, text in said.items() if text != shown.field(name) or name in shown.written.conflicts
+        }  # fmt: skip
         self.rows.edit(incident, key, fresh, by=by, at=iso(_now(view.events)), seen=last)
         return self.view(incident)
 

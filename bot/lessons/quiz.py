@@ -119,6 +119,11 @@ class Quiz:
         )  # fmt: skip
         return Put.of(self.rows.put(row))
 
+    def round(self, person: str, asked: str) -> list[Put]:
+        """All that was put together with this one, in its order."""
+        rows, name = self.rows.of(self._human(person)), asked.rpartition("/")[0]
+        return [Put.of(row) for row in rows if row.id.rpartition("/")[0] == name]
+
     # answering -------------------------------------------------------------------------------------------------
 
     def find(self, person: str, asked: str) -> Put:

@@ -66,7 +66,7 @@ class Board:
                 break
             if one.head_n != seen.head or not self._rests(seen):
                 done += self._serve(one, seen)
-        return done + self.parts.homes()
+        return done + self.parts.homes() + self.parts.afterwards()
 
     def _of(self, one: Followed) -> Seen:
         return self._seen.setdefault(one.id, Seen(first=self.parts.monotonic()))

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from bot.slack import commands, decisions, drills, glass, homes, orders, people, reports, status, unworked
+from bot.slack import (
+    commands,
+    decisions,
+    drills,
+    glass,
+    homes,
+    orders,
+    people,
+    quiz,
+    reports,
+    status,
+    unworked,
+    written,
+)
 
 FEATURES = (
     reports.join, status.join, people.join, decisions.join, glass.join, orders.join, drills.join, homes.join,
-    commands.join, unworked.join,
+    quiz.join, written.join, commands.join, unworked.join,
 )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from slack_sdk import WebClient
@@ -11,17 +13,22 @@ from slack_sdk import WebClient
 from bot.engine.rules import Rulebook
 from bot.errors import ProviderError
 from bot.heartbeat import Alarm
+from bot.lessons.postmortem import Postmortems
+from bot.lessons.quiz import Quiz
 from bot.posts import Posts
 from bot.quiet import Quiet
 from bot.settings import Settings
-from bot.slack import kit
+from bot.slack import kit, quiz_views
 from bot.slack.board import Board
 from bot.slack.calls import Called
 from bot.slack.card import Posting
 from bot.slack.client import web_client
 from bot.slack.homes import Homes
+from bot.slack.kit import Block
 from bot.slack.places import Places, Where
 from bot.slack.service import Parts
+from bot.slack.teacher import Teacher
+from bot.slack.telling import Telling
 from bot.slack.wire import Wire
 from bot.store import Store
 from bot.store_drills import Orders
@@ -47,6 +54,14 @@ class House(Protocol):
     vault: Vault
     rules: Rulebook
     boundary: Callable[[str], None]
+
+    @property
+    def quiz(self) -> Quiz:
+        """The questions, and who was asked which of them."""
+
+    @property
+    def postmortems(self) -> Postmortems:
+        """What is written of incidents afterwards."""
 
     @property
     def sites(self) -> Mapping[str, Site]:
@@ -100,6 +115,11 @@ def alarm_of(house: House) -> Callable[[Alarm], None]:
     return tell
 
 
+def learnt_blocks(quiz: Quiz, who: str) -> list[Block]:
+    """What somebody's home says of the quiz."""
+    return quiz_views.home(len(quiz.back(who, datetime.now(UTC))), subscribed=who in quiz.subscribers())
+
+
 def board_of(house: House) -> Board:
     """The board of this house; it works where BULKHEAD_SLACK_CHANNEL names a channel."""
     settings = house.settings
@@ -114,10 +134,15 @@ def board_of(house: House) -> Board:
     places = Places(wire, posts, where_of(settings), called.user, ordered=ordered)
     homes = Homes(
         store=house.store, posts=posts, wire=wire, places=places, may=house.rules.may, groups=settings.groups,
-        scrub=scrub,
+        scrub=scrub, learnt=partial(learnt_blocks, house.quiz),
+    )  # fmt: skip
+    teacher = Teacher(
+        store=house.store, telling=Telling(posts=posts, wire=wire, places=places, scrub=scrub), called=called,
+        quiz=house.quiz, postmortems=house.postmortems, url=lambda: house.store.setting(PAGES_AT),
     )  # fmt: skip
     return Board(Parts(
         store=house.store, posts=posts, wire=wire, places=places, called=called,
         clocks={name: site.clock for name, site in house.sites.items()}, scrub=scrub,
         url=lambda: house.store.setting(PAGES_AT), homes=homes.turn,
+        afterwards=teacher.turn,
     ))  # fmt: skip

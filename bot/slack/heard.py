@@ -21,6 +21,7 @@ from bot.timeline import Event, load
 if TYPE_CHECKING:
     from bot.slack.room import Room
 
+PICKED = ("selected_user", "selected_conversation", "selected_date")  # what pickers hold
 META = 3000  # characters that Slack lets a view carry
 log = logging.getLogger("bulkhead.slack")
 
@@ -107,8 +108,8 @@ class Heard:
             if action_id in block:
                 element = block[action_id]
                 chosen = element.get("selected_option") or {}
-                user = element.get("selected_user") or element.get("selected_conversation")
-                return str(element.get("value") or chosen.get("value") or user or "").strip()
+                picked = next((element[n] for n in PICKED if element.get(n)), "")
+                return str(element.get("value") or chosen.get("value") or picked).strip()
         return ""
 
     def words(self, action_id: str) -> str:

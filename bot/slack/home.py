@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bot.engine.decisions import Ask, Review
@@ -20,8 +20,13 @@ BLOCKS = 100
 May = Callable[[str], bool]  # posture -> whether this person may answer there
 
 
-def home_view(who: str, pictures: list[Picture], may: May) -> dict[str, Any]:
-    """The view of one person (``slack:U…``). ``pictures``: open incidents, and drills that are over."""
+def home_view(
+    who: str, pictures: list[Picture], may: May, learnt: Sequence[Block] = ()
+) -> dict[str, Any]:  # fmt: skip
+    """The view of one person (``slack:U…``). ``pictures``: open incidents, and drills that are over.
+
+    ``learnt``: what it says of the quiz.
+    """
     going = [one for one in pictures if not one.over]
     waiting = [(one, ask) for one in going for ask in one.asks if waits_for(who, one, ask, may)]
     reviews = [(one, due) for one in pictures for due in one.reviews if due.by != who and may("two")]
@@ -32,7 +37,7 @@ def home_view(who: str, pictures: list[Picture], may: May) -> dict[str, Any]:
         kit.actions(report), kit.divider(), *_waiting(waiting), *_reviews(reviews), *_incidents(who, going, may),
         *_drills(who, pictures),
     ]  # fmt: skip
-    return {"type": "home", "blocks": blocks[:BLOCKS]}
+    return {"type": "home", "blocks": [*blocks[: BLOCKS - len(learnt)], *learnt]}
 
 
 def waits_for(who: str, picture: Picture, ask: Ask, may: May) -> bool:

@@ -16,7 +16,7 @@ from bot.errors import RateLimited, Rejected, Unavailable
 from bot.posts import INTENDED, OVER, SENT, Post, Posts
 from bot.signing import GROUPS, SLACK
 from bot.slack.home import home_view
-from bot.slack.kit import scrubbed
+from bot.slack.kit import Block, scrubbed
 from bot.slack.picture import Picture
 from bot.slack.places import Places
 from bot.slack.wire import Wire
@@ -53,6 +53,12 @@ def wanted(posts: Posts, user: str) -> None:
         posts.save(replace(row, state=INTENDED, at=at))
 
 
+def redraw(posts: Posts, user: str) -> None:
+    """Note that something has changed for this person, if they have ever opened their home."""
+    if posts.get(f"home/{user}") is not None:
+        wanted(posts, user)
+
+
 @dataclass(slots=True, kw_only=True)
 class Homes:
     """Draws them. ``groups``: posture -> Slack user groups that may answer there."""
@@ -64,6 +70,7 @@ class Homes:
     may: May
     groups: Mapping[str, frozenset[str]]
     scrub: Callable[[str], str] = str
+    learnt: Callable[[str], list[Block]] = lambda _who: []  # what it says of the quiz
     monotonic: Callable[[], float] = time.monotonic
     _stamp: str = ""
     _after: float = 0.0
@@ -105,7 +112,7 @@ class Homes:
 
     def _publish(self, row: Post, user: str, pictures: list[Picture]) -> int:
         who, inside = f"{SLACK}{user}", {GROUPS: self._groups_of(user)}
-        view = home_view(who, pictures, lambda posture: self.may(who, posture, inside))
+        view = home_view(who, pictures, lambda posture: self.may(who, posture, inside), self.learnt(who))
         view = scrubbed(view, self.scrub)
         digest = sha256(json.dumps(view, sort_keys=True).encode()).hexdigest()
         if row.state == SENT and digest == row.body.get("digest"):

@@ -21,6 +21,7 @@ SCOPES = {
     "groups:history": "the same in private channels that it is in",
     "groups:read": "find the private channels that it has made",
     "groups:write": "make a private channel for a bad incident, and invite those who respond",
+    "im:history": "find its own question in a direct message after a crash, so that nobody is asked twice",
     "im:write": "open a direct message: the likely owner is asked whether it was them",
     "usergroups:read": "who may decide is who is in a user group, asked at each click",
 }
@@ -33,7 +34,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "chat_postMessage": ("chat:write",),
     "chat_update": ("chat:write",),
     "conversations_create": ("groups:write",),
-    "conversations_history": ("channels:history", "groups:history"),
+    "conversations_history": ("channels:history", "groups:history", "im:history"),
     "conversations_info": ("channels:read", "groups:read"),
     "conversations_invite": ("groups:write",),
     "conversations_list": ("groups:read",),
@@ -84,7 +85,7 @@ def manifest(*, command: str, url: str = "", socket: bool = False, sign_in: bool
             ],
             "slash_commands": [{
                 "command": command, **way, "description": "Report and run a leaked CI credential",
-                "usage_hint": "report | status | note | update | drill | help", "should_escape": True,
+                "usage_hint": "report | status | note | update | drill | quiz | help", "should_escape": True,
             }],
         },
         "oauth_config": oauth,

@@ -24,6 +24,8 @@ from bot.engine.decisions import Desk
 from bot.engine.rules import DRILL, Rulebook
 from bot.errors import BulkheadError, EngineError, InputError, RateLimited, Unavailable
 from bot.intake.inbox import Inbox, Landed
+from bot.lessons.postmortem import Postmortems
+from bot.lessons.quiz import Quiz
 from bot.model import Exposure, Machine
 from bot.scenario import Drill
 from bot.settings import Settings
@@ -87,6 +89,14 @@ class House(Protocol):
     @property
     def sites(self) -> Mapping[str, Site]:
         """The Worlds that this process has clients for."""
+
+    @property
+    def quiz(self) -> Quiz:
+        """The questions, and who was asked which of them."""
+
+    @property
+    def postmortems(self) -> Postmortems:
+        """What is written of incidents afterwards."""
 
     @property
     def desk(self) -> Desk:

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 
-from bot.errors import RateLimited, Rejected
+from bot.errors import Rejected
 from bot.posts import CARD, INTENDED, OVER, SENT, Post, Posts
 from bot.slack import calls, card, closing, kit, thread
 from bot.slack.calls import Called
@@ -18,12 +17,12 @@ from bot.slack.card import Posting
 from bot.slack.owner import owner_question
 from bot.slack.picture import Picture
 from bot.slack.places import Places
+from bot.slack.telling import Telling, digest, where
 from bot.slack.wire import EDITS, SAYS, UPLOADS, Wire
-from bot.store import Store, canonical, iso, when
+from bot.store import Store, iso
 from bot.world import Clock
 
 FIRST_S = 15.0  # so long a card waits for the severity, which says in which channel it belongs
-SEARCH_S = 600.0  # how far before an intent its message is looked for: clocks differ
 SAID, ASKS, REMINDER, OWNER, FILES = "said", "asks", "reminder", "owner", "files"
 GONE = {"message_not_found", "thread_not_found"}
 LOST = {"channel_not_found", "is_archived", "not_in_channel"}
@@ -55,6 +54,7 @@ class Parts:
     scrub: Callable[[str], str] = str
     url: Callable[[], str] = str
     homes: Callable[[], int] = int  # show people their homes again; how many that were
+    afterwards: Callable[[], int] = int  # post-mortems, reminders, questions; how many that were
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -63,6 +63,7 @@ class Service:
 
     def __init__(self, parts: Parts, picture: Picture, card_row: Post | None, seen: Seen) -> None:
         self.parts, self.picture, self.row, self.seen = parts, picture, card_row, seen
+        self._telling = Telling(posts=parts.posts, wire=parts.wire, places=parts.places, scrub=parts.scrub)
         self.waits: set[tuple[str, str]] = set()  # what is due and not taken yet: method, channel
         self.early = False  # its severity, which says where it belongs, is not known yet
 
@@ -120,20 +121,20 @@ class Service:
         row, new = parts.posts.intend(
             f"{picture.row.id}/card", incident=picture.row.id, kind=CARD, at=self._at(), body=body
         )
-        posting = self._ready(card.draw(picture), f"{row.key}#{row.body['no']}")
-        channel, ts, digest = self._tell(row, new, str(row.body.get("channel") or channel), "", posting)
-        parts.posts.save(replace(row, state=SENT, body=_where(row, channel, ts, digest)))
+        posting = self._telling.ready(card.draw(picture), f"{row.key}#{row.body['no']}")
+        channel, ts, shown = self._telling.tell(row, new, str(row.body.get("channel") or channel), "", posting)
+        parts.posts.save(replace(row, state=SENT, body=where(row, channel, ts, shown)))
         return 1
 
     def _edit_card(self) -> int:
         assert self.row is not None
-        posting = self._ready(card.draw(self.picture), f"{self.row.key}#{self.row.body['no']}")
-        if _digest(posting) == self.row.body["digest"]:
+        posting = self._telling.ready(card.draw(self.picture), f"{self.row.key}#{self.row.body['no']}")
+        if digest(posting) == self.row.body["digest"]:
             return 0
         if not self._free(EDITS):
             return 0
         self.parts.wire.edit(self._channel, self._thread, posting)
-        self._save_card(body=_where(self.row, self._channel, self._thread, _digest(posting)))
+        self._save_card(body=where(self.row, self._channel, self._thread, digest(posting)))
         return 1
 
     def _save_card(self, **changes: Any) -> None:
@@ -190,7 +191,7 @@ class Service:
                 return 0
             drawn = thread.draw(self.picture, piece, self.parts.called)
             if drawn is not None and (row is None or row.state == INTENDED):
-                return self._say(key, piece, self._ready(drawn, key))
+                return self._say(key, piece, self._telling.ready(drawn, key))
             self._save_card(upto=piece.last)
 
     def _say(self, key: str, piece: thread.Piece, posting: Posting) -> int:
@@ -200,10 +201,10 @@ class Service:
         body = {"piece": piece.kind, "first": piece.first, "last": piece.last, "calling": True}
         kind = ASKS if piece.kind == thread.QUESTIONS else SAID
         row, new = self.parts.posts.intend(key, incident=self.picture.row.id, kind=kind, at=self._at(), body=body)
-        channel, ts, digest = self._tell(row, new, self._channel, self._thread, posting)
-        stale = not digest or thread.waits(self.picture, piece)
+        channel, ts, shown = self._telling.tell(row, new, self._channel, self._thread, posting)
+        stale = not shown or thread.waits(self.picture, piece)
         state = SENT if kind == ASKS and stale else OVER
-        said = replace(row, state=state, body=_where(row, channel, ts, digest))
+        said = replace(row, state=state, body=where(row, channel, ts, shown))
         self.row = replace(self.row, state=SENT, upto=piece.last)
         self.parts.posts.save(said, self.row)
         return 1
@@ -221,8 +222,8 @@ class Service:
         return 0
 
     def _redraw(self, row: Post, drawn: Posting | None, *, over: bool) -> int:
-        posting = self._ready(drawn, row.key) if drawn is not None else None
-        if posting is None or _digest(posting) == row.body["digest"]:
+        posting = self._telling.ready(drawn, row.key) if drawn is not None else None
+        if posting is None or digest(posting) == row.body["digest"]:
             if over:
                 self.parts.posts.save(replace(row, state=OVER))
             return 0
@@ -235,7 +236,7 @@ class Service:
             if exc.code not in GONE | LOST:
                 raise
             state = OVER  # somebody has deleted it
-        self.parts.posts.save(replace(row, state=state, body=row.body | {"digest": _digest(posting)}))
+        self.parts.posts.save(replace(row, state=state, body=row.body | {"digest": digest(posting)}))
         return 1
 
     # calls to people ---------------------------------------------------------------------------------------------
@@ -263,12 +264,12 @@ class Service:
     def _once(
         self, key: str, kind: str, channel: str, thread_ts: str, posting: Posting, state: str, more: dict[str, Any]
     ) -> None:
-        posting = self._ready(posting, key)
+        posting = self._telling.ready(posting, key)
         row, new = self.parts.posts.intend(
             key, incident=self.picture.row.id, kind=kind, at=self._at(), body=more | {"calling": True}
         )
-        channel, ts, digest = self._tell(row, new, channel, thread_ts, posting)
-        self.parts.posts.save(replace(row, state=state, body=_where(row, channel, ts, digest)))
+        channel, ts, shown = self._telling.tell(row, new, channel, thread_ts, posting)
+        self.parts.posts.save(replace(row, state=state, body=where(row, channel, ts, shown)))
 
     def _ask_owner(self) -> int:
         """Ask whom it may belong to, one after the other; what was asked shows what was answered."""
@@ -319,7 +320,7 @@ class Service:
         row, new = self.parts.posts.intend(
             key, incident=picture.row.id, kind=FILES, at=self._at(), body={"calling": True}
         )
-        if new or not self._find(row, self._channel, self._thread, lambda m: closing.holds(m, named[0])):
+        if new or not self._telling.find(row, self._channel, self._thread, lambda m: closing.holds(m, named[0])):
             texts = closing.files(picture, self.parts.store.evidence(picture.row.id))
             try:
                 scrubbed = [(name, self.parts.scrub(text)) for name, text in texts]
@@ -340,43 +341,7 @@ class Service:
         if self.picture.over and told and not self.picture.reviews and self.row.state != OVER:
             self._save_card(state=OVER)
 
-    # once and only once ------------------------------------------------------------------------------------------
-
-    def _tell(self, row: Post, new: bool, channel: str, thread_ts: str, posting: Posting) -> tuple[str, str, str]:
-        """Post what this row stands for, unless it has been heard already. Gives its channel, time stamp and digest.
-
-        What was heard before a crash may show what was true then: it has no digest, so it is drawn anew.
-        """
-        key = str(posting.metadata["event_payload"]["post"])
-        if not new and row.body.get("calling"):
-            if ts := self._find(row, channel, thread_ts, lambda message: _key(message) == key):
-                return channel, ts, ""
-        elif not new:
-            self.parts.posts.save(replace(row, body=row.body | {"calling": True, "channel": channel}))
-        try:
-            return (*self.parts.wire.post(channel, posting, thread=thread_ts), _digest(posting))
-        except (Rejected, RateLimited):
-            # Slack has said no: nothing to look for the next time.
-            self.parts.posts.save(replace(row, body={k: v for k, v in row.body.items() if k != "calling"}))
-            raise
-
-    def _find(self, row: Post, channel: str, thread_ts: str, mine: Callable[[dict[str, Any]], bool]) -> str:
-        bot, since = self.parts.places.bot(), when(row.at).timestamp() - SEARCH_S
-        try:
-            return self.parts.wire.find(channel, thread_ts, lambda m: m.get("user") == bot and mine(m), since)
-        except Rejected as exc:
-            if exc.code != "missing_scope":
-                raise
-            log.warning("what was said in %s cannot be looked for: the app lacks a scope to read there", channel)
-            return ""  # said twice is better than not at all
-
-    def _ready(self, posting: Posting, key: str) -> Posting:
-        """A message as it goes out: with the key of its row, and without any secret that this process knows."""
-        payload = posting.metadata["event_payload"] | {"post": key}
-        blocks = kit.scrubbed(posting.blocks, self.parts.scrub)
-        return Posting(
-            blocks=blocks, text=self.parts.scrub(posting.text), metadata=posting.metadata | {"event_payload": payload}
-        )
+    # small things ------------------------------------------------------------------------------------------------
 
     def _free(self, method: str, channel: str = "") -> bool:
         channel = channel or self._channel
@@ -388,16 +353,3 @@ class Service:
     @staticmethod
     def _at() -> str:
         return iso(datetime.now(UTC))
-
-
-def _where(row: Post, channel: str, ts: str, digest: str) -> dict[str, Any]:
-    body = {name: value for name, value in row.body.items() if name != "calling"}
-    return body | {"channel": channel, "ts": ts, "digest": digest}
-
-
-def _digest(posting: Posting) -> str:
-    return sha256(canonical([posting.blocks, posting.text]).encode()).hexdigest()
-
-
-def _key(message: dict[str, Any]) -> str:
-    return str(((message.get("metadata") or {}).get("event_payload") or {}).get("post", ""))

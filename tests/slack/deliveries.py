@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import UTC, datetime
 from typing import Any
 
 from bot.engine.decisions import GLASS
 from bot.range.slack import elements, payloads
-from bot.slack import decisions, glass, orders, people, reports
+from bot.slack import decisions, glass, orders, people, quiz_views, reports, written_views
 from bot.slack.heard import carried
 from tests.incidents import ROW
 from tests.slack.workspace import INCIDENT, KEY, PLAN, PLAN_OF_TWO, Workspace
@@ -23,6 +24,13 @@ FIELDS: dict[str, dict[str, dict[str, Any]]] = {
         for form in (orders.UNDO, orders.ABORT, orders.WAIVE, glass.BREAK)
     },
     glass.REVIEW: {"found": {"found": {"type": "plain_text_input", "value": "it was right"}}},
+    quiz_views.ASK: {
+        quiz_views.OPTION: {quiz_views.OPTION: {"type": "radio_buttons", "selected_option": {"value": "a"}}},
+        quiz_views.SURE: {quiz_views.SURE: {"type": "radio_buttons", "selected_option": {"value": "yes"}}},
+    },
+    quiz_views.NEXT: {},
+    written_views.WORDS: {"lucky:0": {"lucky:0": {"type": "plain_text_input", "value": "it was a Sunday"}}},
+    written_views.FOLLOW: {"title": {"title": {"type": "plain_text_input", "value": "Take the key out"}}},
     people.SEVERITY: {
         "level": {"level": {"type": "static_select", "selected_option": {"value": "low"}}},
         "why": {"why": {"type": "plain_text_input", "value": "a toy account"}},
@@ -32,6 +40,7 @@ FIELDS: dict[str, dict[str, dict[str, Any]]] = {
 STEPS = {
     "answer": "tell", decisions.ANSWER: "tell", GLASS: "two", glass.BREAK: "two", "review": "alone",
     glass.REVIEW: "alone", orders.WAIVE: orders.named(ROW),
+    **dict.fromkeys((written_views.CHANGE, written_views.SAY_DONE, written_views.FOLLOW), "a1"),
 }  # fmt: skip
 
 
@@ -69,7 +78,8 @@ def _click(work: Workspace, name: str, user: str) -> Payload:
     if name == orders.ROW:
         return _choice_of_a_row(work, name, user)
     if name not in (reports.CHECK, "leaked_secret"):
-        return work.button(user, name, ids(name) | {"u": work.slack.user(user)})
+        more = {"i": "", "s": put(work, user)} if name in (quiz_views.OPEN, quiz_views.SKIP) else {}
+        return work.button(user, name, ids(name) | {"u": work.slack.user(user)} | more)
     view = opened(work, reports.form(work.slack.channel("incidents")), user)
     state, text = work.slack.range.state, {"type": "plain_text_input", "value": f"{KEY} {SECRET}"}
     with state.lock:
@@ -102,7 +112,7 @@ def _submission(work: Workspace, name: str, user: str) -> Payload:
     body = {
         "type": "modal", "callback_id": name, "title": {"type": "plain_text", "text": "A form"},
         "submit": {"type": "plain_text", "text": "Go"},
-        "private_metadata": carried(c=work.slack.channel("incidents"), **ids(name)),
+        "private_metadata": carried(c=work.slack.channel("incidents"), **ids(name), q=put(work, user)),
         "blocks": [{"type": "section", "text": {"type": "plain_text", "text": "a form"}}],
     }  # fmt: skip
     view, state = opened(work, body, user), work.slack.range.state
@@ -126,6 +136,11 @@ def opened(work: Workspace, view: Payload, user: str) -> str:
     with state.lock:
         trigger = state.new_trigger(work.slack.user(user))
     return str(work.room.client.views_open(trigger_id=trigger, view=view)["view"]["id"])
+
+
+def put(work: Workspace, user: str) -> str:
+    """A question that was put to somebody, the first of a round; its id."""
+    return work.house.quiz.put(f"slack:{work.slack.user(user)}", datetime.now(UTC), name="round", many=3)[0].asked
 
 
 def ids(name: str) -> dict[str, str]:
