@@ -48,7 +48,7 @@ class Answered:
     def line(self, kind: str) -> str:
         """One row of the table."""
         found = self.times[kind] if kind in self.times else [t for some in self.times.values() for t in some]
-        p50, p99 = statistics.median(found), statistics.quantiles(found, n=100)[98]
+        p50, p99 = statistics.median(found), statistics.quantiles(found, n=100, method="inclusive")[98]
         return f"{kind:<18}{len(found):>8}{p50 * 1000:>10.0f}{p99 * 1000:>10.0f}{max(found) * 1000:>10.0f}"
 
 
@@ -135,10 +135,10 @@ class Sender:
         return seen
 
 
-def mixed(sender: Sender, count: int) -> Iterator[tuple[str, Payload, int]]:
+def mixed(sender: Sender, count: int, incidents: int) -> Iterator[tuple[str, Payload, int]]:
     """What people do while incidents run: they read, note, click, submit, look at their home."""
     for k in range(count):
-        incident, user, name = f"inc-{k * 7 % INCIDENTS}", ("alice", "bob", "carol")[k % 3], f"run-{k}"
+        incident, user, name = f"inc-{k * 7 % incidents}", ("alice", "bob", "carol")[k % 3], f"run-{k}"
         kind, more = (
             ("command", "status"), ("command", "note"), ("block_actions", "claim"), ("view_submission", ""),
             ("event", ""),
@@ -191,7 +191,7 @@ def child(role: str, home: Path) -> Iterator[str]:
             process.kill()
 
 
-def asks_of(store: Store) -> list[tuple[str, str]]:
+def asks_of(store: Store, incidents: int) -> list[tuple[str, str]]:
     """Incident and plan of each question that all incidents end in. Waits for them. Raises TimeoutError."""
     give_up = time.monotonic() + WAIT_S
     while time.monotonic() < give_up:
@@ -199,10 +199,10 @@ def asks_of(store: Store) -> list[tuple[str, str]]:
             (row.id, str(event["body"]["plan_hash"])) for row in store.incidents("open")
             for event in store.events(row.id) if event["kind"] == "asked"
         ]  # fmt: skip
-        if len(found) >= INCIDENTS:
+        if len(found) >= incidents:
             return found
         time.sleep(2)
-    raise TimeoutError(f"only {len(found)} of {INCIDENTS} incidents have come to their question")
+    raise TimeoutError(f"only {len(found)} of {incidents} incidents have come to their question")
 
 
 def idle(store: Store) -> None:
@@ -218,6 +218,7 @@ def main() -> None:
     """Print the figures, or be one of the processes."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.slack", description=__doc__)
     options.add_argument("--seconds", type=float, default=SECONDS, help=f"how long it is measured ({SECONDS})")
+    options.add_argument("--incidents", type=int, default=INCIDENTS)
     options.add_argument("--deliveries", type=int, default=DELIVERIES)
     options.add_argument("--role", choices=("slack", "house", "bare"), help=argparse.SUPPRESS)
     options.add_argument("--home", type=Path, help=argparse.SUPPRESS)
@@ -231,27 +232,28 @@ def main() -> None:
     base.mkdir(parents=True, exist_ok=True)
     print(f"{os.cpu_count()} cores; load beforehand {os.getloadavg()[0]:.1f}. Above 0.5 the figures say little.")
     with tempfile.TemporaryDirectory(prefix="slack-", dir=base) as place, child("slack", Path(place)) as line:
-        (Path(place) / "slack.json").write_text(line, encoding="utf-8")
-        cast = json.loads(line)["cast"]
+        told = json.loads(line) | {"incidents": given.incidents}
+        (Path(place) / "slack.json").write_text(json.dumps(told), encoding="utf-8")
         for role in ("bare", "house"):
             with child(role, Path(place)) as port:
-                measure(Sender(cast, int(port)), Path(place) / role, role, given.seconds, given.deliveries)
+                sender = Sender(told["cast"], int(port))
+                measure(sender, Path(place) / role, role, given.seconds, given.deliveries, given.incidents)
 
 
-def measure(sender: Sender, home: Path, role: str, seconds: float, deliveries: int) -> None:
+def measure(sender: Sender, home: Path, role: str, seconds: float, deliveries: int, incidents: int) -> None:
     """One process under the load, and what came of it."""
     title = {"bare": "One insert a request", "house": "Bulkhead"}[role]
-    print(f"\n{title}, while {INCIDENTS} incidents run; ms until Slack is answered")
+    print(f"\n{title}, while {incidents} incidents run; ms until Slack is answered")
     print(f"{'':<18}{'sent':>8}{'median':>10}{'p99':>10}{'slowest':>10}")
-    seen = sender.all(mixed(sender, int(seconds * PER_SECOND)), PER_SECOND)
+    seen = sender.all(mixed(sender, int(seconds * PER_SECOND), incidents), PER_SECOND)
     for kind in (*sorted(seen.times), "all"):
         print(seen.line(kind))
     if role == "bare":
         return
     store = Store(f"sqlite:///{home / 'bulkhead.db'}")
     running = sum(1 for row in store.incidents() if row.status == "open")
-    print(f"{running} of the {INCIDENTS} incidents were still open then; answers that were none: {dict(seen.bad)}")
-    asks = asks_of(store)
+    print(f"{running} of the {incidents} incidents were still open then; answers that were none: {dict(seen.bad)}")
+    asks = asks_of(store, incidents)
     idle(store)
     seen = sender.all(storm(sender, asks, deliveries))
     idle(store)

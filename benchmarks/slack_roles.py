@@ -18,7 +18,6 @@ from starlette.routing import Route
 
 from benchmarks.engine import NOWHERE, engine_of, land, rows_of
 from benchmarks.load import Provider, Shape, Step, catalogue, playbook
-from benchmarks.slack import INCIDENTS
 from bot.app import SLACK_DOOR, Bulkhead, Site, opened
 from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.engine.run import Engine
@@ -85,7 +84,8 @@ def _house(home: Path) -> None:
 
 async def _run(bulkhead: Bulkhead, app: Any, room: Room | None) -> None:
     """The incidents, the door and the board in one process, as ``bulkhead serve`` has them."""
-    engine, rows = _engine(bulkhead)
+    told = json.loads((bulkhead.settings.home.parent / "slack.json").read_text(encoding="utf-8"))
+    engine, rows = _engine(bulkhead, told["incidents"])
     await engine.start()
     await asyncio.to_thread(land, bulkhead, rows)
     with serving(app) as url:
@@ -94,7 +94,7 @@ async def _run(bulkhead: Bulkhead, app: Any, room: Room | None) -> None:
         await asyncio.gather(begun, *([room.run()] if room else [asyncio.Event().wait()]))
 
 
-def _engine(bulkhead: Bulkhead) -> tuple[Engine, list[dict[str, Any]]]:
+def _engine(bulkhead: Bulkhead, incidents: int) -> tuple[Engine, list[dict[str, Any]]]:
     def triage(_world: World, report: Report) -> Triage:
         assert report.credential is not None
         return Triage(credential=report.credential, live=Liveness.LIVE, exposure=Exposure.PUBLIC)
@@ -106,7 +106,7 @@ def _engine(bulkhead: Bulkhead) -> tuple[Engine, list[dict[str, Any]]]:
         said = usual.rules(row, found, action, before)
         return replace(said, posture="two", on_silence="hold", after_s=0) if action.name.endswith("restore") else said
 
-    return Engine(replace(usual, rules=rules)), rows_of(bulkhead, playbook(SHAPE), actions, INCIDENTS)
+    return Engine(replace(usual, rules=rules)), rows_of(bulkhead, playbook(SHAPE), actions, incidents)
 
 
 def _bare(home: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +45,18 @@ def test_the_engine_does_so_on_postgresql(new_postgres: Make, tmp_path: Path) ->
 def test_the_longest_way_waits_for_what_is_needed_as_far_as_it_is_needed() -> None:
     assert SHAPE.longest() == 2 + 3 + 3 + 2 + 2  # triage; cut; one of two; restore up to its outcome; the last look
     assert replace(LEAST, triage=0).longest() == 9
+
+
+@pytest.mark.slow
+def test_of_repeated_deliveries_none_is_lost_and_none_done_twice(tmp_path: Path) -> None:
+    few = ["--seconds", "2", "--incidents", "10", "--deliveries", "120"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.slack", *few], env=os.environ | {"BULKHEAD_HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "120 deliveries of 40 clicks and commands" in done.stdout
+    assert done.stdout.rstrip().endswith("answers that were none: {}; lost: 0; done twice: 0")
 
 
 @pytest.mark.slow
