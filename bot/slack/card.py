@@ -23,7 +23,7 @@ from bot.story import GRADES, exposure, signs
 __all__ = ["Posting", "ask_blocks", "draw", "incident_card"]
 DRILL_BANNER = "DRILL. Nothing of this is real"
 # so many are on the card, the others in the thread
-ASKS, ROWS, GOOD_SHOWN, TAILS, UNDOS, FAILURES, REVIEWS, SIGNS = 6, 8, 3, 3, 5, 4, 3, 3
+ASKS, ROWS, GOOD_SHOWN, TAILS, UNDOS, FAILURES, REVIEWS, SIGNS = 6, 8, 3, 3, 2, 4, 3, 3
 LEVELS = {
     "critical": ":rotating_light:", "high": ":red_circle:", "medium": ":large_orange_circle:", "low": ":white_circle:",
 }  # fmt: skip
@@ -54,9 +54,8 @@ def draw(picture: Picture) -> Posting:
     """The card of a picture."""
     blocks = [
         *_head(picture), *_drill_ended(picture), kit.section(_leak(picture)), kit.section(_standing(picture)),
-        *_signs(picture), *_failures(picture), *_questions(picture), *_tails(picture),
-        kit.section(f"*Next, by itself:* {next_step(picture)}"), *_undos(picture), *_reviews(picture),
-        *_people(picture), *_foot(picture),
+        *_signs(picture), *_failures(picture), *_questions(picture), *_reviews(picture), *_tails(picture),
+        kit.section(f"*Next, by itself:* {next_step(picture)}"), *_people(picture), *_undos(picture), *_foot(picture),
     ]  # fmt: skip
     return Posting(blocks=blocks[: kit.BLOCKS], text=_text(picture), metadata=metadata(picture, "card"))
 

@@ -48,7 +48,7 @@ from bot.vault import Vault
 from bot.world import World
 
 ANSWER_S = 2.0  # Slack waits three seconds for an answer
-THREADS = 32
+THREADS, FORM_THREADS = 32, 8
 TRIES = 10  # so often a delivery is tried again while Slack or the database is away, each time twice as late
 AGAIN_S = 5.0
 STALE = timedelta(seconds=30)  # a row that another process has landed is left to it for so long
@@ -126,7 +126,10 @@ class Room:
         self._waiting = ThreadPoolExecutor(THREADS, thread_name_prefix="slack-answer")
         self._flying: set[str] = set()
         self._lock = threading.Lock()
-        self.app = self._bolt()
+        # Forms have threads of their own: Slack waits for them, and hundreds of clicks may be under way.
+        self._form_threads = ThreadPoolExecutor(FORM_THREADS, thread_name_prefix="slack-form")
+        self._form_waiting = ThreadPoolExecutor(FORM_THREADS, thread_name_prefix="slack-form-answer")
+        self.app, self.forms = self._bolt(self._threads), self._bolt(self._form_threads)
         self.door = Door(
             signing_secret=settings.slack_signing_secret.get_secret_value(), deliveries=self.deliveries,
             border=self.border, workspaces=self.workspaces, app_id=settings.slack_app_id,
@@ -144,7 +147,7 @@ class Room:
 
     # listeners -----------------------------------------------------------------------------------------------------
 
-    def _bolt(self) -> App:
+    def _bolt(self, threads: ThreadPoolExecutor) -> App:
         """Bolt, behind our own door: it verifies no signature again, and asks Slack nothing before a listener runs."""
 
         def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
@@ -153,7 +156,7 @@ class Room:
         return App(
             name="bulkhead.bolt", client=self.client, authorize=authorize, logger=quiet_logger(),
             request_verification_enabled=False, ssl_check_enabled=False, url_verification_enabled=False,
-            listener_executor=self._threads,
+            listener_executor=threads,
         )  # fmt: skip
 
     def on(self, kind: str, name: str, listener: Listener, *, answers: bool = False) -> None:
@@ -164,6 +167,7 @@ class Room:
         if (kind, name) in self.listeners:
             raise InputError(f"two features listen to the {kind} {name!r}")
         self.listeners[kind, name] = listener
+        app = self.forms if answers else self.app
         if answers:
             self._answering.add((kind, name))
 
@@ -175,9 +179,9 @@ class Room:
             self._do(heard, listener)
 
         register: dict[str, Callable[[str], Any]] = {
-            "command": self.app.command, "block_actions": self.app.block_action, "shortcut": self.app.global_shortcut,
-            "message_action": self.app.message_shortcut, "view_submission": self.app.view_submission,
-            "view_closed": self.app.view_closed, "event": self.app.event, "block_suggestion": self.app.options,
+            "command": app.command, "block_actions": app.block_action, "shortcut": app.global_shortcut,
+            "message_action": app.message_shortcut, "view_submission": app.view_submission,
+            "view_closed": app.view_closed, "event": app.event, "block_suggestion": app.options,
         }  # fmt: skip
         register[kind](name)(listen)
 
@@ -188,18 +192,18 @@ class Room:
                 return Answer()
             self._flying.add(delivery.id)
         heard = Heard(self, delivery, body)
-        worked = self._waiting.submit(self._dispatch, heard)
         if listener_of(body) not in self._answering:
+            self._waiting.submit(self._dispatch, self.app, heard)
             return Answer()  # it has landed, and Slack is told so at once, however busy the threads are
         try:
-            return worked.result(timeout=ANSWER_S)
+            return self._form_waiting.submit(self._dispatch, self.forms, heard).result(timeout=ANSWER_S)
         except TooSlow:
             heard.late = True  # what is wrong with it is said as a message: the form is closed now
             return Answer()
 
-    def _dispatch(self, heard: Heard) -> Answer:
+    def _dispatch(self, app: App, heard: Heard) -> Answer:
         """Let Bolt find the listener; gives what the listener acknowledges with."""
-        response = self.app.dispatch(BoltRequest(mode="socket_mode", body=heard.body, context={"heard": heard}))
+        response = app.dispatch(BoltRequest(mode="socket_mode", body=heard.body, context={"heard": heard}))
         if not heard.begun:  # Bolt came to no listener: another try, and not for ever
             self._later(heard, "it could not be read")
             self._landed(heard.delivery)
@@ -327,7 +331,9 @@ class Room:
         """Let what is under way end."""
         self.http.close()
         self._waiting.shutdown(wait=True)
+        self._form_waiting.shutdown(wait=True)
         self._threads.shutdown(wait=True)
+        self._form_threads.shutdown(wait=True)
 
 
 def due(delivery: Delivery) -> datetime:
