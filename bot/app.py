@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import github
 
 import playbooks as shipped
-from bot import clock, heartbeat
+from bot import clock, heartbeat, moved
 from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
@@ -355,6 +355,7 @@ class Bulkhead:
             with self._watch():
                 jobs = [*clock.of_engine(engine), clock.beating(self.store, "worker")]
                 jobs.append(clock.Job(self._learn, clock.LEARN_S))
+                jobs.append(moved.watching(self.store, self.timeline, self.worlds))
                 async with clock.running(jobs + queue_jobs(self.settings, self.inbox)):
                     trainers = [Trainer(self, engine, range_up).run()] if DRILL not in self.sites else []
                     await together(rounds(self.inbox, engine), *trainers)

@@ -37,7 +37,11 @@ def _follow_up(body: dict[str, Any]) -> tuple[str, str]:
     return f"is {body['state']}", f"{body['title']}{whose}: {body['detail']}"
 
 
+def _migration(body: dict[str, Any]) -> tuple[str, str]:
+    return "migration", str(body["said"])
+
+
 SPOKEN: dict[str, Words] = {
     "role": _role, "note": _note, "not-me": _not_me, "owner-answer": _owner_answer, "postmortem": _postmortem,
-    "follow-up": _follow_up,
+    "follow-up": _follow_up, "migration": _migration,
 }  # fmt: skip

@@ -274,6 +274,14 @@ def _event(row: Any) -> Event:
     return Event(**{**row, "body": None if row["body"] is None else json.loads(row["body"])})
 
 
+def steps_using(store: Store, action: str) -> list[tuple[str, str]]:
+    """Incident and step of every step that has looked with this action, oldest first."""
+    looked = timeline.c.body.like(f'%"uses":"{action}"%')
+    query = sa.select(timeline.c.incident, timeline.c.step).where(timeline.c.kind == "look", looked)
+    with store.connect() as c:
+        return [(row.incident, row.step) for row in c.execute(query.order_by(timeline.c.at, timeline.c.incident))]
+
+
 def load(store: Store, incident_id: str, after_n: int = 0) -> list[Event]:
     """The events of an incident, in order."""
     return [Event(**row) for row in store.events(incident_id, after_n)]

@@ -59,6 +59,7 @@ EVENTS = {
     "role": "Who has a role from now on, such as the lead, and who said so.",
     "not-me": "Somebody who was asked is not the one to decide; the others go on being asked.",
     "postmortem": "The post-mortem was drafted, or published, by whom and with which SHA-256.",
+    "migration": "What has become of a migration's pull request, asked by the clock, also after the close.",
     "follow-up": "A follow-up has become open, done or reopened, and what the look at it found.",
     "owner-answer": "The likely owner's answer to whether it was them.",
     "paged": "Somebody was woken, and by what.",

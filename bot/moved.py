@@ -1,0 +1,198 @@
+"""What became of a migration's pull request, asked by the clock until what it replaces is dead.
+
+Merged? Has a run got in by its identity? Is the old secret still there, is the old key still alive? Each answer is an
+event of the incident whose step opened the pull request, so it is told where that incident is told, also when it has
+been closed for weeks. The events are all the memory there is: an answer has one key, so two clocks, or one that was
+killed, say it once. "Moved to OIDC" is said last, when the old credential is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.actions import aws_iam, aws_trail
+from bot.actions.github_secrets import delete_secret, shown
+from bot.clock import Job
+from bot.errors import BulkheadError
+from bot.model import SecretStore
+from bot.reference import adapter
+from bot.store import Store, iso, when
+from bot.timeline import Event, Timeline, load, steps_using
+from bot.world import World
+
+OPENS, ROTATES = "github.open_migration", "aws.rotate_access_key"
+KIND = "migration"
+EVERY_S = 1800.0
+REMINDS = timedelta(days=14)  # so long a pull request may stand open before that is said, and said again
+OVER = ("moved", "declined")
+log = logging.getLogger("bulkhead.moved")
+
+
+@dataclass(slots=True, kw_only=True)
+class Migration:
+    """One pull request, and what has been said of it: question -> answer."""
+
+    incident: str
+    step: str
+    world: str
+    given: dict[str, Any]
+    pull: int
+    url: str
+    opened: datetime
+    files: tuple[str, ...]
+    keys: tuple[tuple[str, str], ...]  # user, access key id: what the incident has put in place of the leaked key
+    said: dict[str, Event] = field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        """Nothing is asked any more."""
+        return any(event.body and event.body["answer"] in OVER for event in self.said.values())
+
+    def answer(self, question: str) -> str:
+        """What stands as the answer; '' for none yet."""
+        event = self.said.get(question)
+        return str(event.body["answer"]) if event is not None and event.body else ""
+
+
+def migrations(store: Store) -> Iterator[Migration]:
+    """Every pull request that a step has opened."""
+    for incident, step in steps_using(store, OPENS):
+        events = [event for event in load(store, incident) if event.body is not None]
+        look = next(event for event in events if event.step == step and event.kind == "look")
+        done = [e for e in events if e.step == step and e.kind == "outcome" and e.body["outcome"].get("pull")]
+        if not done:
+            continue
+        rotated = {e.step: e.body["inputs"]["user"] for e in events if _uses(e, ROTATES)}
+        yield Migration(
+            incident=incident, step=step, world=store.incident(incident).world, given=look.body["inputs"],
+            pull=int(done[-1].body["outcome"]["pull"]), url=done[-1].body["outcome"]["url"], opened=when(done[-1].at),
+            files=tuple(each["path"] for each in look.body["before"]["files"]),
+            keys=tuple(
+                (rotated[e.step], e.body["outcome"]["key_id"]) for e in events
+                if e.kind == "outcome" and e.step in rotated and e.body["outcome"].get("key_id")
+            ),
+            said={
+                e.step.removeprefix(f"{step}/"): e for e in events if e.kind == KIND and e.step.startswith(f"{step}/")
+            },
+        )  # fmt: skip
+
+
+def _uses(event: Event, action: str) -> bool:
+    return event.kind == "look" and bool(event.body) and event.body.get("uses") == action
+
+
+class Watch:
+    """Asks, and writes down what has changed."""
+
+    def __init__(self, store: Store, timeline: Timeline, worlds: Mapping[str, Callable[[str], World]]) -> None:
+        self._store, self._timeline, self._worlds = store, timeline, worlds
+
+    def turn(self) -> int:
+        """Ask of every migration that is not over; returns how many answers are new. One process at a time."""
+        new = 0
+        with self._store.only_one("migrations") as mine:
+            for one in migrations(self._store) if mine else ():
+                if one.over or one.world not in self._worlds:
+                    continue
+                try:
+                    new += self._ask(one, self._worlds[one.world](one.incident))
+                except BulkheadError as exc:  # of one provider: the others are asked all the same, this one again later
+                    log.warning("what became of %s could not be asked: %s", one.url, exc)
+        return new
+
+    def _ask(self, one: Migration, world: World) -> int:
+        pull = world.github.get(f"/repos/{one.given['repository']}/pulls/{one.pull}")
+        if not pull.get("merged"):
+            return self._unmerged(one, world, str(pull["state"]))
+        merged = str(pull["merged_at"])
+        new = self._say(one, world, "merge", "merged", f"{one.url} was merged at {merged}")
+        new += self._identity(one, world, datetime.fromisoformat(merged))
+        if one.answer("identity") != "used":
+            return new
+        left = [*self._secrets(one, world), *self._keys(one, world)]
+        new += sum(self._say(one, world, question, answer, said) for question, answer, said, _ in left)
+        if not any(alive for *_, alive in left):
+            said = f"{one.given['repository']} has moved to OIDC: its jobs use it, and what they had before is dead"
+            return new + self._say(one, world, "end", "moved", said)
+        rest = "; ".join(said for _, _, said, alive in left if alive)
+        return new + self._say(one, world, "rest", rest, f"not moved yet: {rest}")
+
+    def _unmerged(self, one: Migration, world: World, state: str) -> int:
+        if state != "open":
+            said = f"{one.url} was closed without being merged; what it was for still stands, and is not asked again"
+            return self._say(one, world, "merge", "declined", said)
+        times = int((world.now() - one.opened) / REMINDS)
+        days = (REMINDS * times).days
+        said = f"{one.url} has been open for {days} days; until it is merged, the next leak is worth as much as this"
+        return self._say(one, world, "merge", f"open for {days} days", said) if times else 0
+
+    def _identity(self, one: Migration, world: World, merged: datetime) -> int:
+        """Whether a run has got in by its identity: by the provider's log where it is ours, else by the run itself."""
+        if one.answer("identity") == "used":
+            return 0
+        if role := one.given.get("role"):
+            calls = aws_trail.lookup(world, "ResourceName", role, merged, world.now() + timedelta(seconds=1))
+            used = next((call for call in calls if call.name == "AssumeRoleWithWebIdentity"), None)
+            if used is not None:
+                said = f"CloudTrail shows {used.actor} in {role} at {iso(used.at)}"
+                return self._say(one, world, "identity", "used", said)
+        return self._runs(one, world, merged, trusted=not role)
+
+    def _runs(self, one: Migration, world: World, merged: datetime, *, trusted: bool) -> int:
+        """``trusted``: nobody's log can be asked, so a run that succeeded counts as one that got in."""
+        for path in one.files:
+            name = path.rpartition("/")[2]
+            answer = world.github.get(f"/repos/{one.given['repository']}/actions/workflows/{name}/runs", per_page=20)
+            runs = [r for r in answer["workflow_runs"] if datetime.fromisoformat(r["created_at"]) >= merged]
+            good = next((r for r in runs if r["conclusion"] == "success"), None)
+            if good is not None and trusted:
+                said = f"{good['html_url']} has succeeded since the merge; the registry has no log that can be asked"
+                return self._say(one, world, "identity", "used", said)
+            bad = next((r for r in runs if r["conclusion"] == "failure"), None)
+            if bad is not None and good is None:
+                said = f"{bad['html_url']} has failed since the merge: is the trust set up, and are the variables set?"
+                return self._say(one, world, "identity", "failed", said)
+        return 0
+
+    def _secrets(self, one: Migration, world: World) -> Iterator[tuple[str, str, str, bool]]:
+        """Question, answer, sentence and whether it still stands, for each secret that held the credential."""
+        for given in one.given.get("stores") or ():
+            store = adapter(SecretStore).validate_python(given)
+            stands = delete_secret.look(world, store).needed
+            said = f"{shown(store)} still holds the old credential: delete it" if stands else f"{shown(store)} is gone"
+            yield f"secret:{store.name}", "stands" if stands else "gone", said, stands
+
+    def _keys(self, one: Migration, world: World) -> Iterator[tuple[str, str, str, bool]]:
+        for user, key in one.keys:
+            state = aws_iam.key_of(world, user, key)
+            alive = state is not None and state.status == "Active"
+            said = f"{key} of {user} still works: deactivate it, then delete it" if alive else f"{key} is dead"
+            yield f"key:{key}", "alive" if alive else "dead", said, alive
+
+    def _say(self, one: Migration, world: World, question: str, answer: str, said: str) -> int:
+        """Write an answer down unless it stands already; 1 when it is new."""
+        if one.answer(question) == answer:
+            return 0
+        last = one.said.get(question)
+        body = {"question": question, "answer": answer, "said": said, "url": one.url}
+        attempt = last.attempt + 1 if last else 1
+        event = self._timeline.append(
+            one.incident, f"{one.step}/{question}", KIND, body, attempt=attempt, at=iso(world.now())
+        ).result()  # fmt: skip
+        one.said[question] = event
+        return 1
+
+
+def watching(store: Store, timeline: Timeline, worlds: Mapping[str, Callable[[str], World]]) -> Job:
+    """What a worker does by the clock: it has the clients of every World."""
+    watch = Watch(store, timeline, worlds)
+
+    async def ask() -> None:
+        await asyncio.to_thread(watch.turn)
+
+    return Job(ask, EVERY_S)
