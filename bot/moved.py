@@ -182,7 +182,7 @@ class Watch:
         body = {"question": question, "answer": answer, "said": said, "url": one.url}
         attempt = last.attempt + 1 if last else 1
         event = self._timeline.append(
-            one.incident, f"{one.step}/{question}", KIND, body, attempt=attempt, at=iso(world.now())
+            one.incident, f"{one.step}/{question}", "migration", body, attempt=attempt, at=iso(world.now())
         ).result()  # fmt: skip
         one.said[question] = event
         return 1

@@ -12,6 +12,7 @@ import typer
 import yaml
 
 from bot.cli import frame, page
+from bot.cli.migrate import migrate
 from bot.errors import InputError
 from bot.oidc import find, provision, recipes, report, trust
 from bot.oidc.branches import others
@@ -22,6 +23,7 @@ from bot.oidc.work import Answers
 from bot.story import ASKS, BAD, DIM, GOOD, HEADING, Line
 
 app = frame.group("Move workflows from static secrets to OIDC.")
+app.command()(migrate)
 MOST_FILES, MOST_BYTES = 20_000, 1_000_000
 SKIPPED = {".git", "node_modules", ".venv", "vendor", "target", "dist"}
 READ = (".yml", ".yaml", ".json", ".toml", ".sh", ".py", ".js", ".mjs", ".ts", "Makefile", "justfile", "Rakefile")

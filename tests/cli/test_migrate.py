@@ -1,0 +1,73 @@
+"""``bulkhead oidc migrate`` at the range's GitHub: shown first, opened once, and an error of one ends no other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bot.__main__ import app
+from bot.clients import GitHubClient
+from bot.range.company import DEPLOY, FERRY, LEDGER
+from bot.range.server import Range
+
+ROLE = "arn:aws:iam::123456789012:role/ferry"
+Typed = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def company() -> Iterator[Range]:
+    range_ = Range()
+    range_.start()
+    yield range_
+    range_.stop()
+
+
+@pytest.fixture
+def typed(company: Range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    cast = company.reset()
+    monkeypatch.setenv("BULKHEAD_HOME", str(tmp_path))
+    monkeypatch.setenv("BULKHEAD_GITHUB_API", company.github_url)
+    monkeypatch.setenv("BULKHEAD_GITHUB_TOKEN", cast["github"]["bulkhead-bot"])
+    return lambda *words: CliRunner().invoke(app, ["oidc", "migrate", *words])
+
+
+def pulls(company: Range) -> list[dict[str, Any]]:
+    github = GitHubClient(token=company.company.cast["github"]["mara"], base_url=company.github_url)
+    return list(github.pages(f"/repos/{FERRY}/pulls", state="all"))
+
+
+def test_it_is_shown_first_opened_when_told_to_and_never_twice(typed: Typed, company: Range) -> None:
+    shown = typed(FERRY, "--secret", "AWS_ACCESS_KEY_ID", "--role", ROLE)
+    assert (shown.exit_code, pulls(company)) == (0, []), shown.output
+    assert "can move to OIDC" in shown.output
+    assert f"{DEPLOY}: deploy gets an identity" in " ".join(shown.output.split())
+    assert f"oidc migrate {FERRY} --open" in shown.output
+    done = typed(FERRY, "--secret", "AWS_ACCESS_KEY_ID", "--role", ROLE, "--open")
+    assert done.exit_code == 0, done.output
+    (pull,) = pulls(company)
+    assert f"{pull['html_url']} is opened" in " ".join(done.output.split())
+    again = typed(FERRY, "--secret", "AWS_ACCESS_KEY_ID", "--role", ROLE, "--open", "--json")
+    (row,) = json.loads(again.stdout)
+    assert (row["url"], row["opened"], row["error"]) == (pull["html_url"], False, "")
+    assert len(pulls(company)) == 1
+
+
+def test_of_many_each_gets_its_turn_and_an_error_shows_in_the_status(typed: Typed, company: Range) -> None:
+    done = typed("harbor-lights/nothing", LEDGER, FERRY, "--open", "--json")
+    rows = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert "404" in rows[0]["error"]
+    assert (rows[1]["needed"], rows[1]["opened"], rows[1]["error"]) == (False, False, "")
+    assert rows[2]["opened"]
+    assert len(pulls(company)) == 1
+
+
+def test_what_is_no_repository_is_refused_in_one_sentence(typed: Typed) -> None:
+    done = typed("ferry")
+    assert done.exit_code == 2
+    assert "write OWNER/NAME" in " ".join(done.output.split())
