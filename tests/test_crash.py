@@ -35,7 +35,7 @@ KINDS = [
 ]  # fmt: skip
 FEW = ["look", "decided", "outcome", "proof"]
 FIRST, *OTHERS = DRILLS = ["aws-key-in-public-log", "github-pat-in-image", "npm-token-stolen-by-dependency"]
-SHORT = ["pypi-token-in-public-log", "crates-token-in-public-log", "rubygems-key-in-public-log"]  # one shard of each
+SHORT = ["pypi-token-in-public-log", "crates-token-in-public-log", "rubygems-key-in-public-log"]  # of each a sample
 # Of two incidents beside one another both may disable the workflow, or the first alone: the second changes nothing.
 AGAIN = {"npm-token-stolen-by-dependency": "/disable"}
 SHARDS = 8
@@ -200,7 +200,7 @@ def test_killed_at_every_boundary(
     clean = clean_of(arena, tmp_path_factory)
     names = sorted(set(clean.names))
     random.Random(SEED).shuffle(names)  # where time is short, what is tried is spread over all kinds
-    mine = names[shard::SHARDS]
+    mine = names[shard :: SHARDS if drill in DRILLS else 3 * SHARDS]
     wrong = []
     for k, name in enumerate(mine):
         if time.time() > UNTIL:

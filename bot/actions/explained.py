@@ -1,4 +1,4 @@
-"""What explains a version: a tag of its name, or a run of a publishing workflow that was under way when it came.
+"""What explains a version: a tag of its name, or a good run of a publishing workflow that was under way when it came.
 
 A release stands on a tag. A thief who also pushes tags is not found this way. One place for every registry.
 """
@@ -46,6 +46,7 @@ class Explains:
     def _ran(self, world: World, at: datetime) -> bool:
         window = "..".join(f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (at - JOB_LIMIT, at + _WHOLE_SECONDS))
         runs = world.github.pages(f"{repository_path(self.repository)}/actions/runs", "workflow_runs", created=window)
-        publishing = [r for r in runs if not self.workflows or str(r["path"]).split("@")[0] in self.workflows]
+        good = [run for run in runs if run["conclusion"] in (None, "success")]  # None: it is still going on
+        publishing = [r for r in good if not self.workflows or str(r["path"]).split("@")[0] in self.workflows]
         spans = [(datetime.fromisoformat(r["created_at"]), datetime.fromisoformat(r["updated_at"])) for r in publishing]
         return any(start <= at <= end + _WHOLE_SECONDS for start, end in spans)

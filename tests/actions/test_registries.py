@@ -52,6 +52,15 @@ def test_the_run_that_published_a_version_explains_it(drill: Drill) -> None:
     assert found(drill, replace(given, workflows=own), "crates") == []
 
 
+def test_a_run_that_failed_explains_nothing(drill: Drill) -> None:
+    given, shop = find_in(drill, "pypi"), SHOPS["pypi"]
+    dispatch(drill.range, "release.yml", repository=shop.repository)
+    assert found(drill, given, "pypi") == []
+    (run,) = [run for run in drill.range.github.state.runs.values() if run.repo.full_name == shop.repository]
+    run.conclusion = "failure"
+    assert found(drill, given, "pypi") == [GOOD]
+
+
 def test_provenance_of_this_repository_explains_a_release_and_of_another_does_not(drill: Drill) -> None:
     given, shop, held = find_in(drill, "pypi"), SHOPS["pypi"], server(drill, "pypi")
     for version, repository in (("2.5.0", shop.repository), ("2.6.0", "quiet-otter/tides")):
