@@ -131,6 +131,14 @@ def vars_of(event: Event) -> dict[str, Any]:
     return {name: getattr(event, name) for name in Event.__dataclass_fields__}
 
 
+def test_a_clock_that_is_set_back_does_not_shuffle_the_timeline() -> None:
+    straight = events(WHOLE)
+    back = [
+        Event(**(vars_of(event) | {"at": straight[0].at})) if event.n > 6 else event for event in straight
+    ]  # fmt: skip
+    assert marks(scenes(back)) == marks(scenes(straight))
+
+
 def test_without_any_event_there_is_no_scene() -> None:
     assert scenes([]) == []
 
