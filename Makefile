@@ -37,6 +37,7 @@ serve: setup  ## Bulkhead and a small company on this machine, with a Slack to c
 bench: setup  ## every figure that the README quotes
 	@.venv/bin/python -m benchmarks
 	@.venv/bin/python -m benchmarks.storm
+	@.venv/bin/python -m benchmarks.signals
 	@.venv/bin/python -m benchmarks.slack
 	@.venv/bin/python -m benchmarks.latency
 

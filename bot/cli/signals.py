@@ -15,12 +15,12 @@ from bot import signals
 from bot.cli import frame, page
 from bot.errors import InputError
 from bot.signals import collect
-from bot.signals.baseline import Baseline
+from bot.signals.baseline import Baseline, Entry
 from bot.signals.collect import cloudtrail, logs
 from bot.signals.collect.github import with_workflows
 from bot.signals.encodings import Known
 from bot.signals.facts import EPOCH, AnyFact, utc
-from bot.signals.findings import Finding, Sure, once
+from bot.signals.findings import SIGNALS, Finding, Sure, once
 from bot.signals.given import Given, Jobs
 from bot.signals.networks import Networks, networks_of
 from bot.signals.networks import read as read_networks
@@ -84,7 +84,7 @@ def run(
     if learn and baseline is None:
         raise InputError("--learn needs --baseline FILE, where what was learned is written")
     known = _fingerprints(secrets)
-    usual = _baseline(baseline, learn)
+    usual = _baseline(baseline, learn=learn)
     facts = with_workflows(
         [fact for path in [*(runs or ()), *(packument or ())] for fact in collect.read(path, repository)]
     )
@@ -145,7 +145,7 @@ def _time(text: str) -> datetime | None:
         raise InputError(f"{text[:40]!r} is no time; write 2026-11-01 or 2026-11-01T12:00:00Z") from None
 
 
-def _baseline(path: Path | None, learn: bool) -> Baseline:
+def _baseline(path: Path | None, *, learn: bool) -> Baseline:
     if path is None or (learn and not path.exists()):
         return Baseline()
     return Baseline.of_json(_text(path), str(path))
@@ -220,3 +220,70 @@ def _known(file: Path, key: bytes) -> Known:
 
 def _fingerprints(file: Path | None) -> Known | None:
     return _known(file, _key(file)) if file is not None else None
+
+
+# the baseline, in people's hands --------------------------------------------------------------------------------------
+
+usual = frame.group("What is usual, in the file of `signals run --baseline FILE --learn`: see it, add, take away.")
+app.add_typer(usual, name="baseline")
+
+BaselineFile = Annotated[Path, typer.Argument(help="The file that --baseline names.")]
+Signal = Annotated[str, typer.Argument(help=f"One of {', '.join(SIGNALS)}.")]
+Subject = Annotated[str, typer.Argument(help="What it is about, as `list` shows it; * and ? stand for anything.")]
+Feature = Annotated[str, typer.Argument(help="branch, event, actor, service, action, region, network, …")]
+Value = Annotated[str, typer.Argument(help="The value; * and ? stand for anything.")]
+Until = Annotated[str, typer.Option(help="Until when it holds; without it, until somebody changes it.")]
+
+
+@usual.command("list")
+def list_(
+    file: BaselineFile,
+    signal: Annotated[str, typer.Option(help="Only of this signal.")] = "",
+    subject: Annotated[str, typer.Option(help="Only of subjects that fit this pattern.")] = "",
+    json_: frame.Json = False,
+) -> None:
+    """Show what is usual: learned, declared or pruned, since when, last seen, how often, by whom."""
+    entries = list(_baseline(file, learn=False).listed(signal, subject))
+    if json_:
+        frame.document([{"signal": e.signal, "subject": e.subject, "feature": e.feature, "value": e.value, "how": e.how,
+                         "first": e.first.isoformat(), "last": e.last.isoformat(), "count": e.count, "by": e.by,
+                         "until": e.until.isoformat() if e.until else ""} for e in entries])  # fmt: skip
+        return
+    table = page.table("signal", "subject", "feature", "value", "how", "last seen", "times")
+    for e in entries:
+        end = f", until {e.until:%Y-%m-%d}" if e.until else ""
+        how = e.how + (f" by {e.by}{end}" if e.by else "")
+        table.add_row(e.signal, e.subject, e.feature, e.value, how, f"{e.last:%Y-%m-%d}", str(e.count))
+    page.lines([Line(f"{len(entries)} entries", style=HEADING), *([table] if entries else [])])
+
+
+@usual.command()
+def declare(
+    file: BaselineFile, signal: Signal, subject: Subject, feature: Feature, value: Value, until: Until = "",
+    by: Annotated[str, typer.Option(help="Who says so; without it, the user of this machine.")] = "",
+) -> None:  # fmt: skip
+    """Say that something is right, although it was never seen: a new region, a release by hand, a runner's network."""
+    _put(file, "declared", (signal, subject, feature, value), by, until)
+
+
+@usual.command()
+def prune(
+    file: BaselineFile, signal: Signal, subject: Subject, feature: Feature, value: Value, until: Until = "",
+    by: Annotated[str, typer.Option(help="Who says so; without it, the user of this machine.")] = "",
+) -> None:  # fmt: skip
+    """Say that something is not right, although it was seen: from now on it is news, and is not learned again."""
+    _put(file, "pruned", (signal, subject, feature, value), by, until)
+
+
+def _put(file: Path, how: str, key: tuple[str, str, str, str], by: str, until: str) -> None:
+    signal, subject, feature, value = key
+    if signal not in SIGNALS:
+        raise InputError(f"{signal[:40]!r} is no signal; there are {', '.join(SIGNALS)}")
+    baseline, now, end = _baseline(file, learn=True), datetime.now(UTC), _time(until)
+    if end is not None and end <= now:
+        raise InputError(f"--until {until} is over already")
+    who = frame.person(by)
+    baseline.put(Entry(signal=signal, subject=subject, feature=feature, value=value, first=now, last=now, how=how,
+                       by=who, until=end))  # fmt: skip
+    file.write_text(json.dumps(baseline.as_json(), indent=1) + "\n")
+    page.lines([Line(f"{how} by {who}: {signal}, {feature} {value} of {subject}", style=GOOD)])

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from bot.redact import LOG_PREFIX, Fingerprinter, shaped
-from bot.signals.encodings import LONG, Known, Reading, decoded, lines_of, words
+from bot.redact import Fingerprinter, shaped
+from bot.signals.encodings import LONG, Known, Reading, lines_of
 from bot.signals.facts import Text
 from bot.signals.findings import Finding, Sure
 from bot.signals.given import Given
@@ -206,12 +206,11 @@ class _Shapes:
         return []
 
     def find(self, text: str) -> Iterator[_ByShape]:
-        plain = LOG_PREFIX.sub("", text)
-        yield from self._of(plain, "raw", lambda at: plain.count("\n", 0, at) + 1)
-        for word in words(plain):
-            for encoding, inner in decoded(word) if len(word) >= LONG else ():
-                line = lines_of(plain, word)[0] + 1
-                yield from self._of(inner, encoding, lambda _at, line=line: line)  # type: ignore[misc]
+        reading = Reading(text)
+        yield from self._of(reading.plain, "raw", lambda at: reading.plain.count("\n", 0, at) + 1)
+        for encoding, inner, root in reading.texts:
+            line = lines_of(reading.plain, root)[0] + 1
+            yield from self._of(inner, encoding, lambda _at, line=line: line)  # type: ignore[misc]
 
     def _of(self, text: str, encoding: str, line: Callable[[int], int]) -> Iterator[_ByShape]:
         for kind, match in shaped(text):
