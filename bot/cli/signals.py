@@ -224,9 +224,6 @@ def _fingerprints(file: Path | None) -> Known | None:
 
 # the baseline, in people's hands --------------------------------------------------------------------------------------
 
-usual = frame.group("What is usual, in the file of `signals run --baseline FILE --learn`: see it, add, take away.")
-app.add_typer(usual, name="baseline")
-
 BaselineFile = Annotated[Path, typer.Argument(help="The file that --baseline names.")]
 Signal = Annotated[str, typer.Argument(help=f"One of {', '.join(SIGNALS)}.")]
 Subject = Annotated[str, typer.Argument(help="What it is about, as `list` shows it; * and ? stand for anything.")]
@@ -235,8 +232,8 @@ Value = Annotated[str, typer.Argument(help="The value; * and ? stand for anythin
 Until = Annotated[str, typer.Option(help="Until when it holds; without it, until somebody changes it.")]
 
 
-@usual.command("list")
-def list_(
+@app.command("baseline")
+def baseline_(
     file: BaselineFile,
     signal: Annotated[str, typer.Option(help="Only of this signal.")] = "",
     subject: Annotated[str, typer.Option(help="Only of subjects that fit this pattern.")] = "",
@@ -257,7 +254,7 @@ def list_(
     page.lines([Line(f"{len(entries)} entries", style=HEADING), *([table] if entries else [])])
 
 
-@usual.command()
+@app.command()
 def declare(
     file: BaselineFile, signal: Signal, subject: Subject, feature: Feature, value: Value, until: Until = "",
     by: Annotated[str, typer.Option(help="Who says so; without it, the user of this machine.")] = "",
@@ -266,7 +263,7 @@ def declare(
     _put(file, "declared", (signal, subject, feature, value), by, until)
 
 
-@usual.command()
+@app.command()
 def prune(
     file: BaselineFile, signal: Signal, subject: Subject, feature: Feature, value: Value, until: Until = "",
     by: Annotated[str, typer.Option(help="Who says so; without it, the user of this machine.")] = "",

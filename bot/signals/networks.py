@@ -10,6 +10,7 @@ import ipaddress
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from bot.errors import InputError
@@ -59,6 +60,7 @@ class Networks:
         return at >= 0 and int(parsed) <= self._ends[parsed.version][at]
 
 
+@lru_cache(maxsize=65_536)
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address, or None for the name of a service such as cloudformation.amazonaws.com."""
     try:
@@ -67,6 +69,7 @@ def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+@lru_cache(maxsize=65_536)
 def around(address: str) -> str:
     """The /24 or /48 that an address lies in: what a provider gives to one place. '' for what is no address."""
     parsed = ip(address)

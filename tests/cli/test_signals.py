@@ -101,18 +101,18 @@ def test_what_is_usual_is_listed_declared_and_pruned_by_people_with_their_names(
     runs = written(tmp_path, "runs.json", {"total_count": 1, "workflow_runs": [RUN]})
     file = str(tmp_path / "usual.json")
     assert bulkhead(tmp_path, "run", "--runs", runs, "--baseline", file, "--learn").exit_code == 0
-    learned = json.loads(bulkhead(tmp_path, "baseline", "list", file, "--json").stdout)
+    learned = json.loads(bulkhead(tmp_path, "baseline", file, "--json").stdout)
     assert ("branch", "main", "learned") in {(e["feature"], e["value"], e["how"]) for e in learned}
     subject = next(e["subject"] for e in learned if e["feature"] == "branch")
     key = ("deploy-source", subject, "branch")
-    assert bulkhead(tmp_path, "baseline", "prune", file, *key, "main", "--by", "alice").exit_code == 0
-    said = bulkhead(tmp_path, "baseline", "declare", file, *key, "release-*", "--by", "bruno", "--until", "2099-01-01")
+    assert bulkhead(tmp_path, "prune", file, *key, "main", "--by", "alice").exit_code == 0
+    said = bulkhead(tmp_path, "declare", file, *key, "release-*", "--by", "bruno", "--until", "2099-01-01")
     assert said.exit_code == 0, said.stderr
-    now = {e["value"]: e for e in json.loads(bulkhead(tmp_path, "baseline", "list", file, "--json").stdout)}
+    now = {e["value"]: e for e in json.loads(bulkhead(tmp_path, "baseline", file, "--json").stdout)}
     assert (now["main"]["how"], now["main"]["by"]) == ("pruned", "alice")
     assert (now["release-*"]["how"], now["release-*"]["until"][:4]) == ("declared", "2099")
     assert bulkhead(tmp_path, "run", "--runs", runs, "--baseline", file, "--learn").exit_code == 4, "main is not on it"
-    again = {e["value"]: e["how"] for e in json.loads(bulkhead(tmp_path, "baseline", "list", file, "--json").stdout)}
+    again = {e["value"]: e["how"] for e in json.loads(bulkhead(tmp_path, "baseline", file, "--json").stdout)}
     assert again["main"] == "pruned", "what a person has pruned is not learned again"
 
 
@@ -121,5 +121,5 @@ def test_what_is_usual_is_listed_declared_and_pruned_by_people_with_their_names(
     (["deploy-source", "a", "branch", "main", "--until", "2001-01-01"], "is over already"),
 ])  # fmt: skip
 def test_a_declaration_that_cannot_hold_is_refused(tmp_path: Path, more: list[str], says: str) -> None:
-    done = bulkhead(tmp_path, "baseline", "declare", str(tmp_path / "usual.json"), *more, "--by", "alice")
+    done = bulkhead(tmp_path, "declare", str(tmp_path / "usual.json"), *more, "--by", "alice")
     assert (done.exit_code, says in done.stderr) == (2, True)
