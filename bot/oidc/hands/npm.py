@@ -197,6 +197,8 @@ def _heredocs(lines: list[str]) -> list[tuple[int, int]]:
 def _refuse_other_uses(job: Job, consumers: list[Step]) -> None:
     registries = {s.input("registry-url") for s in job.steps if s.action == SETUP and s.input("registry-url")}
     named = {m for s in consumers for m in re.findall(r"--registry[= ][\"']?(\S+)", s.run)}
+    env = [(k, v) for s in consumers for k, v in {**job.workflow.env, **job.env, **s.env}.items()]
+    named |= {v for k, v in env if k.lower() == "npm_config_registry"}
     foreign = [r for r in registries if not OWN.match(r)]
     if any(not OWN.match(r) for r in named) or (foreign and not named and len(registries) == len(foreign)):
         said = ", ".join(sorted([*foreign, *named]))

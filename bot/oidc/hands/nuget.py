@@ -16,6 +16,7 @@ WHY = "NuGet trusted publishing"
 LOGIN = "nuget/login"
 KEY = "NUGET_API_KEY"
 _SOURCE = re.compile(r"(-s|--source|-Source)[= ]+[\"']?(?!https://(api|www)\.nuget\.org|nuget\.org)([^\s\"']+)")
+_FOREIGN = re.compile(r"https?://(?!(api|www)\.nuget\.org)\S|MYGET|FEEDZ|CLOUDSMITH|PROGET", re.IGNORECASE)
 _NUGET = re.compile(r"nuget(\.exe)?\s+push|dotnet\s+nuget", re.IGNORECASE)
 
 
@@ -43,6 +44,9 @@ def _job(work: Work, job: Job, carriers: list[Carrier]) -> None:
         step = steps[carrier.step]
         if found := _SOURCE.search(step.run):
             raise Refusal("other-service", f"step {step.name!r} of job {job.id} pushes to {found[3][:60]}")
+        for value in (*step.env.values(), *step.inputs.values(), *work.credential.secrets):
+            if _FOREIGN.search(value):
+                raise Refusal("other-service", f"step {step.name!r} of job {job.id} pushes elsewhere: {value[:60]}")
         consumers[step.index] = step
         _carrier(work, step, carrier, output)
     ordered = [consumers[n] for n in sorted(consumers)]

@@ -27,6 +27,10 @@ BUILDERS = re.compile(r"(?<![\w-])(?P<tool>poetry|hatch|flit)\s+(--\S+\s+)*publi
 _CONFIG = re.compile(r"\s*poetry\s+config\s+(pypi-token|http-basic)\.\S+\s.*")
 _RC = re.compile(r".*\.pypirc.*|\s*\[(pypi|distutils|server-login)\].*")
 _FLAG = re.compile(r"\s+(-p|--password|--token|-t|-u|--username)[= ](\"[^\"]*\"|'[^']*'|\S*\$\{\{[^}]*\}\}\S*|\S+)")
+# What may stand behind `publish` of a tool whose upload the action takes over.
+_KEPT = re.compile(
+    r"--build|--skip-existing|-r|--repository(=\S+)?|--no-interaction|-n|-v+|--yes|-y|(test-?)?pypi|\S*dist/\S*"
+)
 _OLD_TWINE = re.compile(r"twine\s*(==|<|<=|~=)\s*['\"]?([0-5]\.|6\.0)")
 
 
@@ -169,6 +173,10 @@ def _moved(work: Work, step: Step, found: re.Match[str]) -> None:
         raise Refusal("publish-in-script", f"step {step.name!r}: `{tool} publish` is not the last command by itself")
     if any(re.match(r"(cd|pushd|if|for|while|case)\b", line) for line in whole):
         raise Refusal("publish-in-script", f"step {step.name!r} changes folders or branches before it publishes")
+    if unknown := [word for word in _FLAG.sub("", " " + rest).split() if not _KEPT.fullmatch(word)]:
+        raise Refusal(
+            "publish-in-script", f"step {step.name!r}: `{tool} publish` has {unknown[0]}, which the action has not"
+        )
     builds = tool == "flit" or "--build" in rest or not _built(job, step, tool)
     folder = step.node.get("working-directory")
     where = f"{folder.value.rstrip('/')}/dist/" if folder is not None else ""
@@ -188,6 +196,8 @@ def _moved(work: Work, step: Step, found: re.Match[str]) -> None:
     inputs = {"packages-dir": where} if where else {}
     if re.search(r"test-?pypi", rest + " ".join(step.env), re.IGNORECASE):
         inputs["repository-url"] = TEST
+    if "--skip-existing" in rest:
+        inputs["skip-existing"] = "true"
     upload = work.uses_step(ACTION, inputs, **{"if": work.condition(step)})
     if draft.edit_lines((*step.path, "run"), edit):
         draft.insert_step(step.path, upload)

@@ -18,6 +18,7 @@ CONFIGURE = "rubygems/configure-rubygems-credentials"
 EXPORTED = ("GEM_HOST_API_KEY", "BUNDLE_GEM__PUSH_KEY")
 NOT_PUBLISHED = re.compile(r"gem\s+(yank|owner)\b")
 _FILE = re.compile(r".*(\.gem/credentials|(mkdir|chmod)\b.*\.gem\b|umask\b).*")
+_HOST = re.compile(r"(--host[= ]|RUBYGEMS_HOST=)[\"']?(?!https://rubygems\.org)\S")
 _NAMED = re.compile(r"\$\{?(\w+)\}?")
 PUSHES = re.compile(r"gem\s+push|rake\s+\S*release|gem_push|release-gem|publish")
 
@@ -36,6 +37,10 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
     work.trusted(job)
     if any(NOT_PUBLISHED.search(step.run) for step in job.steps):
         raise Refusal("not-only-publish", f"job {job.id} yanks or names owners")
+    for step in (each for each in job.steps if any(c.step == each.index for c in carriers)):
+        env = [f"{key}={value}" for key, value in {**job.workflow.env, **job.env, **step.env}.items()]
+        if any(_HOST.search(text) for text in (step.run, *env)):
+            raise Refusal("other-service", f"step {step.name!r} of job {job.id} pushes to a host of its own")
     steps = {step.index: step for step in job.steps}
     consumers: dict[int, Step] = {}
     for carrier in carriers:
