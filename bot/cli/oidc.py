@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -263,6 +265,91 @@ def _outcome(outcome: Outcome) -> list[Line]:
 
 def _colour(line: str) -> str:
     return GOOD if line.startswith("+") else BAD if line.startswith("-") else DIM
+
+
+@app.command()
+def batch(
+    paths: Annotated[list[Path], typer.Argument(help="Folders of repositories.")],
+    config: Annotated[Path | None, typer.Option(help="Answers in a YAML file, for all of them.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Keep what is done in this file; a repository that has not changed is skipped.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
+    json_: frame.Json = False,
+) -> None:
+    """Plan many repositories, one row each; one that cannot be read is told and stops no other one."""
+    answers = configured(config) if config else Answers()
+    done = _state(state)
+    rows: dict[str, dict[str, Any]] = {}
+    for number, path in enumerate(paths, 1):
+        name = str(path.resolve())
+        try:
+            rows[name] = _row(path, answers, done.get(name, {}), write)
+        except InputError as exc:
+            rows[name] = {"error": str(exc)}
+        if not json_:
+            page.lines([Line(f"{number} of {len(paths)}: {path.name}: {_in_words(rows[name])}", style=DIM)])
+        if state is not None:
+            _kept(state, done | rows)
+    if json_:
+        frame.document({"repositories": rows})
+    else:
+        table = page.table("repository", "credentials", "migrated", "refused", "files", "")
+        for name, row in rows.items():
+            counts = [str(row.get(key, "")) for key in ("found", "migrated")]
+            refused = ", ".join(f"{code} {count}" for code, count in row.get("refused", {}).items())
+            table.add_row(Path(name).name, *counts, refused, str(row.get("files", "")), row.get("error", ""))
+        page.lines([table])
+    if any("error" in row for row in rows.values()):
+        raise typer.Exit(frame.FAILED)
+
+
+def _state(path: Path | None) -> dict[str, dict[str, Any]]:
+    if path is None or not path.exists():
+        return {}
+    try:
+        found = json.loads(_bytes(path))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(row, dict) for row in found.values()):
+        raise InputError(f"{path} is no state of a batch; name another file, or remove it to begin anew")
+    return found
+
+
+def _kept(path: Path, rows: Mapping[str, Any]) -> None:
+    """Whole or not at all: a batch that is stopped goes on from what stands."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(json.dumps(rows, indent=2))
+    beside.replace(path)
+
+
+def _row(path: Path, answers: Answers, before: Mapping[str, Any], write: bool) -> dict[str, Any]:
+    """One repository's row. ``before``: its row of an earlier run, which stands when nothing has changed since."""
+    repository = load(path)
+    if before.get("digest") == _digest(repository, answers) and (before.get("written") or not write):
+        return dict(before)
+    made = make_plan(repository, answers)
+    if write:
+        for name, data in made.changed.items():
+            (path if path.is_file() else path / name).write_bytes(data)
+    return {
+        "digest": _digest(made.after if write else repository, answers), "written": write, "found": len(made.outcomes),
+        "migrated": len(made.migrated), "files": len(made.changed),
+        "refused": dict(Counter(o.refusal.code for o in made.refused if o.refusal)),
+        "set": {k: v for o in made.migrated for k, v in o.asks.items()},
+    }  # fmt: skip
+
+
+def _digest(repository: Repository, answers: Answers) -> str:
+    """What a plan depends on: the files, the answers, and the release that plans."""
+    found = hashlib.sha256(f"{version('bulkhead')} {answers!r}".encode())
+    for path, data in sorted(repository.files.items()):
+        found.update(f"{path} {len(data)} ".encode() + data)
+    return found.hexdigest()
+
+
+def _in_words(row: Mapping[str, Any]) -> str:
+    return str(row.get("error") or f"{row['migrated']} of {row['found']} credentials migrated, {row['files']} files")
 
 
 # trust ----------------------------------------------------------------------------------------------------------------
