@@ -11,7 +11,8 @@ from slack_sdk import WebClient
 
 from bot.slack.client import slack_errors
 
-FRESH_S = 5.0  # many clicks of one moment ask once: Slack answers this twenty times a minute
+FRESH_S = 5.0  # many clicks of one moment ask once
+APART_S = 4.0  # a group: Slack answers this twenty times a minute, and the board asks too
 
 
 class Groups:
@@ -36,10 +37,10 @@ class Groups:
         return [group for group in self.ids if user in self.members(group)]
 
     def members(self, group: str) -> frozenset[str]:
-        """Who is in a group now: no answer of Slack is older than ``FRESH_S``. Raises bot.errors."""
+        """Who is in a group now: no answer of Slack is older than a few seconds. Raises bot.errors."""
         with self._lock:  # who comes second finds the answer of the first
             at, members = self._known.get(group, (float("-inf"), frozenset()))
-            if self._now() - at > FRESH_S:
+            if self._now() - at > max(FRESH_S, APART_S * len(self.ids)):
                 members = frozenset(self._ask(group))
                 self._known[group] = (self._now(), members)
             return members
