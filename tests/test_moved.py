@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from bot.actions import CATALOGUE
+from bot.actions.aws import Key, UserKey
 from bot.actions.aws_iam import iso
 from bot.actions.aws_identity import ProviderIn, RoleIn
 from bot.actions.github_oidc import MigrationIn
-from bot.model import SecretStore
+from bot.model import SecretStore, Verdict
 from bot.moved import REMINDS, Watch, migrations
 from bot.range.company import DEPLOY_USER, FERRY, SMOKE_TEST_S
 from bot.range.npm_theft import dispatch
@@ -21,7 +22,7 @@ from bot.reference import adapter
 from bot.spoken import SPOKEN
 from bot.store import canonical
 from bot.timeline import Timeline, load
-from tests.actions.conftest import Drill
+from tests.actions.conftest import Drill, proof
 
 STORES = tuple(
     SecretStore(repository=FERRY, name=name, part=part)
@@ -80,6 +81,11 @@ class House:
         found = [e for e in load(self.drill.store, self.incident) if e.kind == "migration"]
         return [f"{e.step}: {SPOKEN['migration'](e.body)[1]}" for e in found]
 
+    def proven(self, name: str, given: object) -> None:
+        """One of the last steps, by its action: done, and proven."""
+        before, outcome = self.drill.do(name, given)
+        assert proof(self.drill, name, given, before, outcome).verdict == Verdict.PROVEN
+
     def merge(self) -> None:
         self.drill.world.github.send("PUT", f"/repos/{FERRY}/pulls/{self.pull}/merge", {})
         self.drill.range.clock.advance(2)
@@ -118,16 +124,19 @@ def test_each_answer_is_said_once_and_moved_is_said_when_the_old_key_is_dead(hou
     assert f"{house.key} of {DEPLOY_USER} still works" in said
     assert "not moved yet" in said
     for store in STORES:
-        drill.world.github.send("DELETE", f"/repos/{FERRY}/actions/secrets/{store.name}")
+        house.proven("github.delete_secret", store)
     said = "\n".join(house.turn())
     assert "AWS_ACCESS_KEY_ID (actions, harbor-lights/ferry) is gone" in said
     assert "not moved yet" in said
-    drill.iam.update_access_key(UserName=DEPLOY_USER, AccessKeyId=house.key, Status="Inactive")
+    house.proven("aws.deactivate_access_key", Key(key=house.key))
+    house.proven("aws.delete_access_key", UserKey(user=DEPLOY_USER, key=house.key))
     said = "\n".join(house.turn())
     assert f"{house.key} is dead" in said
     assert said.splitlines()[-1].startswith("migrate/end: harbor-lights/ferry has moved to OIDC")
-    drill.iam.update_access_key(UserName=DEPLOY_USER, AccessKeyId=house.key, Status="Active")
-    assert house.turn() == []
+    again, _ = drill.do(OPEN, MigrationIn(repository=FERRY, secret="AWS_ACCESS_KEY_ID"))
+    assert (again.needed, again.files) == (False, ())
+    drill.iam.create_access_key(UserName=DEPLOY_USER)
+    assert house.turn() == [], "it is over"
 
 
 def test_one_that_was_declined_is_said_and_not_asked_again(house: House) -> None:

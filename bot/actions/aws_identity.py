@@ -231,7 +231,7 @@ def _seen(world: World, given: RoleIn) -> tuple[dict[str, set[str]], list[str]]:
         if service in NEVER:
             unsure.append(f"{service}:{call.name}, which the old key used and which could widen itself")
             continue
-        bucket = call.asked("bucketName")
+        bucket = call.asked("bucketName") or call.asked("bucket")
         granted.setdefault(f"arn:aws:s3:::{bucket}" if bucket else "*", set()).add(f"{service}:{call.name}")
     return granted, unsure
 

@@ -35,14 +35,18 @@ def by_identity(drill: Drill, seconds: int = 900) -> dict[str, str]:
     if account.role(OIDC_ROLE) is None:
         account.add_provider(GITHUB_ISSUER, trust.AUDIENCE)
         account.add_role(OIDC_ROLE, trust=trust.written(JOB, ACCOUNT))
-    claims = JOB.claims()
+    return exchanged(drill, OIDC_ROLE, JOB.claims(), seconds)
+
+
+def exchanged(drill: Drill, role: str, claims: dict[str, str], seconds: int = 900) -> dict[str, str]:
+    """What AWS gives for a signed token with these claims. Raises what boto3 does when it gives nothing."""
     token = drill.range.issuer.mint({k: v for k, v in claims.items() if k != "aud"}, claims["aud"])
     sts = boto3.client(
         "sts", endpoint_url=drill.range.aws_url, region_name="us-east-1", aws_access_key_id="none",
         aws_secret_access_key="none",
     )  # fmt: skip
     answer = sts.assume_role_with_web_identity(
-        RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{OIDC_ROLE}", RoleSessionName="gha-1", WebIdentityToken=token,
+        RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{role}", RoleSessionName="gha-1", WebIdentityToken=token,
         DurationSeconds=seconds,
     )  # fmt: skip
     found: dict[str, str] = answer["Credentials"]

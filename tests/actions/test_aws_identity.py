@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from botocore.exceptions import ClientError
 
 from bot.actions import CATALOGUE
 from bot.actions.aws_identity import RoleIn
@@ -15,7 +16,9 @@ from bot.oidc import trust
 from bot.range.company import DEPLOY, DEPLOY_YAML, FERRY, LEDGER
 from tests.actions.conftest import Drill, proof
 from tests.actions.identity_arrangements import ROLE_NAME, provider, role
+from tests.actions.session_arrangements import JOB, exchanged
 
+USUAL = ["s3:GetBucketLocation", "s3:ListBuckets"]  # what ferry's key does every day, by the trail
 ROLE, PROVIDER = "aws.create_identity_role", "aws.create_oidc_provider"
 
 
@@ -27,7 +30,7 @@ def test_it_may_do_what_the_old_key_did_before_the_leak_and_what_the_commands_sa
     given = role(drill)
     drill.leak_and_abuse()  # from now on the key is somebody else's
     before = CATALOGUE[ROLE].look(drill.world, given)
-    assert granted(before.policy) == {"*": ["s3:ListBuckets"], "arn:aws:s3:::ferry-releases/*": ["s3:PutObject"]}
+    assert granted(before.policy) == {"*": USUAL, "arn:aws:s3:::ferry-releases/*": ["s3:PutObject"]}
     after = CATALOGUE[ROLE].look(drill.world, replace(given, since=""))
     assert "iam:" not in after.policy
     assert "sts:" not in after.policy
@@ -64,6 +67,21 @@ def test_what_iam_holds_is_asked_what_it_does_with_forged_tokens(drill: Drill) -
     drill.iam.update_assume_role_policy(RoleName=ROLE_NAME, PolicyDocument=json.dumps(wide))
     said = proof(drill, ROLE, given, before, outcome)
     assert (said.verdict, "a pull request" in said.detail) == (Verdict.REFUTED, True)
+
+
+def test_signed_tokens_get_in_or_not_as_the_table_says(drill: Drill) -> None:
+    """Each claim set is signed by the issuer and handed to STS."""
+    given = replace(role(drill), environment="production")
+    before, _ = drill.do(ROLE, given)
+    policy, job = trust.document(before.trust), JOB
+    for name, claims, wanted in trust.tokens(job):
+        try:
+            exchanged(drill, before.role, claims)
+            let_in = True
+        except ClientError as exc:
+            let_in = False
+            assert exc.response["Error"]["Code"] in ("AccessDenied", "InvalidIdentityToken"), name
+        assert (let_in, trust.rule(policy, claims).allowed) == (wanted, wanted), name
 
 
 @pytest.mark.parametrize(
