@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import github
 
 import playbooks as shipped
-from bot import clock, heartbeat, moved
+from bot import clock, heartbeat, moved, watch
 from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
@@ -366,6 +366,7 @@ class Bulkhead:
         """Run the clock of the whole installation until cancelled."""
         jobs = [*clock.of_house(self.store, self.vault, self.settings.max_age), clock.beating(self.store, "clock")]
         jobs += catch_up_jobs(self.settings, self.inbox)
+        jobs += watch.jobs(self.inbox, self.settings.watch, 60 * self.settings.watch_minutes)
         if self.settings.syslog:
             jobs.append(clock.to_syslog(self.store, Syslog.of(self.settings.syslog), socket.gethostname()))
         if (pager := self.pager()) is not None:

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     vault_max_age_days: float = Field(
         default=30, gt=0, description="A sealed secret is forgotten after so many days, whatever happens"
     )
+    watch: str = Field(
+        default="",
+        description="Repositories that the clock watches for signs of misuse, separated by commas: OWNER/NAME, or "
+        "OWNER/NAME=IAM-USER for the user whose key its jobs use",
+    )
+    watch_minutes: float = Field(default=10, ge=1, description="So often")
     responders: str = Field(default="", description="Who may decide: names, separated by commas")
     signers: Path | None = Field(
         default=None,

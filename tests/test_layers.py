@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
     {"learn"},
     {"intake"},
     {"drill", "clock", "settings", "backup", "lessons"},
-    {"paging", "stage", "training", "replay", "moved"},
+    {"paging", "stage", "training", "replay", "moved", "watch"},
     {"web", "slack", "paging_door", "doorway"},
     {"app"},
     {"doctor"},

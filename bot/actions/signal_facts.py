@@ -61,9 +61,11 @@ class Collected:
             yield row
 
 
-def of_github(world: World, repository: str, since: datetime, found: Collected) -> None:
+def of_github(
+    world: World, repository: str, since: datetime, found: Collected, history: timedelta = HISTORY
+) -> None:  # fmt: skip
     """Runs, jobs of the window, pushes, deployments, releases, tags, and workflow files that the window brought."""
-    base, before = repository_path(repository), since - HISTORY
+    base, before = repository_path(repository), since - history
 
     def rows(path: str, items: str = "", **params: str) -> Iterator[AnyFact]:
         for row in found.most(world.github.pages(f"{base}{path}", items, **params), MOST_RUNS, f"rows of {path}"):
@@ -123,9 +125,11 @@ def _secrets(text: str, path: str) -> tuple[str, ...]:
     return tuple(sorted(named)) + (("all secrets",) if everything else ())
 
 
-def of_aws(world: World, user: str, since: datetime, found: Collected) -> None:
+def of_aws(
+    world: World, user: str, since: datetime, found: Collected, history: timedelta = HISTORY
+) -> None:  # fmt: skip
     """Every call of a user and of its own sessions, refused ones too: of the window, and of the time before it."""
-    events = trail_events(world, "Username", user, since - HISTORY, world.now())
+    events = trail_events(world, "Username", user, since - history, world.now())
     known = cloudtrail.Identities()
 
     def rows() -> Iterator[AnyFact]:

@@ -91,9 +91,9 @@ def _signs(world: World, given: JudgeIn, before: JudgeBefore) -> tuple[list[Find
     if given.user:
         of_aws(world, given.user, since, found)
     beside = Given(
-        now=world.now(), learn_until=since, jobs=Jobs(found.facts), networks=_networks(world, found),
-        homes=dict.fromkeys(_identities(found, given.user), given.repository) if given.repository else {},
-        identities=frozenset(_identities(found, given.user)),
+        now=world.now(), learn_until=since, jobs=Jobs(found.facts), networks=networks(world, found),
+        homes=dict.fromkeys(identities(found, given.user), given.repository) if given.repository else {},
+        identities=frozenset(identities(found, given.user)),
     )  # fmt: skip
     baseline = Baseline(learning=ENOUGH)
     known = known_secret(world, given.credential.key)
@@ -101,14 +101,14 @@ def _signs(world: World, given: JudgeIn, before: JudgeBefore) -> tuple[list[Find
     return [one for one in signs if one.at >= since], found
 
 
-def _identities(found: Collected, user: str) -> set[str]:
+def identities(found: Collected, user: str) -> set[str]:
     """The ARN by which CloudTrail names the user; its sessions too."""
     names = {fact.who.identity for fact in found.calls if hasattr(fact, "who")}
     return {name for name in names if user and name.endswith(f":user/{user}")}
 
 
-def _networks(world: World, found: Collected) -> Networks:
-    """GitHub's own ranges. Without them nothing is said of addresses but by what was learned."""
+def networks(world: World, found: Collected) -> Networks:
+    """GitHub's own ranges of runners. Without them nothing is said of addresses but by what was learned."""
     try:
         return Networks.of(of_meta(world.github.get("/meta")))
     except (ProviderError, InputError) as exc:

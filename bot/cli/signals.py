@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -284,3 +285,60 @@ def _put(file: Path, how: str, key: tuple[str, str, str, str], by: str, until: s
                        by=who, until=end))  # fmt: skip
     file.write_text(json.dumps(baseline.as_json(), indent=1) + "\n")
     page.lines([Line(f"{how} by {who}: {signal}, {feature} {value} of {subject}", style=GOOD)])
+
+
+# what the watch has told ----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _store(home: Path | None) -> Iterator[Any]:
+    from bot.app import opened  # files alone need no installation
+
+    frame.quiet_logs()
+    with opened(frame.settings_of(home), sites={}) as bulkhead:
+        yield bulkhead.store
+
+
+@app.command("list")
+def list_(
+    muted: Annotated[bool, typer.Option("--muted", help="Show what is muted instead, by whom and until when.")] = False,
+    home: frame.Home = None, json_: frame.Json = False,
+) -> None:  # fmt: skip
+    """Show what the watch has told: what opened or joined an incident, and the digest of all that did not."""
+    from bot.watch import mutes, told
+
+    with _store(home) as store:
+        rows = [{"pattern": name, **row} for name, row in sorted(mutes(store).items())] if muted else told(store)
+    if json_:
+        frame.document(rows)
+        return
+    lines: list[Any] = [Line(f"{len(rows)} {'muted' if muted else 'told'}", style=HEADING)]
+    for row in rows:
+        if muted:
+            lines.append(Line(f"{row['pattern']} by {row['by']} until {row['until'][:16]}: {row['why']}"))
+            continue
+        where = "in the digest" if row["became"] == "digest" else f"landed as {row['became']}"
+        lines.append(Line(f"{row['told_at'][:16]} {row['sure']}, {row['signal']}: {row['says']}",
+                          style=COLOURS[Sure(row["sure"])]))  # fmt: skip
+        lines.append(Line(f"  {row['name']}, {where}", style=DIM))
+    page.lines(lines)
+
+
+@app.command()
+def mute(
+    pattern: Annotated[str, typer.Argument(help="A finding's name as `list` shows it, or a signal; * is anything.")],
+    until: Annotated[str, typer.Option(help="Until when; a mute has an end.")],
+    why: Annotated[str, typer.Option(help="The reason, for whoever asks later.")],
+    by: Annotated[str, typer.Option(help="Who says so; without it, the user of this machine.")] = "",
+    home: frame.Home = None,
+) -> None:
+    """Let the watch say no more of something, until a time. What happens after that is told again."""
+    from bot.watch import mute as put
+
+    end = _time(until)
+    if end is None or end <= datetime.now(UTC):
+        raise InputError(f"--until {until[:40]!r} is over already, or no time; a mute needs an end that is to come")
+    who = frame.person(by)
+    with _store(home) as store:
+        put(store, pattern, by=who, until=end, why=why)
+    page.lines([Line(f"{pattern} is muted by {who} until {end:%Y-%m-%d %H:%M} UTC", style=GOOD)])

@@ -117,13 +117,12 @@ def _package(versions: list[Version], known: Known, baseline: Baseline, given: G
     for version in versions:
         workflows = {w for v in history for w in [v.workflow, *(r.workflow for r in known.runs_of(v, set()))] if w}
         why = known.explain(version, workflows) if known else ""
-        found: list[Finding] = []
-        if version.at >= given.learn_until:
-            found += _unexplained(version, history, explained, known, why, workflows)
-            found += _weaker(version, history)
-            found += _elsewhere(version, history)
-            found += _burst(version, history, why)
-            found = [one for one in found if not _declared(one, version, baseline)]
+        found = [
+            *_unexplained(version, history, explained, known, why, workflows), *_weaker(version, history),
+            *_elsewhere(version, history), *_burst(version, history, why),
+        ]  # fmt: skip
+        found = [one for one in found if not _declared(one, version, baseline)]
+        if version.at >= given.learn_until:  # one from before is not told, and strange all the same
             yield from found
         if not any(one.sure.rank >= Sure.LIKELY.rank for one in found):
             history.append(version)

@@ -123,3 +123,16 @@ def test_what_is_usual_is_listed_declared_and_pruned_by_people_with_their_names(
 def test_a_declaration_that_cannot_hold_is_refused(tmp_path: Path, more: list[str], says: str) -> None:
     done = bulkhead(tmp_path, "declare", str(tmp_path / "usual.json"), *more, "--by", "alice")
     assert (done.exit_code, says in done.stderr) == (2, True)
+
+
+def test_a_mute_has_an_owner_and_an_end_and_is_listed(tmp_path: Path) -> None:
+    assert json.loads(bulkhead(tmp_path, "list", "--json").stdout) == []
+    done = bulkhead(tmp_path, "mute", "api-target", "--until", "2099-01-01", "--why", "a migration", "--by", "alice")
+    assert done.exit_code == 0, done.stderr
+    (row,) = json.loads(bulkhead(tmp_path, "list", "--muted", "--json").stdout)
+    assert (row["pattern"], row["by"], row["until"][:10], row["why"]) == (
+        "api-target", "alice", "2099-01-01", "a migration",
+    )  # fmt: skip
+    assert "alice" in bulkhead(tmp_path, "list", "--muted").stdout
+    late = bulkhead(tmp_path, "mute", "x", "--until", "2001-01-01", "--why", "no", "--by", "alice")
+    assert (late.exit_code, "over already" in late.stderr) == (2, True)

@@ -148,3 +148,11 @@ def test_an_attestation_and_the_document_are_one_version() -> None:
     (one,) = release_path.joined([attestation, document])
     assert (one.at, one.built_by, one.means) == (LATER, REPO, "trusted")
     assert isinstance(run(1, START, RELEASE), Run)
+
+
+def test_a_strange_version_from_before_is_not_told_and_makes_no_history() -> None:
+    since = LATER + timedelta(hours=1)
+    before, after = version("1.7.1", LATER), version("1.7.2", LATER + timedelta(hours=2))
+    beside = Given(now=GIVEN.now, learn_until=since)
+    found = list(release_path.judge([*history(), before, after], Baseline(), beside))
+    assert {v[2] for one in found for v in one.versions} == {"1.7.2"}
