@@ -387,7 +387,7 @@ def tries(title: str, found: Iterable[dict[str, Any]]) -> list[Line]:
 
 def signs(outcome: dict[str, Any]) -> list[dict[str, Any]]:
     """What the signals found that is worth an incident by itself, in the body of an outcome; [] of any other step."""
-    found = outcome["outcome"].get("findings") or ()
+    found = outcome.get("outcome", {}).get("findings") or ()
     return [one for one in found if isinstance(one, dict) and one.get("sure") in ("certain", "likely")]
 
 

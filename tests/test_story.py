@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.story import GRADES, Line, Story, clock, countdown, milestones, seconds, tries, waiting
+from bot.story import GRADES, Line, Story, clock, countdown, milestones, seconds, shown, signs, tries, waiting
 from tests.incidents import ASKED, ASKING, CLOSED, CUT, ID, KEY, ROW, START, events
 
 BOT = Path(__file__).parent.parent / "bot"
@@ -213,3 +213,12 @@ def test_what_people_say_beside_their_decisions_is_told() -> None:
         ("update", "ann: soon"), ("not me", "deactivate: cleo is not the one to decide; the others go on being asked"),
         ("owner", "mara says that it was not them"), ("low", "a toy account"),
     ]  # fmt: skip
+
+
+def test_signs_of_misuse_are_told_with_what_they_rest_on() -> None:
+    sign = {"signal": "api-target", "sure": "likely", "says": "user/ferry-ci called iam:CreateUser", "what": "new-service",
+            "evidence": ["cloudtrail: LookupEvents event e-1"], "ruled_out": [], "name": "n", "at": ""}  # fmt: skip
+    body = {"changed": False, "summary": "Signs of misuse: api-target 1", "outcome": {"findings": [sign]}}
+    assert signs(body) == [sign]
+    assert shown(sign) == "api-target: user/ferry-ci called iam:CreateUser [cloudtrail: LookupEvents event e-1]"
+    assert signs({"outcome": {"findings": [sign | {"sure": "possible"}]}}) == [], "that is a line of a digest"
