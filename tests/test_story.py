@@ -216,8 +216,9 @@ def test_what_people_say_beside_their_decisions_is_told() -> None:
 
 
 def test_signs_of_misuse_are_told_with_what_they_rest_on() -> None:
-    sign = {"signal": "api-target", "sure": "likely", "says": "user/ferry-ci called iam:CreateUser", "what": "new-service",
-            "evidence": ["cloudtrail: LookupEvents event e-1"], "ruled_out": [], "name": "n", "at": ""}  # fmt: skip
+    sign = {"signal": "api-target", "sure": "likely", "what": "new-service", "name": "n", "at": "",
+            "says": "user/ferry-ci called iam:CreateUser", "evidence": ["cloudtrail: LookupEvents event e-1"],
+            "ruled_out": []}  # fmt: skip
     body = {"changed": False, "summary": "Signs of misuse: api-target 1", "outcome": {"findings": [sign]}}
     assert signs(body) == [sign]
     assert shown(sign) == "api-target: user/ferry-ci called iam:CreateUser [cloudtrail: LookupEvents event e-1]"

@@ -154,7 +154,8 @@ class Card:
     def signs(self) -> list[dict[str, Any]]:
         """What the signals found, all of it."""
         bodies = [e.body for e in self.events if e.kind == "outcome" and e.body]
-        return [one for body in bodies for one in body.get("outcome", {}).get("findings") or () if isinstance(one, dict)]
+        found = (one for body in bodies for one in body.get("outcome", {}).get("findings") or ())
+        return [one for one in found if isinstance(one, dict)]
 
     def misuse(self) -> list[Line]:
         """Whether it was used: the signals' findings, the surest first."""
