@@ -119,7 +119,8 @@ def test_against_the_range_the_powers_of_a_token_and_a_user_are_told(
     found = doctor.examine(Settings(home=tmp_path, github_token=token, github_api=range_here.info["github"]))
     assert [finding(found, name).state for name in ("GitHub", "AWS")] == ["ok", "ok"]
     github, aws = found.powers
-    assert "a classic token with the scopes admin:org, repo, workflow" in github.summary
+    assert "a classic token with the scopes admin:org, delete:packages, read:packages" in github.summary
+    assert {doctor.github.SCOPES["repo"], doctor.github.SCOPES["delete:packages"]} <= set(github.could)
     assert doctor.github.SCOPES["admin:org"] in github.could
     assert any("GitHub App instead" in text for text in github.suggestions)
     assert aws.identity.endswith("user/bulkhead-responder")

@@ -17,6 +17,9 @@ from bot.range.npm_company import seed_npm
 if TYPE_CHECKING:
     from bot.range.github import GitHubRange
 
+BOT_SCOPES = (
+    "repo", "workflow", "admin:org", "read:packages", "write:packages", "delete:packages",
+)  # fmt: skip
 ORG, FERRY, LEDGER = "harbor-lights", "harbor-lights/ferry", "harbor-lights/ledger"
 ORG_ID, FERRY_ID = 48_151_623, 700_000_042
 DEPLOY, TEST = ".github/workflows/deploy.yml", ".github/workflows/test.yml"
@@ -185,7 +188,7 @@ def _identities(state: Any, company: Company) -> None:
     tokens = company.cast["github"]
     for login in ("mara", "jonas"):
         tokens[login] = state.add_token(login, scopes=("repo", "workflow"))
-    tokens["bulkhead-bot"] = state.add_token("bulkhead-bot", scopes=("repo", "workflow", "admin:org"))
+    tokens["bulkhead-bot"] = state.add_token("bulkhead-bot", scopes=BOT_SCOPES)
     tokens["quiet-otter"] = state.add_token("quiet-otter", scopes=())
     app, private_key = state.add_app(
         "bulkhead", ORG,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from bot.actions import advisory, crates, pypi
+from bot.actions import advisory, crates, github_packages, pypi
 from bot.actions.packages import FindIn, TokenIn
 from bot.model import Credential, PackageVersion
-from bot.range.company import FERRY
+from bot.range.company import FERRY, ORG
+from bot.range.github.packages import Package, Version
 from bot.range.registries.crates import Crates
 from bot.range.registries.pypi import Pypi
 from bot.range.registries.rubygems import RubyGems
@@ -126,6 +128,20 @@ def _advisory(drill: Drill) -> dict[str, Any]:
     return row
 
 
+def packaged(drill: Drill, count: int = 2) -> github_packages.PackageVersionIn:
+    """An image of the organization with this many versions; the newest is to go."""
+    package, at = Package(id=1, name="ferry"), drill.range.clock.now()
+    for number in range(101, 101 + count):
+        tags = ["latest", "1.4.3"] if number == 100 + count else ["1.4.2"]
+        package.versions[number] = Version(id=number, name=f"sha256:{number:064}", tags=tags, created_at=at)
+    drill.range.github.state.packages[ORG, "container", "ferry"] = package
+    return github_packages.PackageVersionIn(organization=ORG, package="ferry", version=100 + count)
+
+
+def _image(drill: Drill, given: Any) -> Version:
+    return drill.range.github.state.packages[ORG, "container", "ferry"].versions[given.version]
+
+
 REGISTRIES: tuple[Arrangement, ...] = (
     *(
         Arrangement(action=f"{name}.{what}", seed=_checked(name), take_away=revoke(name))
@@ -145,6 +161,11 @@ REGISTRIES: tuple[Arrangement, ...] = (
         action="github.draft_advisory", seed=_drafted,
         take_away=lambda d, i, o: _advisory(d)["vulnerabilities"].pop() and None,
         meddle=lambda d, i, o: _advisory(d).update(state="published"),
+    ),
+    Arrangement(
+        action="github.delete_package_version", seed=packaged,
+        take_away=lambda d, i, o: setattr(_image(d, i), "deleted_at", None),
+        meddle=lambda d, i, o: setattr(_image(d, i), "deleted_at", d.range.clock.now() - timedelta(days=31)),
     ),
     Arrangement(action="rubygems.yank", seed=lambda d: bad_version(d, "rubygems"), take_away=_gem_again),
 )  # fmt: skip

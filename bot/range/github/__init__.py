@@ -23,6 +23,7 @@ from bot.range.github import (
     alerts,
     deployments,
     hooks,
+    packages,
     pulls,
     repos,
     secret_stores,
@@ -37,7 +38,7 @@ from bot.range.switchboard import AsgiApp, Switchboard
 
 OPS: tuple[Op, ...] = (
     *accounts.OPS, *secret_stores.OPS, *settings.OPS, *hooks.OPS, *alerts.OPS, *repos.OPS, *pulls.OPS,
-    *advisories.OPS, *actions.OPS, *deployments.OPS,
+    *advisories.OPS, *packages.OPS, *actions.OPS, *deployments.OPS,
 )  # fmt: skip
 _OWN = ("/_logs/", "/_idtoken/")  # not the API: no rate limit, no token of a user
 

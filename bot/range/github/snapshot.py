@@ -12,6 +12,10 @@ def snapshot(state: State) -> dict[str, Any]:
     """``volatile`` holds the same tree's ids and times; the rest is equal when the end states are."""
     with state.lock:
         stable: dict[str, Any] = {
+            "packages": {
+                "/".join(place): {v.name: v.tags for v in package.active}
+                for place, package in sorted(state.packages.items())
+            },
             "repositories": {}, "secrets": {}, "tokens": _tokens(state), "grants": _grants(state),
             "installations": {
                 f"{i.app.slug} on {i.account.login}": bool(i.suspended_at) for i in state.installations.values()

@@ -78,6 +78,7 @@ class State:
         self.accounts: dict[str, Account] = {}
         self.orgs: dict[str, Org] = {}
         self.repos: dict[str, Repo] = {}
+        self.packages: dict[tuple[str, str, str], Any] = {}  # by organization, type and name
         self.tokens: dict[str, Token] = {}
         self.apps: dict[int, App] = {}
         self.installations: dict[int, Installation] = {}
