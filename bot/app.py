@@ -264,7 +264,13 @@ class Bulkhead:
     @cached_property
     def postmortems(self) -> Postmortems:
         """What is written of incidents afterwards."""
-        return Postmortems(self.store, self.timeline, self.desk, self.vault.scrubber.scrub, self._typed)
+        return Postmortems(self.store, self.timeline, self.desk, self._outgoing, self._typed)
+
+    def _outgoing(self, text: str) -> str:
+        """A text that leaves the house: scrubbed, and with Slack's people under the names that they have elsewhere."""
+        for slack, name in self.settings.aliases.items():
+            text = text.replace(slack, name)
+        return self.vault.scrubber.scrub(text)
 
     def _typed(self, text: str) -> str:
         """What somebody has typed, without what the recogniser takes for a secret."""

@@ -28,7 +28,8 @@ def test_nothing_of_the_real_installation_comes_along(tmp_path: Path, monkeypatc
         monkeypatch.setenv(f"BULKHEAD_{name.upper()}", "7" if isinstance(value, int | float) else "real-value")
     here = Range(info={"slack": "http://127.0.0.1:9", "cast": {"slack": CAST}})
     made = play.settings_for(here, tmp_path / "played")
-    mine = {"home", "mode", "web_port", "web_group", *(name for name in plain if name.startswith("slack_"))}
+    mine = {"home", "mode", "web_port", "web_group", "quiet_hours"}
+    mine |= {name for name in plain if name.startswith("slack_")}
     assert {name for name, value in made if name not in mine and value != plain[name]} == set()
     assert "real-value" not in str({name: _shown(value) for name, value in made})
     assert (made.web_host, made.people, made.teams) == ("127.0.0.1", frozenset(), frozenset())

@@ -60,6 +60,7 @@ def settings_for(here: drills.Range, home: Path) -> Settings:
         "slack_groups": f"one={groups['approvers']},two={groups['responders']},person={groups['responders']},"
         f"lead={groups['leads']}",
         "slack_channel": cast["channels"]["incidents"], "slack_private": "", "slack_oncall": groups["oncall"],
+        "quiet_hours": "00:00-00:00",  # never: somebody sits before it at whatever hour
         "slack_people": f"mara={cast['users']['mara']['id']}",  # the likely owner of what leaks, by her name at GitHub
         "slack_client_id": cast["client_id"], "slack_client_secret": SecretStr(cast["client_secret"]),
         "web_group": groups["responders"],

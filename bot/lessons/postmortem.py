@@ -31,6 +31,7 @@ HOUSE = "bulkhead"  # who suggests the first follow-up
 STEP = "post-mortem"
 SINCE = "postmortem:since"  # incidents that were over before are none of ours
 MIGRATION = "migration"
+MOVE = "github.open_migration"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # what a terminal or a page would act on
 
 
@@ -227,9 +228,7 @@ class Postmortems:
         name, repository = f"{PREFIX}{one.id}", view.draft.repository
         check = Check.parse(one.check) if one.check else None
         if check is not None and check.kind == "migration-merged":
-            stores = (view.draft.triage or {}).get("stores") or ()
-            secret = next((str(s["name"]) for s in stores if s["repository"] == check.target), "")
-            return {"id": name, "uses": "github.open_migration", "with": {"repository": check.target, "secret": secret}}
+            return {"id": name, "uses": MOVE, "with": _move(view, check.target)}
         if not repository:
             return None
         body = document.defang(self._scrub(_issue(view, one)))
@@ -254,6 +253,17 @@ class Postmortems:
             known = ", ".join(one.what.id for one in view.follow_ups) or "none"
             raise InputError(f"{view.row.id} has no follow-up {name[:40]!r}; there are: {known}")
         return found
+
+
+def _move(view: View, repository: str) -> dict[str, Any]:
+    """What the move to OIDC is asked for with: as the playbook did, so that its pull request is found again."""
+    looks = [e.body for e in view.events if e.kind == "look" and e.body and e.body.get("uses") == MOVE]
+    asked = next((body["inputs"] for body in looks if body["inputs"].get("repository") == repository), None)
+    if asked is not None:
+        return dict(asked)
+    stores = (view.draft.triage or {}).get("stores") or ()
+    secret = next((str(one["name"]) for one in stores if one["repository"] == repository), "")
+    return {"repository": repository, "secret": secret}
 
 
 def _migration(found: Draft) -> FollowUp | None:

@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 
+from bot.actions import CATALOGUE
 from bot.app import Bulkhead, opened, range_site
 from bot.drill import Range as Info
 from bot.engine.afterwards import MAY, ORDER
+from bot.engine.steps import to_json
 from bot.learn.edits import PREFIX
 from bot.learn.follow_up import follow_up
 from bot.lessons import rounds
-from bot.lessons.postmortem import MIGRATION, STEP
+from bot.lessons.postmortem import MIGRATION, MOVE, STEP
 from bot.range.company import FERRY
 from bot.range.server import Range
 from bot.settings import Settings
 from bot.store import canonical, iso
-from tests.incidents import BOOK, CLOSED, ID, REPORT, ROW, TRIAGE, events
+from tests.incidents import BOOK, CLOSED, ID, LOOK, REPORT, ROW, TRIAGE, events
 
 STORE = {"repository": FERRY, "name": "AWS_ACCESS_KEY_ID", "scope": "repository", "environment": "", "store": "actions"}
 ISSUE, PULL = f"{PREFIX}a1", f"{PREFIX}{MIGRATION}"
@@ -98,6 +100,20 @@ def test_published_they_are_opened_proven_and_found_again(house: Bulkhead, compa
     found = {one.what.id: (one.state, one.detail) for one in house.postmortems.view(ID).follow_ups}
     assert found["a1"][0] == "open" and "old secret still exists" in found["a1"][1]
     assert "not merged" in found[MIGRATION][1]
+
+
+def test_a_pull_request_that_the_playbook_has_opened_is_found_again(house: Bulkhead, company: Any) -> None:
+    action, site = CATALOGUE[MOVE], house.sites["range"]
+    role = "arn:aws:iam::123456789012:role/ferry-deploy"
+    given = action.inputs(repository=FERRY, secret="AWS_ACCESS_KEY_ID", role=role)
+    world = house.worlds["range"](ID)
+    outcome = action.run(world, given, action.look(world, given))
+    look = LOOK | {"uses": MOVE, "inputs": to_json(given), "kills": None}
+    house.timeline.append(ID, "migrate", "look", look, at=iso(site.clock.now())).result()
+    house.postmortems.publish(ID, by="ann")
+    asyncio.run(worked(house, PULL))
+    assert list(company[0].github.state.repos[FERRY].pulls) == [outcome.pull]
+    assert next(one.url for one in house.postmortems.view(ID).follow_ups if one.what.id == MIGRATION) == outcome.url
 
 
 def test_one_that_fails_keeps_no_other_back_and_nothing_else_can_be_ordered(house: Bulkhead, company: Any) -> None:
