@@ -68,6 +68,7 @@ def test_it_is_contained_on_proof(name: str, tmp_path: Path) -> None:
     assert repository["advisories"] == [
         ["draft", f"Nobody of us released {shop.package} {BAD} on {REGISTRIES[registry].label}"]
     ]
+    assert repository["pulls"] == {"1": "open"}, "the way to a trusted publisher"
     saved = {row["name"] for row in result.evidence}
     assert any(name.startswith("advisories/GHSA-") and name.endswith(".osv.json") for name in saved)
     assert f"{registry}/{shop.package}-{BAD}/record.json" in saved
