@@ -102,6 +102,7 @@ def test_published_they_are_opened_proven_and_found_again(house: Bulkhead, compa
     assert "not merged" in found[MIGRATION][1]
 
 
+@pytest.mark.slow
 def test_a_pull_request_that_the_playbook_has_opened_is_found_again(house: Bulkhead, company: Any) -> None:
     action, site = CATALOGUE[MOVE], house.sites["range"]
     role = "arn:aws:iam::123456789012:role/ferry-deploy"
@@ -116,6 +117,7 @@ def test_a_pull_request_that_the_playbook_has_opened_is_found_again(house: Bulkh
     assert next(one.url for one in house.postmortems.view(ID).follow_ups if one.what.id == MIGRATION) == outcome.url
 
 
+@pytest.mark.slow
 def test_one_that_fails_keeps_no_other_back_and_nothing_else_can_be_ordered(house: Bulkhead, company: Any) -> None:
     steps = [
         {"id": f"{PREFIX}x", "uses": "aws.delete_access_key", "with": {"user": "ferry-ci", "key": "AKIAX"}},
@@ -137,6 +139,7 @@ def test_one_that_fails_keeps_no_other_back_and_nothing_else_can_be_ordered(hous
     assert set(MAY) == {"github.open_issue", "github.open_migration"}
 
 
+@pytest.mark.slow
 def test_whoever_may_not_decide_orders_nothing(house: Bulkhead, company: Any) -> None:
     steps = [{"id": ISSUE, "uses": "github.open_issue",
               "with": {"repository": FERRY, "title": "t", "body": "b", "mark": "m"}}]  # fmt: skip

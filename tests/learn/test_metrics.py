@@ -101,7 +101,7 @@ def test_at_the_terminal(house: Bulkhead, tmp_path: Path) -> None:
     assert (found["name"], found["static_left"], found["open_follow_ups"]) == ("o/ferry", 1, 2)
     shown = bulkhead(tmp_path, "metrics").stdout
     assert "to the first cut" in shown and "Places of static secrets that leaked: 1, proven gone: 0" in shown
-    assert bulkhead(tmp_path, "metrics", "--by", "person").returncode == 2
+    assert bulkhead(tmp_path, "metrics", "--by", "person").exit_code == 2
     assert json.loads(bulkhead(tmp_path, "metrics", "--json", "--world", "range").stdout) == []
 
 

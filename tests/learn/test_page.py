@@ -121,7 +121,7 @@ TAGS = {
 MARKS = st.text(alphabet=st.sampled_from(list("<>&\"'|*_`#[]()!-@ \nab1.:/")), max_size=40)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(MARKS, MARKS, MARKS)
 def test_what_people_write_is_text_and_nothing_else(one: str, two: str, three: str) -> None:
     made = Document(one, (Section(two, (Para(three), Bullets((one, two)), Grid(("a", "b"), ((one, two),)),
@@ -150,7 +150,7 @@ def test_the_file_needs_nothing_from_anywhere() -> None:
     assert "default-src &#x27;none&#x27;" in html and "A drill: nothing of it is real." in html
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(pictures())
 def test_whatever_a_timeline_holds_it_is_drafted(drawn: Picture) -> None:
     found = page(draft(ID, "t", drawn.row.world, drawn.events), fold([]), [])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from bot.__main__ import app as command_line
 from bot.errors import DecisionRefused, InputError
 from bot.learn.bank import MODEL, Bank
 from bot.lessons.quiz import Quiz
@@ -133,10 +133,9 @@ def test_who_wants_one_a_week_is_noted_until_they_do_not(quiz: Quiz) -> None:
 # in a terminal -------------------------------------------------------------------------------------------------------
 
 
-def bulkhead(home: Path, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(home), "BULKHEAD_HOME": str(home)}
-    return subprocess.run([sys.executable, "-m", "bot", *words], capture_output=True, text=True, input=said, env=env,
-                          timeout=60, check=False)  # fmt: skip
+def bulkhead(home: Path, *words: str, said: str = "") -> Result:
+    """A command, as it is typed; ``said`` is what is typed into it."""
+    return CliRunner().invoke(command_line, list(words), input=said, env={"BULKHEAD_HOME": str(home)})
 
 
 def test_a_round_at_a_terminal_and_by_a_program(tmp_path: Path) -> None:
@@ -146,7 +145,7 @@ def test_a_round_at_a_terminal_and_by_a_program(tmp_path: Path) -> None:
     assert "best" not in asked[0] and "coach" not in asked[0], "a program that asks is not told the answer"
     place = next(k for k, option in enumerate(asked[0]["options"], 1) if option["id"] == BANK.questions[MODEL].best)
     done = bulkhead(tmp_path, "quiz", "--by", "ann", "--count", "2", said=f"9\n{place}\ny\ns\n")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     for words in ("Say a number from 1 to 4", "Right.", "Coach note: rotation and private logs", "It is no miss",
                   "1 of 2 right"):  # fmt: skip
         assert words in done.stdout
@@ -154,17 +153,17 @@ def test_a_round_at_a_terminal_and_by_a_program(tmp_path: Path) -> None:
     (graded,) = json.loads(again.stdout)
     assert graded["right"] and not graded["counted"], "the first answer stands"
     other = bulkhead(tmp_path, "quiz", "--by", "bob", "--answer", f"{asked[0]['id']}=a")
-    assert other.returncode == 3 and "somebody else" in other.stderr
-    assert bulkhead(tmp_path, "quiz", "--answer", "x").returncode == 2
+    assert other.exit_code == 3 and "somebody else" in other.stderr
+    assert bulkhead(tmp_path, "quiz", "--answer", "x").exit_code == 2
     after = json.loads(bulkhead(tmp_path, "quiz", "--json", "--incident", ID, "--by", "ann").stdout)
     assert len(after) == 3 and {one["incident"] for one in after} == {ID, None}
     stopped = bulkhead(tmp_path, "quiz", "--by", "ann", "--tag", "aws", said="q\n")
-    assert "Enough for now" in stopped.stdout and stopped.returncode == 0
+    assert "Enough for now" in stopped.stdout and stopped.exit_code == 0
 
 
 def test_tags_and_the_check_of_the_bank(tmp_path: Path) -> None:
     unknown = bulkhead(tmp_path, "quiz", "--tag", "weather")
-    assert unknown.returncode == 2 and "there are: aws," in unknown.stderr
+    assert unknown.exit_code == 2 and "there are: aws," in unknown.stderr
     checked = bulkhead(tmp_path, "quiz", "--check", "--json")
-    assert checked.returncode == 0 and json.loads(checked.stdout)["wrong"] == []
+    assert checked.exit_code == 0 and json.loads(checked.stdout)["wrong"] == []
     assert "five people" in bulkhead(tmp_path, "quiz", "--team").stdout

@@ -43,7 +43,7 @@ def test_two_questions_at_once_are_waited_for_once() -> None:
     assert found.by_hand == 30.0
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(incidents())
 def test_times_keep_their_order_and_agree_with_what_a_drill_prints(drawn: Incident) -> None:
     found = times(drawn.events)
@@ -57,7 +57,7 @@ def test_times_keep_their_order_and_agree_with_what_a_drill_prints(drawn: Incide
     assert found.approval >= 0
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(pictures())
 def test_whatever_a_timeline_holds_it_is_measured(drawn: Picture) -> None:
     assert isinstance(times(drawn.events), Times)

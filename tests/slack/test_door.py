@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 
 from bot.app import opened
 from bot.settings import Settings
-from bot.slack import written_views
+from bot.slack import quiz_views, written_views
 from bot.slack.features import FEATURES
 from bot.slack.room import Room
 from tests.incidents import CLOSED, DECIDED, OUTCOME
@@ -47,7 +48,13 @@ def listeners() -> list[tuple[str, str]]:
 
 
 SAMPLE = (("block_actions", "approve"), ("command", "/bulkhead"), ("view_submission", "report_form"))
-every_listener = pytest.mark.parametrize(("kind", "name"), listeners())
+# Of the buttons and forms of the quiz and the post-mortem, which come in by the same door, these are the sample.
+SAMPLE = {"pm-publish", written_views.WORDS, quiz_views.ASK}
+LEARNT = re.compile(r"pm-|quiz|postmortem_form|follow_up_form")
+every_listener = pytest.mark.parametrize(("kind", "name"), [
+    pytest.param(kind, name, marks=[pytest.mark.slow] if LEARNT.match(name) and name not in SAMPLE else [])
+    for kind, name in listeners()
+])  # fmt: skip
 
 
 def effects(work: Workspace) -> dict[str, Any]:

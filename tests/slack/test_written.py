@@ -71,7 +71,7 @@ STANDING = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(pictures(), st.lists(STANDING, max_size=14), st.lists(st.sampled_from(NASTY), max_size=6), st.booleans())
 def test_slack_takes_every_message_and_form(
     drawn: Picture, standing: list[Standing], said: list[str], published: bool
