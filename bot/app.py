@@ -32,6 +32,7 @@ from bot.doors import SignIn
 from bot.doorway import catch_up_jobs, open_door, queue_jobs
 from bot.drill import range_up
 from bot.engine.decisions import Attest, Desk, unsigned
+from bot.engine.freeze import Switch
 from bot.engine.ownership import fence_sql
 from bot.engine.policy import Policy
 from bot.engine.rules import DRILL, Rulebook
@@ -252,6 +253,11 @@ class Bulkhead:
         return Desk(self.store, self.rules.may, self.attest, self.rules.human)
 
     @property
+    def switch(self) -> Switch:
+        """The kill switch of the whole installation."""
+        return Switch(self.store, self.desk, self.settings.freeze)
+
+    @property
     def drills(self) -> dict[str, Drill]:
         """Every drill there is, by its id."""
         return load_drills(SHIPPED / "drills")
@@ -329,7 +335,7 @@ class Bulkhead:
             attest=self.attest, human=self.rules.human, store=self.store, timeline=self.timeline,
             folder=self.settings.home, catalogue=CATALOGUE, worlds=self.worlds, triage=self._triage,
             severity=self._severity, rules=self._ruling, mode=self.rules.mode, may=self.rules.may,
-            settled=self._settled, beside=self.inbox.beside, boundary=self.boundary,
+            settled=self._settled, beside=self.inbox.beside, boundary=self.boundary, freeze=self.settings.freeze,
         )  # fmt: skip
         return Engine(parts)
 
@@ -418,7 +424,7 @@ class Bulkhead:
         pages = web.application(
             self.store, metrics_token=token, url=url, evidence=self.room.read, more=more, sign_in=self._sign_in(slack),
             hooks=hooks.Hooks(open_door(self.settings, self.inbox)), drills=self.drills, measures=self.measures,
-            written=self._written,
+            written=self._written, switch=self.switch,
         )  # fmt: skip
         serving = web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
         with self._watch():

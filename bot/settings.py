@@ -71,6 +71,11 @@ class Settings(BaseSettings):
         pattern="^(observe|ask|act)$",
         description="observe says what it would do; ask asks for every change; act follows policy",
     )
+    freeze: str = Field(
+        default="",
+        description="Kill switch of one process: why its worker changes nothing, whatever was decided; "
+        "`bulkhead freeze on` is for all of them",
+    )
     playbooks: Path | None = Field(
         default=None, description="Folder of your own playbooks; they replace shipped ones of the same id"
     )

@@ -279,6 +279,14 @@ class Story:
         text = f"{body['provider']} asks for a pause of {seconds(body['seconds'])}; it goes on by itself then"
         return self._say(event, "paused", text, ASKS)
 
+    def _on_frozen(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        since = f" since {stamp(body['at'])}" if body["at"] else ""
+        return self._say(event, "FROZEN", f"{body['by']} has frozen everything{since}: {body['reason']}; it waits", BAD)
+
+    def _on_thawed(self, event: Event, body: dict[str, Any]) -> list[Line]:
+        why = f": {body['reason']}" if body["reason"] else ""
+        return self._say(event, "goes on", f"thawed by {body['by']}{why}", GOOD)
+
     def _on_skipped(self, event: Event, body: dict[str, Any]) -> list[Line]:
         return self._say(event, "skipped", body["why"], DIM)
 

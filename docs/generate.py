@@ -50,6 +50,8 @@ EVENTS = {
     "outcome": "The provider took the change. Not a proof. Says until when the proof must stand.",
     "proof": "An independent look: proven with its grade, not yet, or refuted.",
     "paused": "A provider asks for a pause, and for how long; it goes on by itself.",
+    "frozen": "The installation is frozen, so the step does not begin to change anything: by whom, since when, why.",
+    "thawed": "The freeze is over, by whom and why; the step goes on where it waited.",
     "failed": "The step ended without its effect, and why; said again for each attempt.",
     "skipped": "There was nothing to do it to, or its `when` did not hold.",
     "undone": "The step was taken back, who agreed, and which row of the ledger is open again.",

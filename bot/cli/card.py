@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 from bot.cli import frame, page
 from bot.engine.decisions import Ask, open_asks
+from bot.engine.freeze import frozen_steps
 from bot.engine.ledger import Ledger
 from bot.model import RowState
 from bot.store import IncidentRow, when
@@ -138,7 +139,12 @@ class Card:
         for row, tail in self.ledger.open_tails():
             left = countdown(tail.until, self.now) if tail.until else "unknown time"
             lines.append(Line(f"- {row.key} is dead; a {tail.kind} made from it may live for {left}", style=ASKS))
-        return [*lines, *self._failures()]
+        return [*lines, *self._frozen(), *self._failures()]
+
+    def _frozen(self) -> list[Line]:
+        waits = frozen_steps(self.events)
+        said = "- {} waits: {} has frozen everything: {}"
+        return [Line(said.format(e.step, e.body["by"], e.body["reason"]), style=BAD) for e in waits]
 
     def _failures(self) -> list[Line]:
         mended = {e.step for e in self.events if e.kind == "proof" and e.body and e.body["verdict"] == "proven"}

@@ -61,6 +61,7 @@ class Edge(TyperGroup):
             "campaign",
             "drill",
             "export",
+            "freeze",
             "inbox",
             "incident",
             "oidc",

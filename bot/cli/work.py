@@ -221,8 +221,11 @@ def _serving(title: str, settings: Settings, bulkhead: Bulkhead) -> list[Line]:
         return [Line(title, style=HEADING), database]
     github = "an App" if settings.github_app_id else "a token" if settings.github_token.get_secret_value() else ""
     aws = ", ".join(name.removeprefix("aws-access-key:") for name in bulkhead.sites["real"].identities)
+    stands = bulkhead.switch.standing()
+    frozen = [Line(f"FROZEN by {stands.by}: {stands.reason}. Nothing is changed.", style=BAD)] if stands else []
     return [
         Line(title, style=HEADING),
+        *frozen,
         database,
         Line(f"GitHub: {settings.github_api} as {github or 'nobody: it can change nothing there'}"),
         Line(f"AWS: {aws or 'nobody: it can change nothing there'}"),

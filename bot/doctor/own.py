@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bot.app import load_playbooks, load_policy, opened, rules_cache, shelf_of
 from bot.doctor.found import BROKEN, MISSING, OK, WARNING, Finding
+from bot.engine.freeze import SETTING
 from bot.engine.rules import drilled_name
 from bot.errors import BulkheadError, Forbidden
 from bot.intake import missed
@@ -49,7 +50,25 @@ def people(settings: Settings) -> list[Finding]:
 
 
 def state(settings: Settings) -> list[Finding]:
-    return [_database(settings), _evidence(settings), _vault_key(settings), _rules(), *_missed(settings)]
+    own = [_database(settings), _evidence(settings), _vault_key(settings), _rules()]
+    return [*_frozen(settings), *own, *_missed(settings)]
+
+
+def _frozen(settings: Settings) -> list[Finding]:
+    """The kill switch, when it is on."""
+    try:
+        if not settings.freeze and not _has_store(settings):
+            return []
+        with opened(settings, sites={}) as bulkhead:
+            stands = bulkhead.switch.standing()
+    except BulkheadError:
+        return []  # the database's own finding says why
+    if stands is None:
+        return []
+    text, hint = "No step that changes anything begins.", "`bulkhead freeze off --reason WHY` goes on."
+    hint = f"Take {SETTING} out of the environment." if stands.by == SETTING else hint
+    detail = f"by {stands.by}: {stands.reason}"
+    return [Finding(name="Frozen", state=WARNING, detail=detail, disables=text, suggestion=hint)]
 
 
 def _missed(settings: Settings) -> list[Finding]:

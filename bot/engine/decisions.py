@@ -161,9 +161,9 @@ class Desk:
 
     def order(
         self, *, incident: str, step: str, kind: str, by: str, at: datetime, reason: str, sign: Sign | None = None,
-        said: Mapping[str, Any] | None = None,
+        said: Mapping[str, Any] | None = None, plan: str = "",
     ) -> bool:  # fmt: skip
-        """Land abort, undo or waive: what nobody had asked for. A waiver needs its reason. ``said``: more of a body."""
+        """Land abort, undo, waive or hold: what nobody had asked for. ``said``: more of a body than the reason."""
         if not self._may(by, "one", said or {}):
             raise _wrong_person(by)
         if not reason.strip():
@@ -174,7 +174,7 @@ class Desk:
             kind=kind,
             by=by,
             at=at,
-            plan="",
+            plan=plan,
             body={**(said or {}), "reason": reason},
             sign=sign,
         )

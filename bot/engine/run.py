@@ -24,6 +24,7 @@ from bot.action import Action
 from bot.engine import ownership
 from bot.engine.afterwards import ORDER, Afterwards, afterwards_id
 from bot.engine.decisions import HOUSE, Attest, Desk, May, Pulse, unsigned
+from bot.engine.freeze import Switch
 from bot.engine.graph import IncidentRun, close
 from bot.engine.journal import Boundary, Journal
 from bot.engine.pace import Pace
@@ -66,6 +67,7 @@ class Parts:
     human: Callable[[str], str] = str  # one name for everybody who is known under several
     beside: Callable[[IncidentRow, Triage], dict[str, str]] = lambda _row, _found: {}  # credential key -> its incident
     settled: Callable[[str], None] = lambda _incident: None  # an incident is over: wipe what it held
+    freeze: str = ""  # why this process changes nothing, whatever the store says
     boundary: Boundary = lambda _name: None
     tick_s: float = 0.1
 
@@ -76,6 +78,7 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.desk = Desk(parts.store, parts.may, parts.attest, parts.human)
+        self.switch = Switch(parts.store, self.desk, parts.freeze)
         self.pulse = Pulse(parts.store, parts.tick_s)
         # DBOS recovers by this name. On SQLite one worker at a time has it; elsewhere each process has its own.
         self.executor = "worker" if parts.store.sqlite else f"worker-{uuid.uuid4().hex[:12]}"
@@ -296,7 +299,7 @@ class Engine:
         return Deps(
             world=world, journal=journal, store=parts.store, desk=self.desk, pulse=self.pulse, pace=self._pace,
             pool=self._pool, rule=self._rule(row, journal), playbook_sha256=row.body["playbook"]["sha256"],
-            aborted=lambda: self._aborted.get(row.id, ""),
+            aborted=lambda: self._aborted.get(row.id, ""), switch=self.switch,
         )  # fmt: skip
 
     def _read(self, row: IncidentRow, fence: Fence) -> tuple[World, Journal]:

@@ -7,7 +7,8 @@ look -> Before is committed, never overwritten -> decision if policy asks -> evi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -25,8 +26,9 @@ from bot.engine.decisions import (
     plan_hash,
     requester_of,
 )
+from bot.engine.freeze import INSTALLATION, Frozen, Switch
 from bot.engine.journal import Journal
-from bot.engine.pace import PLAN, PRIORITY, Pace
+from bot.engine.pace import PLAN, PRIORITY, Gate, Pace
 from bot.errors import BulkheadError, EngineError, RateLimited, Unavailable
 from bot.model import Before, Effect, EvidenceRef, Outcome, Proof, Verdict
 from bot.reference import adapter
@@ -91,6 +93,7 @@ class Deps:
     rule: Rule
     playbook_sha256: str
     aborted: Callable[[], str]  # who aborted, or ""
+    switch: Switch
 
 
 class StepRun:
@@ -103,13 +106,18 @@ class StepRun:
 
     # calls -----------------------------------------------------------------------------------------------------
 
-    async def call(self, function: Callable[..., T], *args: Any, priority: int | None = None) -> T:
-        """Call an action's function in a thread, at the provider's pace; again after a time-out or a 5xx."""
+    async def call(
+        self, function: Callable[..., T], *args: Any, priority: int | None = None, changes: bool = False
+    ) -> T:  # fmt: skip
+        """Call an action's function in a thread, at the provider's pace; again after a time-out or a 5xx.
+
+        ``changes``: it may change something, so it waits while the installation is frozen.
+        """
         gate = self.deps.pace[self.action.provider]
         rank = PRIORITY[self.action.effect] if priority is None else priority
         for attempt in range(TRIES):
             try:
-                async with gate.enter(rank):
+                async with self._turn(gate, rank, changes):
                     return await asyncio.get_running_loop().run_in_executor(self.deps.pool, function, *args)
             except RateLimited as exc:
                 gate.hold(exc.retry_after)
@@ -124,6 +132,49 @@ class StepRun:
                     raise
                 await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
         raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def _turn(self, gate: Gate, rank: int, changes: bool) -> AsyncIterator[None]:
+        """A place at the provider. Whether it is frozen is asked last, when all other waits are over."""
+        while True:
+            async with gate.enter(rank):
+                frozen = await asyncio.to_thread(self.deps.switch.standing) if changes else None
+                if frozen is None:
+                    if changes:
+                        await self._thawed()
+                    yield
+                    return
+            await self._while_frozen(frozen)
+
+    async def _while_frozen(self, frozen: Frozen) -> None:
+        """Say that the step is frozen, and wait until somebody has ordered something."""
+        journal, pulse = self.journal, self.deps.pulse
+        told = pulse.told(journal.incident)
+        self._check_abort()
+        last = journal.last(self.id, "frozen")
+        if last is None or journal.find(self.id, "thawed", last.attempt) is not None:
+            body = {"by": frozen.by, "at": frozen.at, "reason": frozen.reason}
+            await journal.write(self.id, "frozen", body, last.attempt + 1 if last else 1)
+        waits = [
+            asyncio.ensure_future(pulse.changed(journal.incident, since=told)),
+            asyncio.ensure_future(pulse.changed(INSTALLATION, since=frozen.seq)),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        self._check_abort()
+
+    async def _thawed(self) -> None:
+        """Say, once, that a step which was frozen goes on."""
+        last = self.journal.last(self.id, "frozen")
+        if last is None or self.journal.find(self.id, "thawed", last.attempt) is not None:
+            return
+        by = await asyncio.to_thread(self.deps.switch.last_thaw)
+        body = {"by": by.by if by else last.body["by"], "reason": by.reason if by else ""}
+        await self.journal.write(self.id, "thawed", body, last.attempt)
 
     # the order of a step ---------------------------------------------------------------------------------------
 
@@ -212,7 +263,8 @@ class StepRun:
         world = self.deps.world.with_answers(_Answers(self.journal, self.id)) if self.action.person else self.deps.world
 
         async def make() -> dict[str, Any]:
-            outcome = await self.call(self.action.run, world, self.inputs, before)
+            changes = self.action.effect != Effect.READ
+            outcome = await self.call(self.action.run, world, self.inputs, before, changes=changes)
             until = self.deps.world.now() + timedelta(seconds=self.action.proof_deadline)
             plants = [to_json(p) for p in self.action.plants(outcome)] if self.action.plants else []
             return {

@@ -60,7 +60,7 @@ class UndoRun:
         done = adapter(action.outcome).validate_python(outcome.body["outcome"])
 
         async def make() -> dict[str, Any]:
-            result = await step.call(undo, self.deps.world, step.inputs, before, done)
+            result = await step.call(undo, self.deps.world, step.inputs, before, done, changes=True)
             return {"outcome": to_json(result), "by": by, "kills": look.body["kills"]}
 
         await journal.once(self.name, "undone", make, self.count)

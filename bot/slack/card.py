@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bot.engine.freeze import frozen_steps
 from bot.engine.ledger import Row
 from bot.model import RowState
 from bot.slack import kit, names
@@ -54,7 +55,8 @@ def draw(picture: Picture) -> Posting:
     """The card of a picture."""
     blocks = [
         *_head(picture), *_drill_ended(picture), kit.section(_leak(picture)), kit.section(_standing(picture)),
-        *_signs(picture), *_failures(picture), *_questions(picture), *_reviews(picture), *_tails(picture),
+        *_frozen(picture), *_signs(picture), *_failures(picture), *_questions(picture), *_reviews(picture),
+        *_tails(picture),
         kit.section(f"*Next, by itself:* {next_step(picture)}"), *_people(picture), *_undos(picture), *_foot(picture),
     ]  # fmt: skip
     return Posting(blocks=blocks[: kit.BLOCKS], text=_text(picture), metadata=metadata(picture, "card"))
@@ -208,6 +210,17 @@ def _tails(picture: Picture) -> list[Block]:
     lines += [f"{kit.escape(tail.kind)} made from {kit.code(row.key, 150)}: for an unknown time"
               for row, tail in tails if tail.until is None][:TAILS]  # fmt: skip
     return [kit.section("\n".join(lines))]
+
+
+def _frozen(picture: Picture) -> list[Block]:
+    """Who has frozen everything, and what waits for the thaw."""
+    waits = frozen_steps(picture.told)
+    if not waits:
+        return []
+    said, steps = waits[-1].body, ", ".join(dict.fromkeys(kit.escape(event.step) for event in waits))
+    why = kit.clip(kit.escape(said["reason"]), 300)
+    text = f":ice_cube: *Frozen by {names.display(str(said['by']))}:* {why}. Decisions still count. Waits: "
+    return [kit.section(kit.clip(f"{text}{steps}", 1000))]
 
 
 def _failures(picture: Picture) -> list[Block]:

@@ -6,6 +6,7 @@ from bot.slack import (
     commands,
     decisions,
     drills,
+    freezing,
     glass,
     homes,
     orders,
@@ -19,5 +20,5 @@ from bot.slack import (
 
 FEATURES = (
     reports.join, status.join, people.join, decisions.join, glass.join, orders.join, drills.join, homes.join,
-    quiz.join, written.join, commands.join, unworked.join,
+    freezing.join, quiz.join, written.join, commands.join, unworked.join,
 )  # fmt: skip

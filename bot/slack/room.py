@@ -21,6 +21,7 @@ from slack_bolt import App, BoltRequest
 from slack_bolt.authorization import AuthorizeResult
 
 from bot.engine.decisions import Desk
+from bot.engine.freeze import Switch
 from bot.engine.rules import DRILL, Rulebook
 from bot.errors import BulkheadError, EngineError, InputError, RateLimited, Unavailable
 from bot.intake.inbox import Inbox, Landed
@@ -101,6 +102,10 @@ class House(Protocol):
     @property
     def desk(self) -> Desk:
         """Where decisions are handed in."""
+
+    @property
+    def switch(self) -> Switch:
+        """The kill switch of the whole installation."""
 
     def seal_answer(self, incident: str, step: str, value: str) -> str:
         """Seal a secret that answers a step; returns its reference."""

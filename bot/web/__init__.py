@@ -32,6 +32,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot import heartbeat
 from bot.doors import SESSION, Doors, SignIn, utc
+from bot.engine.freeze import Switch
 from bot.errors import DecisionRefused, EngineError, InputError, ProviderError
 from bot.learn import document as writing
 from bot.learn.document import Document
@@ -86,6 +87,7 @@ class Pages:
     drills: Mapping[str, Drill]
     written: Callable[[str], Document] | None  # the post-mortem of an incident
     measures: Measures
+    switch: Switch | None
 
     @property
     def secure(self) -> bool:
@@ -118,9 +120,14 @@ class Pages:
         if not hmac.compare_digest(given.encode(), f"Bearer {self.metrics_token}".encode()):
             return PlainTextResponse("a bearer token is needed\n", 401, {"www-authenticate": "Bearer"})
         return Response(
-            metrics.page(self.store, utc(), self.hooks.counts if self.hooks else {}, self.measures),
+            self._measured(),
             media_type=metrics.CONTENT_TYPE,
         )
+
+    def _measured(self) -> bytes:
+        counts = self.hooks.counts if self.hooks else {}
+        frozen = self.switch is not None and self.switch.standing() is not None
+        return metrics.page(self.store, utc(), counts, self.measures, frozen=frozen)
 
     def style(self, _request: Request) -> Response:
         """The one stylesheet."""
@@ -335,18 +342,20 @@ def application(
     sign_in: SignIn | None = None, more: Mapping[str, ASGIApp] | None = None,
     hooks: Hooks | None = None, drills: Mapping[str, Drill] | None = None,
     written: Callable[[str], Document] | None = None, measures: Measures | None = None,
+    switch: Switch | None = None,
 ) -> Starlette:  # fmt: skip
     """The pages over a store. ``url`` is where people reach them; without it, on this machine only.
 
     ``evidence`` reads a file by its SHA-256, ``sign_in`` is an account house, ``more``: path -> a self-guarded door,
     ``hooks`` is the door of scanners, ``drills`` are those that an incident may have come of, ``written`` the
-    post-mortem of an incident, ``measures`` the times over many.
+    post-mortem of an incident, ``measures`` the times over many, ``switch`` says whether all of it is frozen.
     """
     loader = jinja2.FileSystemLoader(HERE / "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     pages = Pages(
         store=store, doors=Doors(store), metrics_token=metrics_token, url=url, templates=templates, evidence=evidence,
         sign_in=sign_in, hooks=hooks, drills=drills or {}, written=written, measures=measures or Measures(store),
+        switch=switch,
     )  # fmt: skip
     hosts = ["127.0.0.1", "localhost", *filter(None, [urlsplit(url).hostname])]
     closed = [

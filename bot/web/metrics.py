@@ -24,19 +24,22 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 def page(
-    store: Store, now: datetime, deliveries: Mapping[tuple[str, str], int], measures: Measures
+    store: Store, now: datetime, deliveries: Mapping[tuple[str, str], int], measures: Measures, *,
+    frozen: bool = False,
 ) -> bytes:  # fmt: skip
     """The whole page, in Prometheus's text form."""
     registry = CollectorRegistry()
-    registry.register(_Collector(store, now, deliveries, measures))
+    registry.register(_Collector(store, now, deliveries, measures, frozen))
     return generate_latest(registry)
 
 
 class _Collector:
     def __init__(
-        self, store: Store, now: datetime, deliveries: Mapping[tuple[str, str], int], measures: Measures
+        self, store: Store, now: datetime, deliveries: Mapping[tuple[str, str], int], measures: Measures,
+        frozen: bool,
     ) -> None:  # fmt: skip
         self._store, self._now, self._deliveries, self._measures = store, now, deliveries, measures
+        self._frozen = frozen
 
     def collect(self) -> Iterable[Metric]:
         """Every family, in one pass over the open incidents."""
@@ -68,6 +71,8 @@ class _Collector:
             came.add_metric(list(labels), count)
         yield came
         yield GaugeMetricFamily("bulkhead_tails", "What was minted from a dead credential and may still live", tails)
+        text = "1 while the installation is frozen: nothing that changes anything is begun"
+        yield GaugeMetricFamily("bulkhead_frozen", text, float(self._frozen))
         ages = heartbeat.ages(self._store, self._now)
         beats = _family("heartbeat_age_seconds", "How long ago each role said that it lives", ["role"], {})
         silent = _family("silent", "1 where a role has fallen silent or was never seen", ["role"], {})

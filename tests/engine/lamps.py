@@ -222,7 +222,7 @@ class House:
         )
         return Triage(credential=report.credential, live=Liveness.LIVE, tails=tails)
 
-    def engine(self, boundary: Callable[[str], None] = lambda _name: None) -> Engine:
+    def engine(self, boundary: Callable[[str], None] = lambda _name: None, freeze: str = "") -> Engine:
         def rules(_row: Any, _triage: Any, action: Action[Any, Any, Any], _before: Before) -> Ruling:
             posture = self.postures.get(action.effect.value, "act")
             return Ruling(
@@ -238,6 +238,7 @@ class House:
             worlds={"range": self.world}, triage=self.triage, rules=rules, mode=lambda _row: self.mode,
             severity=lambda _t: {"level": "high", "rule": "test", "reason": "it is a test"},
             may=lambda person, _group, _said: person in self.people, boundary=boundary, tick_s=0.02,
+            freeze=freeze,
         ))  # fmt: skip
 
     def land(self, text: str, incident: str = "inc-1", lamp: str = "a", by: str = "zoe") -> str:

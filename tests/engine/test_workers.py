@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.engine.freeze import FREEZE, THAW
 from tests.databases import Make
 from tests.engine.lamps import House
 from tests.engine.test_run import ONE
@@ -81,6 +82,22 @@ def test_two_workers_never_run_one_incident_twice(crew: Crew) -> None:
     assert Counter(crew.house.room.changes()) == {f"out lamp-{k}": 1 for k in range(COUNT)}
     for name in names:
         assert crew.house.kinds("out", name) == ["look", "outcome", "proof"]
+
+
+def test_frozen_from_outside_no_worker_changes_anything_until_the_thaw(crew: Crew) -> None:
+    crew.start(2)
+    switch = crew.house.engine().switch
+    switch.order(FREEZE, by="ann", at=crew.house.clock.now(), reason="the policy is wrong")
+    names = land(crew.house)
+    until(lambda: all("frozen" in crew.house.kinds("out", name) for name in names), "every incident to be frozen")
+    assert crew.house.room.changes() == []
+    switch.order(THAW, by="ben", at=crew.house.clock.now(), reason="mended")
+    until(lambda: all_closed(crew.house), "all to be closed")
+    crew.stop()
+    assert Counter(crew.house.room.changes()) == {f"out lamp-{k}": 1 for k in range(COUNT)}
+    assert {tuple(crew.house.kinds("out", name)) for name in names} == {
+        ("look", "frozen", "thawed", "outcome", "proof")
+    }  # fmt: skip
 
 
 def test_what_a_killed_worker_had_under_way_goes_on_in_another(crew: Crew) -> None:
