@@ -38,7 +38,7 @@ from bot.engine.policy import Policy
 from bot.engine.rules import DRILL, Rulebook
 from bot.engine.run import Engine, Parts, migrate
 from bot.engine.steps import Ruling
-from bot.errors import BulkheadError, InputError
+from bot.errors import BulkheadError, EngineError, InputError
 from bot.evidence import Bucket, EvidenceRoom, Folder, Shelf
 from bot.export import Syslog
 from bot.images import ImageClient
@@ -65,7 +65,7 @@ from bot.timeline import Timeline
 from bot.training import Trainer
 from bot.triage import triage
 from bot.triage.identify import Recognizer
-from bot.vault import Vault, load_key
+from bot.vault import CHECK, KEY_FILE, Vault, load_key
 from bot.world import Aws, Clock, GitHub, Images, Npm, RangeEndpoints, Registry, World
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(shipped.__file__).parent
 PAGER_S = 2.0
 SLACK_DOOR = "/slack/events"  # events, commands and clicks alike
+SAME_KEY_S = 5.0
 PAGES_AT = "pages-at"  # the setting that says where the pages are served
 log = logging.getLogger("bulkhead")
 
@@ -227,7 +228,7 @@ class Bulkhead:
             groups=settings.groups, aliases=settings.aliases,
         )  # fmt: skip
         self.stage: Stage | None = None
-        self.attestor = Attestor(self.vault.decisions_key, self.store.database_id())
+        self.attestor = Attestor(self.vault.decisions_key, self.store.database_id(), self.vault.still)
         self.attest = self._attest()
         self.on_alarm: list[Callable[[heartbeat.Alarm], object]] = [_log_alarm]  # called from a thread of their own
         self.inbox = Inbox(
@@ -245,7 +246,8 @@ class Bulkhead:
             migrate(self.store)
         else:
             self.store.check()
-        return Vault(self.store, load_key(settings.vault_key.get_secret_value(), settings.home / "vault.key"))
+        given, check = settings.vault_key.get_secret_value(), self.store.setting(CHECK)
+        return Vault(self.store, load_key(given, settings.home / KEY_FILE, check))
 
     @property
     def desk(self) -> Desk:
@@ -323,6 +325,13 @@ class Bulkhead:
             yield site
         finally:
             del self.sites[site.name], self.worlds[site.name]
+
+    async def same_key(self) -> None:
+        """Ends, with a VaultError, when the vault key was rotated: what this process signs counts nowhere any more."""
+        while True:
+            await asyncio.sleep(SAME_KEY_S)
+            with contextlib.suppress(EngineError):  # a database that is away is for others to tell
+                await asyncio.to_thread(self.vault.still)
 
     def _now(self, incident: str) -> datetime:
         """The time in an incident's World; the machine's where this process has no clients of it."""

@@ -29,7 +29,7 @@ GROUPS = "groups"  # in the same place: the Slack groups that its person was in,
 PLAYED = "drill:"  # so begin the names of simulated people, for whom the process that plays the drill vouches
 WORLD = "world"  # in the body of their decisions: of which World the incident is
 SLACK = "slack:"  # so begin the names of people whom Slack vouches for
-_KEYED = "hmac-sha256:"
+KEYED = "hmac-sha256:"
 KEYGEN = "ssh-keygen"
 _BEGIN = "-----BEGIN SSH SIGNATURE-----"
 _MOST = 20_000  # characters; an RSA signature has less than a tenth
@@ -94,19 +94,25 @@ def is_played(person: str) -> bool:
 class Attestor:
     """Puts what Slack, or a drill, has said under a key of this installation, and tells whether it stands unchanged."""
 
-    def __init__(self, key: bytes, database: str) -> None:
-        self._key, self.database = key, database
+    def __init__(self, key: bytes, database: str, still: Callable[[], None] = lambda: None) -> None:
+        """``still`` raises when the key is no longer the installation's: what it signs would count nowhere."""
+        self._key, self.database, self._still = key, database, still
 
     def sign(self, said: bytes) -> str:
         """The signature of a statement."""
-        return _KEYED + hmac.new(self._key, said, hashlib.sha256).hexdigest()
+        self._still()
+        return self._mac(said)
+
+    def _mac(self, said: bytes) -> str:
+        return KEYED + hmac.new(self._key, said, hashlib.sha256).hexdigest()
 
     def __call__(self, row: DecisionRow) -> str:
         """Why this decision is not what was heard here, as a sentence; empty when it is."""
         signature = row.body.get(SIGNATURE, "")
         columns = {name: getattr(row, name) for name in ("incident", "step", "kind", "plan_hash", "by", "at", "body")}
-        good = self.sign(statement(self.database, columns))
+        good = self._mac(statement(self.database, columns))
         if not isinstance(signature, str) or not hmac.compare_digest(signature.encode(), good.encode()):
+            self._still()  # with a key that is not the installation's any more, nothing can be told
             return f"nobody here has heard {row.by} say this{' in Slack' if is_slack(row.by) else ''}"
         return ""
 

@@ -308,6 +308,11 @@ class Store:
             result = c.execute(sa.insert(decision).values(**{**row, "body": canonical(row["body"])}))
             return int(result.inserted_primary_key[0]), True  # type: ignore[index]
 
+    def sign_again(self, connection: sa.Connection, seq: int, body: dict[str, Any]) -> None:
+        """Write a decision's body with another signature under it. Nobody decides until the transaction has ended."""
+        self._in_turn(connection, "decide")
+        connection.execute(sa.update(decision).where(decision.c.seq == seq).values(body=canonical(body)))
+
     def decisions(self, incident_id: str = "", after_seq: int = 0, kind: str = "") -> list[DecisionRow]:
         """Decisions in the order in which they were landed."""
         query = sa.select(decision).where(decision.c.seq > after_seq).order_by(decision.c.seq)

@@ -31,7 +31,7 @@ LAYERS: list[set[str]] = [
     {"story"},
     {"learn"},
     {"intake"},
-    {"drill", "clock", "settings", "backup", "lessons"},
+    {"drill", "clock", "settings", "backup", "lessons", "rekey"},
     {"paging", "stage", "training", "replay", "moved", "watch"},
     {"web", "slack", "paging_door", "doorway"},
     {"app"},

@@ -69,6 +69,7 @@ class Edge(TyperGroup):
             "policy",
             "postmortem",
             "signals",
+            "vault",
         )
     }
     work: ClassVar = dict.fromkeys(("clock", "doctor", "migrate", "report", "serve", "web", "worker"), "bot.cli.work")

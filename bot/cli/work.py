@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from bot import doctor
-from bot.app import Bulkhead, Site, opened
+from bot.app import Bulkhead, Site, opened, together
 from bot.cli import frame, page
 from bot.errors import InputError, Undeliverable
 from bot.intake import formats
@@ -211,7 +211,7 @@ def _run(
         page.lines(_serving(title, settings, bulkhead))
         bulkhead.timeline.listen(_Log().take)
         with contextlib.suppress(KeyboardInterrupt):  # being told to stop is how a worker ends
-            asyncio.run(frame.until_told(work(bulkhead)))
+            asyncio.run(frame.until_told(together(work(bulkhead), bulkhead.same_key())))
     page.lines([Line("Stopped. Open incidents go on when a worker starts again.")])
 
 
