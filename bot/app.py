@@ -65,8 +65,9 @@ from bot.timeline import Timeline
 from bot.training import Trainer
 from bot.triage import triage
 from bot.triage.identify import Recognizer
+from bot.triage.longtail import Tail
 from bot.vault import CHECK, KEY_FILE, Vault, load_key
-from bot.world import Aws, Clock, GitHub, Images, Npm, RangeEndpoints, Registry, World
+from bot.world import REAL, Aws, Clock, GitHub, Images, LongTail, Npm, RangeEndpoints, Registry, World
 
 if TYPE_CHECKING:
     from bot.paging import Pager
@@ -93,6 +94,7 @@ class Site:
     images: Images | None = None
     npm: Npm | None = None
     registries: Mapping[str, Registry] = field(default_factory=dict)
+    long_tail: Callable[[Recognizer], LongTail] | None = None  # made over the rules that the house has loaded
 
 
 def range_site(endpoints: RangeEndpoints) -> Site:
@@ -142,7 +144,7 @@ def real_site(settings: Settings) -> Site:
         auth = app.get_installation_auth(settings.github_app_installation)
     aws = AwsClients(region=settings.aws_region)
     return Site(
-        name="real",
+        name=REAL,
         aws=aws,
         github=GitHubClient(
             token=settings.github_token.get_secret_value() or "none", auth=auth, base_url=settings.github_api
@@ -159,6 +161,7 @@ def real_site(settings: Settings) -> Site:
             "pypi": PypiClient(), "crates": CratesClient(token=settings.crates_token.get_secret_value()),
             "rubygems": RubyGemsClient(token=settings.rubygems_key.get_secret_value()),
         },
+        long_tail=Tail,
     )  # fmt: skip
 
 
@@ -220,8 +223,9 @@ class Bulkhead:
         self.timeline = Timeline(self.store, fence_sql(settings.url))
         self.policy = policy or load_policy(settings.policy)
         self.playbooks = load_playbooks(settings)
-        self.recognizer = Recognizer(self.vault.fingerprinter, rules_cache())
-        self.sites = dict(sites) if sites is not None else {"real": real_site(settings)}
+        own_rules = (settings.secret_rules,) if settings.secret_rules else ()
+        self.recognizer = Recognizer(self.vault.fingerprinter, rules_cache(), own_rules)
+        self.sites = dict(sites) if sites is not None else {REAL: real_site(settings)}
         self.worlds: dict[str, Callable[[str], World]] = {name: self._worlds(site) for name, site in self.sites.items()}
         self.rules = Rulebook(
             policy=self.policy, default_mode=settings.mode, people=settings.people, store=self.store,
@@ -306,12 +310,15 @@ class Bulkhead:
         return by_name(self.attestor, others)
 
     def _worlds(self, site: Site) -> Callable[[str], World]:
+        tail = site.long_tail(self.recognizer) if site.long_tail else None
+
         def world(incident: str) -> World:
             return World(
                 name=site.name, aws=site.aws, github=site.github, clock=site.clock, identities=site.identities,
                 secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),
                 scrub=_IncidentScrub(self.vault, incident), github_app=site.github_app, images=site.images,
                 npm=site.npm, registries=site.registries,
+                long_tail=tail,
             )  # fmt: skip
 
         return world

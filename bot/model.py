@@ -105,6 +105,10 @@ class Trust(StrEnum):
     OPERATOR = "operator"  # a person of ours, at the command line or in Slack
 
 
+# How the name of a kind begins that we know from Kingfisher's rules alone; what follows is the rule's own name.
+OTHER = "other-"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """What we know of a secret, never the value. ``id`` is the provider's own name for it."""

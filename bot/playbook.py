@@ -100,10 +100,22 @@ def load_folder(
 
 
 def match(playbooks: Mapping[str, Playbook], credential: Credential) -> Playbook | None:
-    """The playbook for a credential, the narrowest first; None when there is none."""
+    """The playbook for a credential, the narrowest first; None when there is none.
+
+    A value that ends in ``*`` stands for all that begin so: what names a kind whole is narrower.
+    """
     facts = {"credential": credential.kind, "account": credential.account}
-    fitting = [p for p in playbooks.values() if all(facts[key] in values for key, values in p.match.items())]
-    return max(fitting, key=lambda p: len(p.match), default=None)
+    fitting = [
+        (len(p.match), max(map(len, named)), p) for p in playbooks.values()
+        if all(_fitting(facts[key], values) for key, values in p.match.items())
+        and (named := _fitting(credential.kind, p.match["credential"]))
+    ]  # fmt: skip
+    return max(fitting, key=lambda row: row[:2], default=(0, 0, None))[2]
+
+
+def _fitting(fact: str, values: Iterable[str]) -> list[str]:
+    """Which of the values stand for a fact."""
+    return [value for value in values if fact == value or (value[-1:] == "*" and fact.startswith(value[:-1]))]
 
 
 def json_schema(catalogue: Catalogue) -> dict[str, Any]:

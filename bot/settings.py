@@ -249,6 +249,11 @@ class Settings(BaseSettings):
         description="Webhooks that are open, each with the secret or token that its sender was given, as JSON: "
         '{"github": "…", "gitguardian": ["new", "old"]}',
     )
+    secret_rules: Path | None = Field(
+        default=None,
+        description="Rules of your own in Kingfisher's format (a file or a folder), beside those it has; "
+        "a credential that they find is shown to the addresses in them once a person has agreed",
+    )
     sources: Path | None = Field(
         default=None, description="File of your own webhook sources: where the fields stand and how they sign (YAML)"
     )
@@ -335,6 +340,13 @@ class Settings(BaseSettings):
     def _place(cls, value: str) -> str:
         if "://" in value and not BUCKET.fullmatch(value):
             raise ValueError(f"{value} is no place for evidence; name a folder, or s3://BUCKET/PREFIX")
+        return value
+
+    @field_validator("secret_rules")
+    @classmethod
+    def _there(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.exists():
+            raise ValueError(f"{value} is not there; name a file or a folder of rules")
         return value
 
     @field_validator("signers", "policy", "sources")

@@ -22,14 +22,14 @@ from bot.actions.signal_facts import HISTORY, Collected, of_aws, of_github, of_l
 from bot.actions.signals import identities, networks
 from bot.errors import BulkheadError, InputError
 from bot.intake.delivery import Delivery, Reading, Seen, Sender
-from bot.intake.inbox import REAL, Inbox
+from bot.intake.inbox import Inbox
 from bot.model import Trust
 from bot.signals import build_logs
 from bot.signals.baseline import Baseline
 from bot.signals.findings import Finding, Sure
 from bot.signals.given import Given, Jobs
 from bot.store import Store, canonical, iso, when
-from bot.world import World
+from bot.world import REAL, World
 
 SOURCE, WORTH = "signals", Sure.LIKELY
 OVERLAP = timedelta(minutes=30)  # CloudTrail is later than that only rarely

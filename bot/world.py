@@ -17,6 +17,8 @@ from bot.errors import InputError
 from bot.images import Image, ImageFile
 from bot.model import EvidenceRef, Liveness, Release, Secret
 
+REAL = "real"
+
 
 class Aws(Protocol):
     """AWS as the bot's own identity, or as a credential that is being tried."""
@@ -145,6 +147,40 @@ class Registry(Protocol):
         """Whether what a client reads to resolve a version still offers this one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TailRule:
+    """What a library knows of a kind that is none of ours: whether it can ask its provider, and have it revoked.
+
+    ``hosts``: where the value would be shown, as far as the rule names it; ``links``: what the rule refers to.
+    """
+
+    rule: str
+    checks: bool
+    revokes: bool
+    hosts: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    elsewhere: bool = False  # installations of one's own have such values too: that the public one refuses says little
+
+
+class LongTail(Protocol):
+    """The kinds of credentials that no playbook has an action of its own for. All methods raise ``bot.errors`` only.
+
+    ``around`` is the text that the value stood in, where its rule needs that to know it.
+    """
+
+    def knows(self, kind: str) -> TailRule | None:
+        """The rule behind a kind; None when there is none of that name. Asks nobody."""
+
+    def tried(self, kind: str, secret: Secret, around: Secret | None) -> tuple[Liveness, str]:
+        """Show the value to its provider, and what it said. Raises Unavailable when it did not answer."""
+
+    def revoke(self, kind: str, secret: Secret, around: Secret | None) -> tuple[bool, str]:
+        """Have the value revoked, once: whether its provider has confirmed it, and in what words.
+
+        Raises Unavailable when nobody can say what has become of the request.
+        """
+
+
 class Secrets(Protocol):
     """The vault of one incident. References are names, never values."""
 
@@ -209,6 +245,11 @@ class World:
     npm: Npm | None = None
     registries: Mapping[str, Registry] = field(default_factory=dict)  # pypi, crates, rubygems
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by
+    long_tail: LongTail | None = None  # it goes to whatever address a rule names, so the range's World has none
+
+    def __post_init__(self) -> None:
+        if self.long_tail is not None and self.name != REAL:
+            raise InputError(f"the World {self.name!r} may not hold the long tail: its rules name real addresses")
 
     def now(self) -> datetime:
         """The clock's now."""

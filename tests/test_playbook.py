@@ -487,3 +487,25 @@ def assert_runs_in_order(loaded: Playbook) -> None:
 def test_no_text_crashes_the_reader(text: str) -> None:
     with pytest.raises(PlaybookError):
         load(text)
+
+
+def test_what_names_a_kind_whole_is_narrower_than_what_names_how_it_begins() -> None:
+    step = "{id: a, uses: people.ask, with: {who: w, question: q}}"
+    said = {
+        "tail": "{credential: other-*}", "one": "{credential: [x, other-gitlab-pat]}",
+        "family": "{credential: other-gitlab-*}", "ours": "{credential: '*', account: acme}",
+    }  # fmt: skip
+    found = {
+        name: playbook.load(f"id: {name}\ntitle: T\nmatch: {of}\nsteps:\n  - {step}\n", f"{name}.yaml", CATALOGUE)
+        for name, of in said.items()
+    }
+
+    def chosen(kind: str, account: str = "") -> str | None:
+        book = playbook.match(found, Credential(provider="p", kind=kind, id="1", account=account))
+        return book.id if book else None
+
+    assert chosen("other-gitlab-pat") == "one"
+    assert chosen("other-gitlab-ptt") == "family"
+    assert chosen("other-sentry-token") == "tail"
+    assert chosen("other-gitlab-pat", "acme") == "ours"
+    assert chosen("another-gitlab-pat") is None

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bot.action import Action
-from bot.actions import packages
+from bot.actions import kingfisher, packages
 from bot.actions.aws_iam import refused_as
 from bot.actions.npm import registry, user_of
 from bot.clients import aws_errors
 from bot.errors import Conflict, InputError, NotFound, Refused
-from bot.model import Before, Credential, Effect, Grade, Liveness, Outcome, Proof, Secret, material
+from bot.model import OTHER, Before, Credential, Effect, Grade, Liveness, Outcome, Proof, Secret, material
 from bot.registries import REGISTRY_OF
 from bot.world import World
 
@@ -155,7 +155,8 @@ def _look_do(world: World, given: DoIn) -> PersonBefore:
     check = given.shown_by
     if check and not (check.startswith(REFUSED) and check.removeprefix(REFUSED).partition(":")[2]):
         raise InputError(f"{check!r} is not a check; write refused:<kind>:<id> of a credential")
-    done = check and _checked(world, check)
+    # Before anybody has answered, a value of the long tail is shown to nobody.
+    done = check and not check.startswith(f"{REFUSED}{OTHER}") and _checked(world, check)
     return PersonBefore(
         needed=not done, who=given.who, text=given.task, link=_link(given.link),
         summary=_asked(given) + (f"; already so: {done.detail}" if done else ""),
@@ -179,13 +180,15 @@ def _prove_do(world: World, given: DoIn, before: PersonBefore, outcome: Answer) 
         return proof
     if not _checkable(world, check):
         word = f"{outcome.by} says: {outcome.answer}"
-        return Proof.proven(Grade.WORD, f"{word}; its value is not held, so nothing was tried")
+        why = "its value is not held" if world.secrets.of(check.removeprefix(REFUSED)) is None else "there is no check"
+        return Proof.proven(Grade.WORD, f"{word}; {why}, so nothing was tried")
     return Proof.not_yet(f"{check.removeprefix(REFUSED)} is still accepted")
 
 
 def _checkable(world: World, check: str) -> bool:
     kind, _, _id = check.removeprefix(REFUSED).partition(":")
-    tried = kind == NPM_TOKEN or kind in REGISTRY_OF or kind.startswith("github-")
+    rule = kingfisher.known(world, kind)
+    tried = kind == NPM_TOKEN or kind in REGISTRY_OF or kind.startswith("github-") or (rule is not None and rule.checks)
     return kind == AWS_KEY or (tried and world.secrets.of(check.removeprefix(REFUSED)) is not None)
 
 
@@ -205,6 +208,8 @@ def _checked(world: World, check: str) -> Proof | None:
         return Proof.proven(Grade.REFUSED, f"npm refused {value.fingerprint} with 401")
     elif kind in REGISTRY_OF and (said := packages.tried(world, key)) is not None and said[0] == Liveness.DEAD:
         return Proof.proven(Grade.REFUSED, said[1])
+    elif kind.startswith(OTHER) and value is not None:
+        return kingfisher.proof_of_death(world, key)
     return None
 
 

@@ -16,10 +16,9 @@ from bot.actions.github_oidc import MigrationBefore, MigrationIn, MigrationOutco
 from bot.app import opened
 from bot.cli import frame, page
 from bot.errors import BulkheadError, InputError
-from bot.intake.inbox import REAL
 from bot.model import Proof, Verdict
 from bot.story import ASKS, BAD, DIM, GOOD, HEADING, Line
-from bot.world import World
+from bot.world import REAL, World
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -97,9 +97,10 @@ class Rulebook:
                 f"{brake.unattended_cuts} incidents were cut unattended within {brake.within_s} s: "
                 "somebody may be using us to cut what works"
             )
-        if posture == "act" and action.asks:
+        if action.asks and (posture == "act" or silence == "act"):
             # No hurry, and no word of nobody: what it opens stays open.
-            posture, rule, reason, silence = "one", "asked-by-the-action", action.asks, "hold"
+            posture = "one" if posture == "act" else posture
+            rule, reason, silence = "asked-by-the-action", action.asks, "hold"
             return Ruling(posture=posture, on_silence=silence, after_s=0, rule=rule, reason=reason)
         tells = self.policy.escalate if silence == "escalate" else ()
         return Ruling(posture=posture, on_silence=silence, after_s=said.after_s, rule=rule, reason=reason, tells=tells)

@@ -51,11 +51,10 @@ class Border:
                     if value:
                         scrubber.add(self._fingerprinter.secret(value))
             credentials = self._credentials(one, whole, scrubber)
-            for credential, value, token in credentials:
+            for credential, value, beside in credentials:
                 if value:
                     crossed.secrets[f"leaked:{credential.key}"] = (value, credential.key)
-                if token:
-                    crossed.secrets[f"session-token:{credential.key}"] = (token, "")
+                crossed.secrets |= {label: (text, "") for label, text in beside.items()}
             for credential, value, _ in credentials:
                 crossed.cases.append(self._case(source, one, credential, value))
             if not credentials:
@@ -88,28 +87,29 @@ class Border:
 
     def _credentials(
         self, one: Seen, hits: list[Found], scrubber: Scrubber
-    ) -> list[tuple[Credential, str, str]]:  # fmt: skip
+    ) -> list[tuple[Credential, str, dict[str, str]]]:
         """The credentials of a sighting with their values; one without a value has a name in the value's place."""
         if hits:
-            return [(hit.credential, hit.value, hit.session_token) for hit in hits]
+            return [(hit.credential, hit.value, hit.beside) for hit in hits]
+        called = one.kind or self._recognizer.called(one.called)
         if len(one.value) >= SHORTEST:
             scrubber.add(self._fingerprinter.secret(one.value))
             # Forty characters, or an id that is none, are no key of AWS because somebody calls them so.
-            kind = GENERIC if one.kind.startswith("aws-") or not one.kind else one.kind
+            kind = GENERIC if called.startswith("aws-") or not called else called
             provider = provider_of(kind) if kind != GENERIC else scrubber.scrub(one.called)[:100] or "unknown"
             print_ = self._fingerprinter.of(one.value)
-            return [(Credential(provider=provider, kind=kind, fingerprint=print_), one.value, "")]
+            return [(Credential(provider=provider, kind=kind, fingerprint=print_), one.value, {})]
         if one.id:
             known = AWS_ID.fullmatch(one.id)
-            kind = one.kind or ("aws-access-key" if known else GENERIC)
+            kind = called or ("aws-access-key" if known else GENERIC)
             account = aws_account(one.id) if known else ""
             name = scrubber.scrub(one.id)
-            return [(Credential(provider=provider_of(kind), kind=kind, id=name, account=account), "", "")]
+            return [(Credential(provider=provider_of(kind), kind=kind, id=name, account=account), "", {})]
         stand_in = self._sha1(one.hashed) if one.hashed else (one.names[0] if one.names else "")
         if not stand_in:
             return []
-        kind = one.kind or GENERIC
-        return [(Credential(provider=provider_of(kind), kind=kind, fingerprint=stand_in), "", "")]
+        kind = called or GENERIC
+        return [(Credential(provider=provider_of(kind), kind=kind, fingerprint=stand_in), "", {})]
 
     def _sha1(self, digest: str) -> str:
         """An unsalted SHA-1 under our own key: it still tells equal from different, and no longer can be guessed."""

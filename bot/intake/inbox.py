@@ -35,9 +35,8 @@ from bot.triage.campaign import KIND as CAMPAIGN
 from bot.triage.campaign import NAMED, Hunt
 from bot.triage.identify import Recognizer
 from bot.vault import Vault
-from bot.world import World
+from bot.world import REAL, World
 
-REAL = "real"
 LONGEST = 4000  # characters of a text that is kept
 
 
@@ -143,7 +142,7 @@ class Inbox:
                 crossed.secrets[f"leaked:{one.key}"] = (one.value, one.key)
             if one.session_token:
                 scrubber.add(self.vault.fingerprinter.secret(one.session_token))
-                crossed.secrets[f"session-token:{one.key}"] = (one.session_token, "")
+            crossed.secrets |= {label: (text, "") for label, text in one.beside.items()}
         credentials += [hunt.credential for hunt in hunts]
         body = {
             "by": by, "world": world, "text": scrubber.scrub(text)[:LONGEST], "exposure": exposure.value,

@@ -7,6 +7,7 @@ docs.gitguardian.com "Detectors", the rules of gitleaks, TruffleHog, detect-secr
 
 from __future__ import annotations
 
+from bot.model import OTHER
 from bot.triage.rules import RULES
 
 _WORDS = {
@@ -72,4 +73,6 @@ def provider_of(kind: str) -> str:
     """Who issues this kind of credential; 'unknown'."""
     if kind.startswith("aws-"):
         return "aws"
+    if kind.startswith(OTHER):
+        return kind.removeprefix(OTHER).split("-")[0]
     return RULES[kind].provider if kind in RULES else "unknown"

@@ -168,7 +168,8 @@ class Opening:
         }  # fmt: skip
         world = self.worlds[body["world"]]
         held = self.vault.value(row["id"], case.credential.key)
-        token = self.vault.open(f"vault:{row['id']}:session-token:{case.credential.key}")
+        labels = [f"{what}:{case.credential.key}" for what in ("session-token", "around")]
+        beside = {label: self.vault.open(f"vault:{row['id']}:{label}") for label in labels}
         at = world(incident).now()
         self.boundary("before inbox/incident/1")
         with self.store.begin() as c:
@@ -180,8 +181,9 @@ class Opening:
             key = case.credential.key
             if new and held is not None:
                 self.vault.seal(c, incident, f"leaked:{key}", held.reveal(), key, at)
-            if new and token is not None:
-                self.vault.seal(c, incident, f"session-token:{key}", token.reveal(), "", at)
+            for label, text in beside.items():
+                if new and text is not None:
+                    self.vault.seal(c, incident, label, text.reveal(), "", at)
         self.boundary("after inbox/incident/1")
         if standing == incident:
             ends.opened.append(incident)

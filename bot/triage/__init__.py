@@ -17,6 +17,7 @@ from bot.clients import aws_errors
 from bot.errors import InputError, ProviderError
 from bot.images import IMAGE_REF
 from bot.model import (
+    OTHER,
     AlertRef,
     Credential,
     Exposure,
@@ -35,7 +36,7 @@ from bot.triage.campaign import KIND as CAMPAIGN
 from bot.triage.campaign import Hunt, Swept, sweep
 from bot.triage.identify import Found, Recognizer
 from bot.triage.image import ImageLeak, find_in_image, read_image
-from bot.triage.liveness import NOT_ITS_OWN, iam_user, liveness, session_token_label
+from bot.triage.liveness import NOT_ITS_OWN, iam_user, liveness
 from bot.triage.npm import NPM_TOKEN, PUBLISHER, npm_account, npm_home
 from bot.triage.owner import owners
 from bot.triage.reach import reach_of_run
@@ -153,8 +154,8 @@ class _Case:
     def _seal(self, hit: Found) -> None:
         if hit.value:
             self.world.secrets.seal(sealed_label(hit.key), hit.value, credential=hit.key)
-        if hit.session_token:
-            self.world.secrets.seal(session_token_label(hit.credential), hit.session_token)
+        for label, text in hit.beside.items():
+            self.world.secrets.seal(label, text)
 
     def settle_credential(self) -> None:
         """The reported credential, or else the most telling one of the run, with all that is known of it."""
@@ -430,9 +431,10 @@ def _of_a_job(hit: Found) -> bool:
     return by_actions or (hit.kind == "generic" and hit.provider == "github")
 
 
-def _telling(hit: Found) -> tuple[bool, bool, bool]:
-    """What tells most first: a kind that we know, a whole credential, one that names itself."""
-    return hit.kind != "generic", hit.complete, bool(hit.id)
+def _telling(hit: Found) -> tuple[int, bool, bool]:
+    """What tells most first: a kind that we know, one that Kingfisher knows; a whole one; one that names itself."""
+    known = 0 if hit.kind == "generic" else 1 if hit.kind.startswith(OTHER) else 2
+    return known, hit.complete, bool(hit.id)
 
 
 def _workflows(refs: tuple[RunRef, ...]) -> tuple[WorkflowRef, ...]:

@@ -1,11 +1,12 @@
 """Which credentials stand in a text: raw, or under base64, hexadecimal and per cent-encoding, wrapped and doubled.
 
 Our own rules (``triage/rules.py``) name the kinds that playbooks know and pair the halves of an AWS key; Kingfisher
-finds the long tail, as ``generic``. Nothing here asks a provider.
+finds the long tail, as ``other-RULE``, or as ``generic`` where a rule names no provider. Nothing here asks a provider.
 """
 
 from __future__ import annotations
 
+import base64
 import bisect
 import codecs
 import math
@@ -13,22 +14,31 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kingfisher_sdk import DetectionPolicy, Rules, Scanner
 
-from bot.model import Credential
+from bot.errors import InputError
+from bot.model import OTHER, Credential
 from bot.redact import DEPTH, LOG_PREFIX, SHAPES, Fingerprinter, Stretch, stretches
 from bot.triage.rules import AWS_ID, RULES, Facts, Rule, aws_account
 
+GENERIC = "generic"
 _NAME = re.compile(r"([A-Za-z_][\w.-]*)[\\\"'\s]{0,6}[:=>]{0,2}[\\\"'\s]{0,6}\Z")
 _COMMON = re.compile(r"aws|secret|access|key|id|token|session|[^a-z0-9]", re.IGNORECASE)
 _FORTY = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{40}(?![A-Za-z0-9+/=_-])")
 _SESSION_NAMED = re.compile(r"(?i:session_?token)[\\\"']{0,4}\s{0,8}[:=]\s{0,8}[\\\"']{0,4}([A-Za-z0-9/+=]{100,})")
 _READABLE = re.compile(rb"[\t\n\r\x20-\x7e]{12}")
+# Rules of Kingfisher that say only what a value looks like, and those that find names and no secrets.
+_NAMELESS = frozenset({
+    "generic-credential-uri", "jwt", "jwt-base64", "private-key", "curl-auth-header", "curl-auth-user",
+    "kubernetes-secret-yaml", "nuget-config-password", "sidekiq-sensitive-url",
+})  # fmt: skip
+_NO_SECRET = re.compile(r"(?:client|access|api)-id$|-pub(?:lic)?-key$|-public-")
+_AROUND = 6, 1000  # lines, and characters, either way: rules look for what belongs together within five lines
 _NEAR = 400  # characters between an AWS id and forty characters that nothing names
 
 
@@ -48,6 +58,9 @@ class Found:
     checksum: str = ""
     value: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
+    # The text that it stands in, where its rule knows it only by that. In base64: whoever scrubs a sealed value looks
+    # for each of its lines, and these are no secrets.
+    around: str = field(default="", repr=False)
 
     @property
     def credential(self) -> Credential:
@@ -60,6 +73,12 @@ class Found:
     def key(self) -> str:
         """``Credential.key``."""
         return self.credential.key
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """What is sealed beside the value, by label: without it the value alone cannot be tried."""
+        held = {f"session-token:{self.key}": self.session_token, f"around:{self.key}": self.around}
+        return {label: text for label, text in held.items() if text}
 
     def __reduce__(self) -> Any:
         raise TypeError("what was found holds a secret and is never pickled")
@@ -143,19 +162,35 @@ class _Half:
 class Recognizer:
     """Finds credentials in text. One a process: Kingfisher's rules load once, at first use. Thread-safe.
 
-    ``fingerprinter`` is the vault's; without one, fingerprints mean nothing outside this object.
+    ``fingerprinter`` is the vault's; without one, fingerprints mean nothing outside this object. ``files``: rules in
+    Kingfisher's format, beside its own or, without ``builtins``, instead. Raises InputError when they cannot be read.
     """
 
-    def __init__(self, fingerprinter: Fingerprinter | None = None, cache_dir: Path | None = None) -> None:
+    def __init__(
+        self, fingerprinter: Fingerprinter | None = None, cache_dir: Path | None = None, files: Iterable[Path] = (),
+        *, builtins: bool = True,
+    ) -> None:  # fmt: skip
         self.fingerprinter = fingerprinter or Fingerprinter(os.urandom(32))
-        self._cache_dir, self._lock = cache_dir, threading.Lock()
+        self._cache_dir, self._files, self._builtins = cache_dir, tuple(files), builtins
+        self._lock = threading.Lock()
         self._scanner: Scanner | None = None
+        self._rank: dict[str, tuple[bool, bool, bool]] = {}
 
     def warm(self) -> Recognizer:
         """Load the rules now: seconds the first time, then a quarter of one from Kingfisher's cache."""
         with self._lock:
             if self._scanner is None:
-                rules = Rules(cache_dir=self._cache_dir)
+                try:
+                    rules = Rules(self._files, builtins=self._builtins, cache_dir=self._cache_dir)
+                except (ValueError, OSError, RuntimeError) as exc:
+                    if not self._files:
+                        raise
+                    where = ", ".join(map(str, self._files))
+                    raise InputError(f"the rules in {where} cannot be read: {str(exc)[:300]}") from None
+                self._rank = {
+                    row["id"]: (kind_of_rule(row["id"]) != GENERIC, row["revocation"], row["validation"])
+                    for row in rules.metadata()
+                }  # fmt: skip
                 # Whoever leaks must not be able to hide it by a comment that says "ignore".
                 self._scanner = Scanner(rules, policy=DetectionPolicy(inline_ignores=False))
         return self
@@ -170,11 +205,28 @@ class Recognizer:
         unique = {(hit.key, hit.value, hit.line, hit.encoding): hit for hit in reversed(found)}
         return tuple(sorted(unique.values(), key=lambda hit: (hit.line, hit.kind, hit.id, hit.encoding)))
 
-    def glance(self, text: str) -> list[int]:
-        """Where Kingfisher sees something in a text as it stands: quick, for what is then read closely."""
+    @property
+    def scanner(self) -> Scanner:
+        """Kingfisher's, over the rules as they are loaded."""
         scanner = self.warm()._scanner
         assert scanner is not None
-        return [int(hit.location["start_offset"]) for hit in scanner.scan(text) if hit.visible]
+        return scanner
+
+    def called(self, name: str) -> str:
+        """The kind that a scanner of the same family means by its rule's name; '' when no rule of ours is called so."""
+        self.warm()
+        kind = kind_of_rule(name.strip().lower())
+        return kind if kind in self.other_kinds else ""
+
+    @property
+    def other_kinds(self) -> dict[str, str]:
+        """Every kind of the long tail, and the rule that finds it."""
+        self.warm()
+        return {kind_of_rule(rule): rule for rule, rank in self._rank.items() if rank[0]}
+
+    def glance(self, text: str) -> list[int]:
+        """Where Kingfisher sees something in a text as it stands: quick, for what is then read closely."""
+        return [int(hit.location["start_offset"]) for hit in self.scanner.scan(text) if hit.visible]
 
     # -- our rules ---------------------------------------------------------------------------------------------------
 
@@ -195,7 +247,7 @@ class Recognizer:
 
     def _found(self, rule: Rule, facts: Facts, value: str, view: _View, at: int) -> Found:
         return Found(
-            kind=facts.kind or ("generic" if rule.kind == "jwt" else rule.kind),
+            kind=facts.kind or (GENERIC if rule.kind == "jwt" else rule.kind),
             provider=facts.provider or rule.provider,
             id=facts.id, account=facts.account, checksum=facts.checksum, value=value,
             fingerprint=self.fingerprinter.of(value), line=view.line(at), encoding=view.encoding,
@@ -234,18 +286,48 @@ class Recognizer:
     # -- everything else ---------------------------------------------------------------------------------------------
 
     def _long_tail(self, views: list[_View], known: set[str]) -> Iterator[Found]:
-        scanner = self.warm()._scanner
-        assert scanner is not None
+        scanner = self.scanner
         for view in views:
+            best: dict[tuple[str, int], Any] = {}  # a value that several rules know counts once, as the best known
             for hit in scanner.scan(view.text):
-                secret = hit.secret
-                if not hit.visible or any(secret in text or text in secret for text in known):
+                place = hit.secret, int(hit.location["start_offset"])
+                if not hit.visible or any(hit.secret in text or text in hit.secret for text in known):
                     continue
+                if place not in best or self._rank[hit.rule_id] > self._rank[best[place].rule_id]:
+                    best[place] = hit
+            for (secret, start), hit in best.items():
+                kind = kind_of_rule(hit.rule_id)
                 yield Found(
-                    kind="generic", provider=hit.rule_id.rsplit("/", 1)[-1].removeprefix("betterleaks."), value=secret,
-                    fingerprint=self.fingerprinter.of(secret), line=view.line(hit.location["start_offset"]),
+                    kind=kind, provider=_short(hit.rule_id) if kind == GENERIC else _short(hit.rule_id).split("-")[0],
+                    value=secret, fingerprint=self.fingerprinter.of(secret), line=view.line(start),
                     encoding=_deeper(view.encoding, "base64") if hit.is_base64_encoded else view.encoding,
+                    around="" if kind == GENERIC or self._alone(hit) else _around(view.text, secret, start),
                 )  # fmt: skip
+
+    def _alone(self, hit: Any) -> bool:
+        """Whether its rule knows the value without what stands around it."""
+        return any(each.rule_id == hit.rule_id and each.secret == hit.secret for each in self.scanner.scan(hit.secret))
+
+
+def _short(rule_id: str) -> str:
+    return re.sub(r"^(?:betterleaks|custom|kingfisher)\.", "", rule_id.rsplit("/", 1)[-1])
+
+
+def kind_of_rule(rule_id: str) -> str:
+    """The kind that a rule of Kingfisher finds: ``other-gitlab-pat``; ``generic`` where a rule names no provider."""
+    name = _short(rule_id)
+    return GENERIC if name in _NAMELESS or _NO_SECRET.search(name) else f"{OTHER}{name}"
+
+
+def _around(text: str, value: str, near: int) -> str:
+    """The lines around a value, in base64; '' when it does not stand there as it is."""
+    lines, most = _AROUND
+    at = text.find(value, max(0, near - len(value)))
+    if at < 0:
+        return ""
+    before = text[max(0, at - most) : at].split("\n")[-lines:]
+    after = text[at : at + len(value) + most].split("\n")[: lines + value.count("\n")]
+    return base64.b64encode(("\n".join(before) + "\n".join(after)).encode()).decode()
 
 
 def _label(text: str, start: int) -> tuple[str, str]:

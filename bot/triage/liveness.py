@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bot.clients import aws_errors
 from bot.errors import Forbidden, NotFound, ProviderError, Refused
-from bot.model import Credential, Liveness, Secret
+from bot.model import OTHER, Credential, Liveness, Secret
 from bot.registries import REGISTRY_OF
 from bot.triage.npm import NPM_TOKEN, npm_liveness
 from bot.triage.registries import registry_liveness
@@ -38,6 +38,8 @@ def liveness(world: World, credential: Credential) -> Verdict:
             return registry_liveness(world, credential)
     except ProviderError as exc:
         return Liveness.UNKNOWN, str(exc)
+    if credential.kind.startswith(OTHER):
+        return Liveness.UNKNOWN, "its value is shown to nobody before a person has agreed"
     return Liveness.UNKNOWN, f"there is no look without side effects for a {credential.kind}; a person has to say"
 
 

@@ -43,11 +43,12 @@ MUTATING = pytest.mark.parametrize(
 UNDOABLE = pytest.mark.parametrize(
     "arranged", [a for a in ARRANGEMENTS if CATALOGUE[a.action].undo], ids=lambda a: a.name
 )
+REAL_ONLY = {"kingfisher.revoke"}  # no World of the range holds what it needs: tests/actions/test_kingfisher.py
 FREE = {"sts:GetCallerIdentity"}  # needs no permission (API Reference, GetCallerIdentity)
 
 
 def test_every_action_is_arranged() -> None:
-    assert {arranged.action for arranged in ARRANGEMENTS} == set(CATALOGUE)
+    assert {arranged.action for arranged in ARRANGEMENTS} | REAL_ONLY == set(CATALOGUE)
 
 
 def test_every_kind_of_planted_thing_is_arranged() -> None:

@@ -191,8 +191,30 @@ def test_one_place_is_one_finding_and_two_are_two(recognizer: Recognizer) -> Non
 def test_long_tail_is_kingfishers(recognizer: Recognizer) -> None:
     token = "glp" + "at-" + chars(Random(8), 20, ALNUM)
     (hit,) = recognizer.find(as_log(wrapped(f"export GITLAB_TOKEN={token}\n")))
-    assert (hit.kind, hit.value, hit.encoding) == ("generic", token, "base64")
+    assert (hit.kind, hit.value, hit.encoding) == ("other-gitlab-pat", token, "base64")
     assert "gitlab" in hit.provider
+
+
+def test_a_value_that_several_rules_know_is_one_credential(recognizer: Recognizer) -> None:
+    """DigitalOcean's token is known to two rules: the one that can revoke it counts."""
+    token = "dop" + "_v1_" + chars(Random(9), 64, HEX)
+    (hit,) = recognizer.find(f"export DIGITALOCEAN_TOKEN={token}\n")
+    assert hit.kind == "other-digitaloceanapikey"
+    assert hit.around == "", "its rule needs no surroundings"
+
+
+def test_of_a_rule_that_needs_its_surroundings_they_are_kept_beside_the_value(recognizer: Recognizer) -> None:
+    value = chars(Random(10), 32, HEX)
+    (hit,) = recognizer.find(f"one\ntwo\ndatadog_api_key = {value}\nlast\n")
+    assert (hit.kind, hit.provider) == ("other-datadog-api-key", "datadog")
+    assert value in base64.b64decode(hit.around).decode()
+    assert recognizer.find(base64.b64decode(hit.around).decode())[0].key == hit.key
+    assert value not in repr(hit) and hit.around not in repr(hit)
+
+
+def test_what_other_scanners_call_a_kind_is_known_by_its_rule(recognizer: Recognizer) -> None:
+    assert recognizer.called("gitlab-pat") == recognizer.called("betterleaks.gitlab-pat") == "other-gitlab-pat"
+    assert recognizer.called("generic-api-key") == recognizer.called("jwt") == recognizer.called("") == ""
 
 
 def test_a_comment_cannot_hide_a_leak(recognizer: Recognizer) -> None:
