@@ -22,18 +22,20 @@ from typing import Any
 
 import requests
 
-from bot import timeline
+from bot import choosing, timeline
 from bot.actions.github_oidc import MigrationIn, open_migration
+from bot.choices import END, REPORT
 from bot.engine.decisions import Ask, open_asks
 from bot.engine.ledger import Ledger
 from bot.engine.rules import DRILL
 from bot.errors import DecisionRefused, EngineError, InputError, Unavailable
 from bot.intake.inbox import Inbox, Landed
 from bot.intake.rounds import rounds
+from bot.learn.score import Score, score
 from bot.learn.times import cut_times
 from bot.model import Exposure, RowState, Verdict
 from bot.oidc import trust
-from bot.scenario import MIGRATE, SCENARIOS, Drill
+from bot.scenario import MIGRATE, NOTHING, SCENARIOS, Drill
 from bot.store import IncidentRow, Store, iso, when
 from bot.store_drills import SOURCE
 from bot.timeline import Event
@@ -136,6 +138,8 @@ class Result:
     evidence: list[dict[str, Any]] = field(default_factory=list)
     folder: str = ""
     told: dict[str, Any] = field(default_factory=dict)  # act -> what the range told of it, with its times
+    choices: list[dict[str, Any]] = field(default_factory=list)  # what was chosen, where choices were put
+    score: dict[str, Any] | None = None
 
     @property
     def non_event(self) -> bool:
@@ -195,7 +199,10 @@ def not_contained(
         if row.state != RowState.CLOSED
     ]
     refused = {one["name"] for one in tries if one["refused"]}
-    why += [f"the attacker's {name} still works" for name in drill.refused if name not in refused]
+    more = [one["name"] for one in tries]  # what came of a wrong choice is among them
+    why += [
+        f"the attacker's {name} still works" for name in dict.fromkeys([*drill.refused, *more]) if name not in refused
+    ]
     return why + ([] if collateral["ok"] else [f"somebody else was hit: {collateral['detail']}"])
 
 
@@ -242,9 +249,18 @@ def _migrate(drill: Drill, range_: Range, world: World) -> Any:
 class Run:
     """One drill in one folder. ``bulkhead`` is an ``app.Bulkhead`` whose only site is the range."""
 
-    def __init__(self, drill: Drill, bulkhead: Any, range_: Range, tell: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(
+        self, drill: Drill, bulkhead: Any, range_: Range, tell: Callable[[str, dict[str, Any]], None],
+        decide: choosing.Decide | None = None, owner: str = "",
+    ) -> None:  # fmt: skip
+        """``decide`` answers the drill's choices; None: none is put. ``owner``: who has what there is to learn."""
         self.drill, self.bulkhead, self.range, self.tell = drill, bulkhead, range_, tell
         self.store = bulkhead.store
+        self.choosing = choosing.Choosing(
+            drill, decide, once=self._once, play=self._happens, tell=tell
+        ) if decide else None  # fmt: skip
+        self.owner = owner
+        self._thought_s = 0.0  # how long people thought about choices: that is no hanging drill
         self.patience_s = PATIENCE_S
         self.told: dict[str, Any] = {}
 
@@ -257,6 +273,8 @@ class Run:
         try:
             before = await asyncio.to_thread(self._prologue)
             incident = await self._over(engine, tasks)
+            if await asyncio.to_thread(self._afterwards):
+                await self._over(engine, tasks)
         finally:
             for task in tasks:
                 task.cancel()
@@ -273,14 +291,47 @@ class Run:
             self.tell(act, self.told[act])
         before: list[dict[str, Any]] = self._once("tries-before", partial(self._play, "tries"))
         self.tell("tries-before", {"tries": before})
-        at = self.bulkhead.sites["range"].clock.now()
-        told = self._once("told", lambda: {"at": iso(at), "delivery": secrets.token_hex(6)})
-        _, text = report(
-            self.bulkhead.inbox, self.drill, self.told["leak"], self.range, at=when(told["at"]),
-            delivery=told["delivery"],
-        )  # fmt: skip
-        self.tell("report", {"by": self.drill.report.by, "text": text})
+        told = self._landing("told")
+        if self.choosing is not None:  # what is thought over counts from here: somebody has said it
+            _, text = words(self.drill, self.told["leak"], self.range)
+            self.tell("alert", {"by": self.drill.report.by, "text": text})
+            for said in self._choose(REPORT):  # where it can be seen by then
+                self.told["leak"] |= {hole: said[hole] for hole in SCENARIOS[self.drill.scenario].holes if hole in said}
+        self._report(self.told["leak"], told)
         return before
+
+    def _landing(self, name: str) -> dict[str, Any]:
+        """When something is reported, and under which delivery: once."""
+        at = self.bulkhead.sites["range"].clock.now()
+        said: dict[str, Any] = self._once(name, lambda: {"at": iso(at), "delivery": secrets.token_hex(6)})
+        return said
+
+    def _report(self, leak: dict[str, Any], told: dict[str, Any]) -> None:
+        _, text = report(
+            self.bulkhead.inbox, self.drill, leak, self.range, at=when(told["at"]), delivery=told["delivery"]
+        )
+        self.tell("report", {"by": self.drill.report.by, "text": text})
+
+    def _choose(self, moment: str) -> list[dict[str, Any]]:
+        """Put the choices of a moment; returns what came of them in the range."""
+        if self.choosing is None:
+            return []
+        began = time.monotonic()
+        try:
+            return self.choosing.at(moment)
+        finally:
+            self._thought_s += time.monotonic() - began
+
+    def _happens(self, act: str) -> dict[str, Any]:
+        said: dict[str, Any] = self.range.post("/drill/happens", {"scenario": self.drill.scenario, "act": act})
+        return said
+
+    def _afterwards(self) -> bool:
+        """The choices once all is contained. What leaks again because of them is reported again: True then."""
+        again = [said for said in self._choose(END) if "run_url" in said]
+        for number, leak in enumerate(again):
+            self._report(leak, self._landing(f"told-again:{number}"))
+        return bool(again)
 
     def _play(self, act: str) -> Any:
         return played(self.drill, act, self.range, self.bulkhead.worlds["range"](f"drill-{act}"))
@@ -309,6 +360,8 @@ class Run:
         if person is None or len(done) >= ask.needs:
             return
         kind = "answer" if ask.purpose == "answer" else "approve"
+        if kind == "answer":
+            self._choose(ask.step.split("#")[0])
         body = {"text": answer_of(self.drill, ask, self.range, self.bulkhead.seal_answer)} if kind == "answer" else {}
         at = self.bulkhead.sites["range"].clock.now()
         try:
@@ -327,17 +380,20 @@ class Run:
 
     async def _over(self, engine: Any, tasks: list[asyncio.Task[None]]) -> str:
         """The incident's id once it is over. Raises EngineError when it broke or takes for ever."""
-        give_up = time.monotonic() + self.patience_s
-        while time.monotonic() < give_up:
+        give_up = time.monotonic() + self.patience_s - self._thought_s
+        while time.monotonic() < give_up + self._thought_s:
             for task in tasks:
                 if task.done():
                     task.result()
             for row in await asyncio.to_thread(self.store.inbox, "dead"):
+                if self.drill.ends == NOTHING:
+                    return ""
                 raise EngineError(f"the report could not be worked: {row['note']}")
             if engine.broken:
                 raise EngineError(f"the incident broke: {'; '.join(engine.broken.values())}")
+            waits = await asyncio.to_thread(self.store.inbox, "landed")
             rows = await asyncio.to_thread(self.store.incidents)
-            if rows and all(row.status in ("closed", "aborted") for row in rows):
+            if not waits and rows and all(row.status in ("closed", "aborted") for row in rows):
                 return str(next(row.id for row in rows if not row.body["report"].get("beside")))
             await asyncio.sleep(0.1)
         raise EngineError(
@@ -349,17 +405,25 @@ class Run:
     def _epilogue(self, incident: str, before: list[dict[str, Any]]) -> Result:
         after = self._play("tries")
         self.store.set_setting("drill:tries-after", json.dumps(after))
-        collateral = self.range.post("/drill/collateral")
+        collateral = self.range.post("/drill/collateral", {"scenario": self.drill.scenario})
         self.tell("tries-after", {"tries": after})
-        events = timeline.load(self.store, incident)
+        events = timeline.load(self.store, incident) if incident else []
         ledger = Ledger.fold(events)
         first, dead = cut_times(events, ledger)
         why = self._why_not(ledger, after, collateral)
+        taken = list(self.choosing.taken.values()) if self.choosing else []
+        scored = score(self.drill, taken, events, owner=self.owner, thought_s=self._thought_s) if taken else None
+        if scored and incident:
+            said = {"choices": [one.as_json() for one in taken], **_told_of(scored)}
+            at = iso(self.bulkhead.sites["range"].clock.now())
+            self.bulkhead.timeline.append(incident, "drill", "drill-scored", said, at=at).result()
+            events = timeline.load(self.store, incident)
         return Result(
             drill=self.drill.id, incident=incident, contained=not why, why_not=why,
             ledger=[row.as_json() for row in ledger.rows.values()], timeline=[asdict(e) for e in events],
             time_to_first_cut_s=first, time_to_all_dead_s=dead, attacker={"before": before, "after": after},
             evidence=self.store.evidence(incident), folder=str(self.bulkhead.settings.home), told=self.told,
+            choices=[one.as_json() for one in taken], score=scored.as_json() if scored else None,
         )  # fmt: skip
 
     def _why_not(self, ledger: Ledger, after: list[dict[str, Any]], collateral: dict[str, Any]) -> list[str]:
@@ -370,6 +434,13 @@ class Run:
             why += timeline.verify(self.store.events(row.id), row.head_n, row.head_hash)
             why += [f"the evidence file {name} is damaged" for name in self.bulkhead.room.damaged(row.id)]
         return why
+
+
+def _told_of(scored: Score) -> dict[str, Any]:
+    """What of a score stands on the timeline: no name of a person."""
+    return {name: getattr(scored, name) for name in ("total", "time", "record", "recovered", "sure_and_wrong")} | {
+        "findings": [{"id": one.id, "title": one.title} for one in scored.findings]
+    }
 
 
 def keep(store: Store, delivery: str, drill: Drill, acts: Mapping[str, Any]) -> None:

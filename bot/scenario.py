@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.choices import Choice, Inject, read_choices, read_injects, read_order
 from bot.errors import InputError, PlaybookError
 from bot.playbook import Playbook, content
 from bot.steps import choice, identifier
@@ -19,14 +20,17 @@ from bot.strictyaml import Node, Problems, hint, items, kind_of, read, table, te
 SIMULATED = " (simulated)"
 PERSON_ACTS = (  # what somebody does in the range
     "revoke-npm-token", "mint-npm-token", "run-registry-access", "revoke-pypi-token", "yank-on-pypi",
-    "revoke-crates-token", "revoke-rubygems-key",
+    "revoke-crates-token", "revoke-rubygems-key", "revoke-every-pypi-token",
 )  # fmt: skip
 MIGRATE = "migrate"  # the bot opens the migration's pull request, and the company rolls it out
 ACTS = (MIGRATE, "leak", "abuse")  # what the range's company and attacker can be told to do
+CONTAINED, NOTHING = "contained", "nothing"
+ENDS = (CONTAINED, NOTHING)  # what ends a drill: all is proven dead, or it was seen that there was nothing to cut
+_OPTIONAL = ("delay_s", "answers", "people", "scenario", "contrast", "truth", "choices", "injects", "order", "ends")
 _HOLE = re.compile(r"\{[^{}]*\}")
 _KEYS = (
     "id", "title", "briefing", "playbook", "scenario", "acts", "report", "responders", "delay_s", "answers", "people",
-    "refused", "contrast",
+    "refused", "contrast", "truth", "choices", "injects", "order", "ends",
 )  # fmt: skip
 
 
@@ -38,16 +42,19 @@ class Scenario:
     holes: tuple[str, ...] = ("run_url",)
     secret_holes: tuple[str, ...] = ()  # values that lie at the attacker's; filled in for the report, kept nowhere
     moves: bool = False  # nothing leaks in it before the workflows have moved to OIDC
+    happens: tuple[str, ...] = ()  # what an answer may bring about, and what puts that right again
 
 
 SCENARIOS: Mapping[str, Scenario] = {
     "aws-key-in-public-log": Scenario(
         tries=("key", "second-key", "planted-user", "saved-session", "role-session"),
+        happens=("hide", "show", "leak-again"),
     ),
     "npm-token-stolen-by-dependency": Scenario(
         tries=("npm-token", "npm-publish", "default-install", "key", "saved-session"),
         holes=("run_url", "package", "version"),
         secret_holes=("NPM_PUBLISH_TOKEN",),
+        happens=("use-the-key", "publish-again"),
     ),
     "oidc-non-event": Scenario(tries=("session", "npm-publish", "id-token", "fork"), moves=True),
     "oidc-non-event-dependency": Scenario(
@@ -58,15 +65,35 @@ SCENARIOS: Mapping[str, Scenario] = {
     **dict.fromkeys(
         ("github-pat-in-image", "github-pat-in-image-revoked"),
         Scenario(
-            tries=("token", "deploy-key", "workflow-on-main", "workflow-on-release-1.3"), holes=("image_ref", "file")
+            tries=("token", "deploy-key", "workflow-on-main", "workflow-on-release-1.3"),
+            holes=("image_ref", "file"),
+            happens=("comes-back",),
         ),
     ),
     **dict.fromkeys(
         (
-            "pypi-token-in-public-log", "crates-token-in-public-log", "crates-token-with-scopes",
+            "pypi-token-in-public-log",
+            "crates-token-in-public-log",
+            "crates-token-with-scopes",
             "rubygems-key-in-public-log",
         ),
         Scenario(tries=("registry-token", "default-install"), holes=("run_url", "package", "version")),
+    ),
+    "aws-key-in-every-re-run": Scenario(
+        tries=("key", "second-key", "planted-user", "saved-session", "role-session", "logs"), happens=("hide-log",)
+    ),
+    "documentation-key-in-log": Scenario(tries=("documented-key",), happens=("tear-down", "put-back")),
+    "pypi-token-minted-by-thief": Scenario(
+        tries=("registry-token", "default-install", "minted-token"), holes=("run_url", "package", "version"),
+        happens=("known-only",),
+    ),
+    "pypi-token-left-after-move": Scenario(
+        tries=("registry-token", "default-install"), holes=("run_url", "package", "version"),
+        happens=("publish-again", "keep-one", "delete-it"),
+    ),
+    "crates-token-rotated-halfway": Scenario(
+        tries=("registry-token", "default-install"), holes=("run_url", "package", "version"),
+        happens=("publish-again",),
     ),
 }
 
@@ -97,16 +124,22 @@ class Drill:
     refused: tuple[str, ...]  # the attacker's tries that must fail before the drill counts as contained
     source: str
     contrast: str = ""  # the drill that plays the same leak under OIDC
+    truth: str = ""  # what was really so, told when it is over
+    choices: tuple[Choice, ...] = ()
+    injects: tuple[Inject, ...] = ()
+    order: tuple[tuple[str, str], ...] = ()  # pairs of steps: the first comes before the second
+    ends: str = CONTAINED
 
 
 def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] | None = None) -> Drill:
     """One drill. Raises PlaybookError with every mistake; ``playbooks`` are what it may name."""
     problems = Problems(source)
-    needed = [key for key in _KEYS if key not in ("delay_s", "answers", "people", "scenario", "contrast")]
+    needed = [key for key in _KEYS if key not in _OPTIONAL]
     top = table(read(source_text, source), "the drill", problems, _KEYS, needed)
     named = identifier(top.get("id"), "id", problems)
     played = _scenario(top, named, problems)
     stage = SCENARIOS.get(played, _ANY)
+    steps = _steps(top.get("playbook"), playbooks)
     loaded = Drill(
         id=named,
         scenario=played,
@@ -124,6 +157,11 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
         ),
         source=source,
         contrast=identifier(top["contrast"], "contrast", problems) if "contrast" in top else "",
+        truth=text(top.get("truth"), "truth", problems),
+        choices=read_choices(top.get("choices"), stage.happens, steps, problems),
+        injects=read_injects(top.get("injects"), steps, problems),
+        order=read_order(top.get("order"), steps, problems),
+        ends=choice(top["ends"], "ends", ENDS, problems) if "ends" in top else CONTAINED,
     )
     if loaded.acts and stage is not _ANY and (MIGRATE in loaded.acts) != stage.moves:
         said = f"must begin with {MIGRATE}" if stage.moves else f"has nothing to {MIGRATE}"
@@ -175,6 +213,7 @@ def _person(node: Node | None, problems: Problems) -> str:
 _ANY = Scenario(
     tries=tuple(dict.fromkeys(t for s in SCENARIOS.values() for t in s.tries)),
     holes=tuple(dict.fromkeys(h for s in SCENARIOS.values() for h in (*s.holes, *s.secret_holes))),
+    happens=tuple(dict.fromkeys(h for s in SCENARIOS.values() for h in s.happens)),
 )
 
 
@@ -216,6 +255,12 @@ def _answers(node: Node | None, problems: Problems) -> dict[str, str]:
 def _acts(node: Node | None, problems: Problems) -> dict[str, str]:
     rows = table(node, "people", problems, node.value if isinstance(node.value, dict) else ()) if node else {}
     return {step: choice(value, f"what is done for {step}", PERSON_ACTS, problems) for step, value in rows.items()}
+
+
+def _steps(node: Node | None, playbooks: Mapping[str, Playbook] | None) -> dict[str, bool] | None:
+    """Every step of the playbook, and whether a person does it; None where it is not known."""
+    found = (playbooks or {}).get(node.value) if node and isinstance(node.value, str) else None
+    return {step.id: step.uses.startswith("people.") for step in found.steps} if found else None
 
 
 def _check_playbook(

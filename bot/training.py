@@ -206,7 +206,7 @@ class Lesson:
         """The attacker tries again what it holds; what came of it is the last event of the drill."""
         tries = self._here.post("/drill/tries", {"scenario": self.drill.scenario})
         drills.keep(self._house.store, self.order.id, self.drill, {"tries-after": tries})
-        collateral = self._here.post("/drill/collateral")
+        collateral = self._here.post("/drill/collateral", {"scenario": self.drill.scenario})
         wrong = drills.not_contained(self.drill, Ledger.fold(load(self._house.store, main)), tries, collateral)
         body = {
             "drill": self.drill.id, "by": self.order.by, "contained": not wrong, "why_not": wrong,

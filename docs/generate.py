@@ -72,6 +72,7 @@ EVENTS = {
     "waived": "A named person closes a row without proof, with the reason.",
     "aborted": "A person stopped the incident, or its drill's range is gone: no new step begins, what was done stands.",
     "drill-ended": "The attacker of a drill has tried again: what was refused, what works, whether it was contained.",
+    "drill-scored": "What was chosen in a drill, how it is scored, and what there is to do; no name of a person.",
     "broken": "A fault of Bulkhead itself ended the run; the next start takes it up under an id of its own.",
     "closed": "Every row is closed on proof or waived; the ledger as it stands then.",
 }

@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"world", "strictyaml", "logs"},
     {"action", "workflow", "clients", "npm", "registries", "reference"},
     {"steps"},
-    {"playbook", "oidc"},
+    {"playbook", "oidc", "choices"},
     {"tables"},
     {"store", "scenario"},
     {
@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"engine"},
     {"story"},
     {"learn"},
-    {"intake"},
+    {"intake", "choosing"},
     {"drill", "clock", "settings", "backup", "lessons", "rekey"},
     {"paging", "stage", "training", "replay", "moved", "watch"},
     {"web", "slack", "paging_door", "doorway"},

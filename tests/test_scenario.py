@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bot.actions import CATALOGUE
 from bot.errors import PlaybookError
 from bot.playbook import load_folder
-from bot.scenario import Drill, load_drill, load_drills
+from bot.scenario import NOTHING, SCENARIOS, Drill, load_drill, load_drills
 
 SHIPPED = Path(__file__).parent.parent / "playbooks"
 TEXT = (SHIPPED / "drills" / "aws-key-in-public-log.yaml").read_text()
@@ -25,7 +25,8 @@ def test_the_shipped_drill_and_playbook_name_each_other() -> None:
         assert drills[playbooks[drill.playbook].drill].playbook == drill.playbook
         asked = {step.id: step for step in playbooks[drill.playbook].steps if CATALOGUE[step.uses].person}
         answered = {*drill.answers, *drill.people}
-        assert {name for name, step in asked.items() if not step.when} <= answered <= set(asked)
+        needed = {name for name, step in asked.items() if not step.when} if drill.ends != NOTHING else set()
+        assert needed <= answered <= set(asked)
     for playbook in playbooks.values():
         assert playbook.drill, f"{playbook.id} has no drill that proves it"
 
@@ -50,6 +51,18 @@ WRONG = [
     ("ask-owner:", "ask-ownr:", "did you mean 'ask-owner'"),
     ("responders:", "endpoint: https://sts.amazonaws.com\nresponders:", "has no key 'endpoint'"),
     ("report:", "report: !!python/name:os.system", "tags are not allowed"),
+    ("plays: hide", "plays: rm -rf", "plays must be one of hide, show, leak-again"),
+    ("plays: hide", "plays: use-the-key", "plays must be one of hide, show, leak-again"),  # another scenario's
+    ("mends: show", "mends: https://sts.amazonaws.com", "mends must be one of"),
+    ("when: end", "when: deactivate", "nobody is asked at the step deactivate"),
+    ("when: end", "when: deactivat", "did you mean 'deactivate'"),
+    ("grade: best", "grade: great", "grade must be one of best, acceptable, harmful"),
+    ("rung: remove", "rung: hope", "rung must be one of"),
+    ("question: A", "url: https://example.org\n    question: A", "a choice has no key 'url'"),
+    ("  - [deactivate, end-sessions]", "  - [deactivate, end-session]", "did you mean 'end-sessions'"),
+    ("  - [deactivate, end-sessions]", "  - [deactivate]", "pairs of two steps"),
+    ("order:", "ends: whenever\norder:", "ends must be one of contained, nothing"),
+    ("truth: >-", "beside: >-", "the drill has no key 'beside'"),
 ]
 
 
@@ -62,6 +75,37 @@ def test_a_wrong_or_hostile_drill_is_refused_with_its_line(old: str, new: str, s
         load_drill(text, "drill.yaml", playbooks)
     new_lines = [n for n, line in enumerate(text.splitlines(), 1) if new.splitlines()[0] in line]
     assert [line for line, words in caught.value.problems if said in words] == new_lines, caught.value.problems
+
+
+WHOLE = [  # what is wrong with a choice as a whole is said at its options, or at the answer
+    ("        plays: hide\n        mends: show\n", "", "an answer that is harmful needs plays"),
+    ("        grade: acceptable\n", "        grade: acceptable\n        plays: hide\n", "is acceptable plays nothing"),
+    ("        grade: best\n", "        grade: acceptable\n", "one option of first is best, not 0"),
+    ("        grade: acceptable\n", "        grade: best\n", "one option of first is best, not 2"),
+    ("      - id: cut\n", "      - id: hide\n", "options has 'hide' twice"),
+    ("  - id: durable-fix\n", "  - id: first\n", "choices has 'first' twice"),
+    ("  - [end-sessions, confirm-clean]", "  - [end-sessions, deactivate]", "goes round in a circle"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), WHOLE, ids=[said[-24:] for _old, _new, said in WHOLE])
+def test_a_choice_that_is_not_whole_is_refused(old: str, new: str, said: str) -> None:
+    assert old in TEXT
+    with pytest.raises(PlaybookError) as caught:
+        load_drill(TEXT.replace(old, new, 1), "drill.yaml", load_folder([SHIPPED / "containment"], CATALOGUE))
+    assert [words for _line, words in caught.value.problems if said in words], caught.value.problems
+
+
+def test_what_the_range_can_play_is_what_the_shipped_choices_name() -> None:
+    for drill in load_drills(SHIPPED / "drills").values():
+        acts = {name for c in drill.choices for o in c.options for name in (o.plays, o.mends) if name}
+        assert acts == set(SCENARIOS[drill.scenario].happens if drill.choices else ()), drill.id
+
+
+def test_the_best_answer_is_not_told_by_its_length() -> None:
+    choices = [choice for drill in load_drills(SHIPPED / "drills").values() for choice in drill.choices]
+    longest = [c.id for c in choices if max(c.options, key=lambda option: len(option.say)) == c.best]
+    assert len(longest) <= len(choices) / 3, longest
 
 
 @settings(max_examples=100, deadline=None)

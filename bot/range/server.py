@@ -187,8 +187,22 @@ class Range:
                 self._did[act] = PERSON_ACTS[act](self)
             return self._did[act]
 
-    def collateral(self) -> dict[str, Any]:
-        """Whether somebody who has nothing to do with the leak can still work: by key and by an older session."""
+    def happens(self, act: str, scenario: str = "") -> dict[str, Any]:
+        """What comes of a choice in this scenario, or what puts that right again; once, however often it is told."""
+        known = getattr(self.scenario(scenario), "happens", {})
+        if act not in known:
+            raise InputError(f"nothing called {act[:60]!r} happens in {scenario[:60]!r}; what does: {', '.join(known)}")
+        with self._drill:
+            name = f"{scenario}:{act}"
+            if name not in self._did:
+                self._did[name] = known[act]()
+            return self._did[name]
+
+    def collateral(self, scenario: str = "") -> dict[str, Any]:
+        """Whether somebody who has nothing to do with the leak can still work: by key and by an older session.
+
+        A scenario may say what else has to work in the end (``works``: what it is -> what is wrong with it, or '').
+        """
         key, session = self.company.cast["aws"][company.BYSTANDER], self.company.bystander_session
         if self.attacker is None or session is None:
             raise InputError("there is no company yet; reset first")
@@ -201,6 +215,8 @@ class Range:
             dead = self.github.state.tokens[self.company.cast["github"][login]].revoked
             detail[f"token of {login}"] = "401" if dead else ""
         detail["npm"] = "" if self.npm.accepts(self.company.npm_bystander) else "E401"
+        works = getattr(self.scenario(scenario), "works", None)
+        detail |= works() if works else {}
         return {"ok": not any(detail.values()), "detail": detail}
 
 
@@ -232,9 +248,10 @@ class _Control:
             ("POST", "/drill/leak", lambda body: range_.leak(_scenario(body))),
             ("POST", "/drill/abuse", self.abuse),
             ("POST", "/drill/tries", lambda body: range_.tries(_scenario(body))),
+            ("POST", "/drill/happens", lambda body: range_.happens(_word(body, "act"), _scenario(body))),
             ("POST", "/drill/person", lambda body: range_.person(_word(body, "act"))),
             ("GET", "/drill/stolen", lambda _: {"values": range_.collector.values()}),
-            ("POST", "/drill/collateral", lambda _: range_.collateral()),
+            ("POST", "/drill/collateral", lambda body: range_.collateral(_scenario(body))),
             ("GET", f"{oidc}/jwks", lambda _: range_.issuer.jwks()),
             (
                 "GET",

@@ -25,6 +25,11 @@ TITLES = {
     "crates-token-in-public-log": "A release prints its crates.io token",
     "crates-token-with-scopes": "The same, and the token is limited to scopes",
     "rubygems-key-in-public-log": "A release prints its RubyGems key",
+    "aws-key-in-every-re-run": "A deploy run prints its AWS key, and was run again",
+    "documentation-key-in-log": "A run prints the key of AWS's documents",
+    "pypi-token-minted-by-thief": "A thief makes a PyPI token of its own",
+    "pypi-token-left-after-move": "A PyPI token is left from before trusted publishing",
+    "crates-token-rotated-halfway": "A crates.io token was rotated, and never revoked",
 }
 FROM_MEMORY, STOLEN = "npm-token-stolen-by-dependency", "NPM_PUBLISH_TOKEN"
 # What Mara does with her second factor on pages that no API reaches, and what she says of it.

@@ -12,7 +12,7 @@ import gzip
 import io
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -112,6 +112,19 @@ class TokenInImage:
     def tries(self) -> list[dict[str, Any]]:
         return list(self._thief.tries()) if self._thief else []
 
+    @property
+    def happens(self) -> dict[str, Callable[[], dict[str, Any]]]:
+        """What comes of a choice, by its name."""
+        return {"comes-back": self._comes_back}
+
+    def _comes_back(self) -> dict[str, Any]:
+        if self._thief is None:
+            raise InputError("nobody has found the token yet")
+        self._range.clock.advance(2 * 3600)
+        self._thief.add_key()
+        said = "Two hours later: who pulled the image before has it still, and adds a second deploy key that may push."
+        return {"story": [said]}
+
 
 class Thief:
     """A scripted client. What it took and made is in memory and shows in no text."""
@@ -119,8 +132,7 @@ class Thief:
     def __init__(self, range_: Range, where: str) -> None:
         self._range, self._where = range_, where
         self.token = ""
-        key = ed25519.Ed25519PrivateKey.generate().public_key()
-        self._key = key.public_bytes(*_OPENSSH).decode()
+        self._key, self._later_key = _public_key(), ""
 
     def act(self) -> list[dict[str, Any]]:
         """Pull the layers, take the token, look around, add a key, push a workflow to two branches."""
@@ -144,12 +156,24 @@ class Thief:
             act("github:PushWorkflow", branch, said, self._call("PUT", f"{ferry}/contents/{PLANTED}", body))
         return acts
 
+    def add_key(self) -> None:
+        """One more deploy key, while the token works. Raises NothingFound when it does not."""
+        self._later_key = _public_key()
+        body = {"title": "release-sync", "key": self._later_key, "read_only": False}
+        status = self._call("POST", f"/repos/{company.FERRY}/keys", body).status_code
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise NothingFound(f"the token is refused: {status}")
+
     def tries(self) -> Iterator[dict[str, Any]]:
         """The token, a push by the deploy key, and whether the planted workflow still lies on each branch."""
         status = self._call("GET", "/user").status_code if self.token else HTTPStatus.UNAUTHORIZED
         yield _tried("token", "the leaked token", status == HTTPStatus.UNAUTHORIZED, str(int(status)))
         pushes = self._range.github.state.greets(company.FERRY, self._key)
         yield _tried("deploy-key", "a push by the deploy key it added", not pushes, "Permission denied (publickey)")
+        if self._later_key:
+            pushes = self._range.github.state.greets(company.FERRY, self._later_key)
+            said = "a push by the second deploy key"
+            yield _tried("second-deploy-key", said, not pushes, "Permission denied (publickey)")
         for branch in ("main", OLD_BRANCH):
             path = f"/repos/{company.FERRY}/contents/{PLANTED}"
             status = self._public(f"{self._range.github_url}{path}?ref={branch}", api=True).status_code
@@ -191,6 +215,11 @@ class Thief:
             session.trust_env = False  # no ~/.netrc, no proxy of the machine
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             return session.request(method, url, json=body, headers=headers, timeout=30)
+
+
+def _public_key() -> str:
+    """An SSH key whose other half nobody keeps."""
+    return ed25519.Ed25519PrivateKey.generate().public_key().public_bytes(*_OPENSSH).decode()
 
 
 def _tried(name: str, said: str, refused: bool, code: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ RELEASE = ".github/workflows/release.yml"
 TOKEN_NAME = "release"
 UNNOTICED_S = 6 * 3600
 OLD, GOOD, BAD = "2.3.0", "2.4.0", "2.4.1"
+LATER, LAST = "2.4.2", "2.4.3"  # what is published when a token is left alive, and when there is one again
 BACKDOOR = {"backdoor.txt": b"a backdoor of the drill: it does nothing\n"}
 
 
@@ -54,8 +55,12 @@ class Shop:
     @property
     def workflow(self) -> str:
         """The release workflow, with the step that somebody left in."""
+        return self.printing("Release", self.publish)
+
+    def printing(self, name: str, publish: str) -> str:
+        """A workflow that prints its environment on the way."""
         return f"""\
-name: Release
+name: {name}
 on:
   workflow_dispatch:
 
@@ -74,7 +79,7 @@ jobs:
       - name: Why is the token not found
         run: env | base64
       - name: Publish
-        run: {self.publish}
+        run: {publish}
 """
 
 
@@ -107,12 +112,12 @@ def open_shop(range_: Range, shop: Shop) -> str:
     for login in ("mara", "jonas"):
         server.add_user(login)
     files: dict[str, str | bytes | None] = {
-        shop.manifest: shop.text, "CODEOWNERS": "* @jonas\n/.github/workflows/ @mara\n", RELEASE: shop.workflow
+        shop.manifest: shop.text,
+        "CODEOWNERS": "* @jonas\n/.github/workflows/ @mara\n",
+        RELEASE: shop.workflow,
     }
     state.commit_files(shop.repository, files, "Publish by a workflow", "mara", runs=False)
-    value = server.add_token(
-        "mara", TOKEN_NAME, scopes=shop.scopes, packages=(shop.package,) if shop.limited else ()
-    )
+    value = server.add_token("mara", TOKEN_NAME, scopes=shop.scopes, packages=(shop.package,) if shop.limited else ())
     state.set_secret(shop.repository, shop.secret, value)
     publish(range_, shop, OLD, at_days=200)
     git = state.repos[shop.repository].git
@@ -182,14 +187,36 @@ class RegistryTheft:
         self._token = match[0]
         read = "read the public log of the run and decoded the token"
         acts: list[dict[str, Any]] = [{"act": "github:ReadRunLog", "ok": True, "code": "", "made": "", "said": read}]
+        acts += self._prepare()
         self._range.clock.advance(3600)
-        answer = CLIENTS[shop.registry](self._url, self._token, shop.package, BAD, BACKDOOR)
-        code = "" if answer.status_code == HTTPStatus.OK else str(answer.status_code)
+        code = self._push(self._token, BAD)
         made = f"{shop.package} {BAD}"
         said = f"published {made}, which nobody released"
         acts.append({"act": f"{shop.registry}:Publish", "ok": not code, "code": code, "made": made, "said": said})
         self._range.clock.advance(UNNOTICED_S)
         return acts
+
+    def _prepare(self) -> list[dict[str, Any]]:
+        """What the thief does before it publishes."""
+        return []
+
+    def _push(self, token: str, version: str) -> str:
+        """Publish a version as the thief: a code, or '' when the registry takes it."""
+        answer = CLIENTS[self._shop.registry](self._url, token, self._shop.package, version, BACKDOOR)
+        return "" if answer.status_code == HTTPStatus.OK else str(answer.status_code)
+
+    @property
+    def happens(self) -> dict[str, Callable[[], dict[str, Any]]]:
+        """What comes of a choice, by its name."""
+        return {"publish-again": self._publish_again}
+
+    def _publish_again(self, token: str = "", version: str = LATER) -> dict[str, Any]:
+        """There was time for another version."""
+        self._range.clock.advance(UNNOTICED_S)
+        if code := self._push(token or self._token, version):
+            raise InputError(f"{self._shop.registry} refuses the thief already: {code}")
+        made = f"{self._shop.package} {version}"
+        return {"story": [f"Some hours later {made} is out. Nobody released that one either, and installs get it."]}
 
     def tries(self) -> list[dict[str, Any]]:
         """The stolen token, and what somebody gets who asks for the newest version."""
@@ -197,13 +224,18 @@ class RegistryTheft:
             return []
         shop, server = self._shop, self._range.registries[self._shop.registry]
         # A version that is there: a token that works is told so, and nothing comes of it.
-        answer = CLIENTS[shop.registry](self._url, self._token, shop.package, GOOD, BACKDOOR)
-        dead = answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and "already" not in answer.text
         delivered = server.delivered(shop.package)
+        good = delivered not in (BAD, LATER, LAST)
         return [
-            _tried("registry-token", "publishing with the stolen token", dead, str(answer.status_code)),
-            _tried("default-install", "its version, as what an install gets", delivered != BAD, delivered),
+            self._try("registry-token", "publishing with the stolen token", self._token),
+            _tried("default-install", "its version, as what an install gets", good, delivered),
         ]
+
+    def _try(self, name: str, said: str, token: str) -> dict[str, Any]:
+        """Publish what is there already."""
+        answer = CLIENTS[self._shop.registry](self._url, token, self._shop.package, GOOD, BACKDOOR)
+        dead = answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and "already" not in answer.text
+        return _tried(name, said, dead, str(answer.status_code))
 
 
 def _tried(name: str, said: str, refused: bool, code: str) -> dict[str, Any]:
@@ -220,13 +252,23 @@ def _revoke(range_: Range, *, registry: str) -> dict[str, Any]:
 def _yank(range_: Range) -> dict[str, Any]:
     server, shop = range_.registries["pypi"], SHOPS["pypi"]
     assert isinstance(server, Pypi)
-    server.yank(shop.package, BAD, "nobody released it")
-    return {"yanked": f"{shop.package} {BAD}"}
+    bad = [version for version in (BAD, LATER) if version in server.project(shop.package).releases]
+    for version in bad:
+        server.yank(shop.package, version, "nobody released it")
+    return {"yanked": ", ".join(f"{shop.package} {version}" for version in bad)}
+
+
+def _revoke_every(range_: Range) -> dict[str, Any]:
+    """Mara looks through her account and deletes every token in it."""
+    server = range_.registries["pypi"]
+    return {
+        "revoked": sum(server.revoke(name) for name in {t.name for t in server.tokens.values() if t.user == "mara"})
+    }
 
 
 PERSON_ACTS: dict[str, Callable[[Range], dict[str, Any]]] = {
     "revoke-pypi-token": partial(_revoke, registry="pypi"),
     "revoke-crates-token": partial(_revoke, registry="crates"),
     "revoke-rubygems-key": partial(_revoke, registry="rubygems"),
-    "yank-on-pypi": _yank,
+    "yank-on-pypi": _yank, "revoke-every-pypi-token": _revoke_every,
 }  # fmt: skip
