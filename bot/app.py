@@ -266,12 +266,12 @@ class Bulkhead:
     @property
     def drills(self) -> dict[str, Drill]:
         """Every drill there is, by its id."""
-        return load_drills(SHIPPED / "drills")
+        return drills_of(self.settings)
 
     @cached_property
     def quiz(self) -> Quiz:
         """The questions, and who was asked which of them."""
-        return Quiz(self.store, load_bank([SHIPPED / "quiz"]), self.rules.human)
+        return Quiz(self.store, load_bank(folders_of(self.settings, "quiz")), self.rules.human)
 
     @cached_property
     def postmortems(self) -> Postmortems:
@@ -522,10 +522,23 @@ def load_policy(path: Path | None = None) -> Policy:
 
 def load_playbooks(settings: Settings) -> dict[str, Playbook]:
     """The shipped playbooks, overlaid by the team's own."""
-    folders = [SHIPPED / "containment"]
-    if settings.playbooks is not None:
-        if not settings.playbooks.is_dir():
-            raise InputError(f"BULKHEAD_PLAYBOOKS names {settings.playbooks}, which is not a folder")
-        folders.append(settings.playbooks)
-    drills = {path.stem for path in (SHIPPED / "drills").glob("*.yaml")}
-    return load_folder(folders, CATALOGUE, drills)
+    drills = {path.stem for folder in folders_of(settings, "drills") for path in folder.glob("*.yaml")}
+    return load_folder(folders_of(settings, "containment"), CATALOGUE, drills)
+
+
+def drills_of(settings: Settings) -> dict[str, Drill]:
+    """The shipped drills, overlaid by the team's own."""
+    return load_drills(folders_of(settings, "drills"))
+
+
+def folders_of(settings: Settings, kind: str) -> list[Path]:
+    """Where playbooks (``containment``), drills or questions (``quiz``) stand: the shipped ones, then the team's own.
+
+    The team's folder holds playbooks, and the others in folders of these names. Raises InputError when it is none.
+    """
+    own = settings.playbooks
+    if own is None:
+        return [SHIPPED / kind]
+    if not own.is_dir():
+        raise InputError(f"BULKHEAD_PLAYBOOKS names {own}, which is not a folder")
+    return [SHIPPED / kind, *(path for path in (own if kind == "containment" else own / kind,) if path.is_dir())]

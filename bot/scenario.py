@@ -7,7 +7,7 @@ simulated and is named so.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,12 +172,15 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
     return loaded
 
 
-def load_drills(folder: Path, playbooks: Mapping[str, Playbook] | None = None) -> dict[str, Drill]:
-    """Every ``*.yaml`` of the folder by its id. Raises PlaybookError for the first file with mistakes."""
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}")
-    found: dict[str, Drill] = {}
-    for path in sorted(folder.glob("*.yaml")):
+def load_drills(folders: Iterable[Path], playbooks: Mapping[str, Playbook] | None = None) -> dict[str, Drill]:
+    """Every ``*.yaml`` of the folders by its id; a later folder replaces what an earlier one called the same.
+
+    Raises PlaybookError for the first file with mistakes, InputError for a folder that is not there.
+    """
+    folders, found = list(folders), dict[str, Drill]()
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        raise InputError(f"there is no folder {missing[0]}")
+    for path in [path for folder in folders for path in sorted(folder.glob("*.yaml"))]:
         loaded = load_drill(content(path), str(path), playbooks)
         if path.stem != loaded.id:
             raise PlaybookError(str(path), [(1, f"the file of the drill {loaded.id} must be {loaded.id}.yaml")])

@@ -77,7 +77,9 @@ class Settings(BaseSettings):
         "`bulkhead freeze on` is for all of them",
     )
     playbooks: Path | None = Field(
-        default=None, description="Folder of your own playbooks; they replace shipped ones of the same id"
+        default=None,
+        description="Folder of your own playbooks, with your drills and questions in its folders drills and quiz; "
+        "they replace shipped ones of the same id",
     )
     github_token: SecretStr = Field(default=SecretStr(""), description="Token of the bot's GitHub account")
     github_app_id: str = Field(default="", description="GitHub App instead of a token: its id")

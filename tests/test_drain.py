@@ -33,7 +33,7 @@ def until(condition: Callable[[], Any], what: str, patience_s: float = 60) -> An
     give_up = time.monotonic() + patience_s
     while not (value := condition()):
         assert time.monotonic() < give_up, f"waited too long for: {what}"
-        time.sleep(0.05)
+        time.sleep(0.2)
     return value
 
 
@@ -106,6 +106,7 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tup
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_worker_that_is_told_to_stop_ends_its_call_and_another_goes_on(
     installation: tuple[str, Installation],
 ) -> None:
@@ -133,7 +134,7 @@ def test_a_worker_that_is_told_to_stop_ends_its_call_and_another_goes_on(
     assert took > SLOW_S / 4, "the call that was under way was not waited for"
     assert len(house.cuts()) == 1
     with house.start(command) as second:
-        until(lambda: second.poll() is None and house.closed(), "the incident to be closed", 90)
+        until(lambda: second.poll() is None and house.closed(), "the incident to be closed", 180)
         second.send_signal(signal.SIGTERM)
         said, _ = second.communicate(timeout=30)
     assert second.returncode == 0, said

@@ -18,9 +18,9 @@ TEXT = (SHIPPED / "drills" / "aws-key-in-public-log.yaml").read_text()
 
 
 def test_the_shipped_drill_and_playbook_name_each_other() -> None:
-    drills = load_drills(SHIPPED / "drills")
+    drills = load_drills([SHIPPED / "drills"])
     playbooks = load_folder([SHIPPED / "containment"], CATALOGUE, drills)
-    for drill in load_drills(SHIPPED / "drills", playbooks).values():
+    for drill in load_drills([SHIPPED / "drills"], playbooks).values():
         # a playbook names the drill that proves it; others may play it in another form
         assert drills[playbooks[drill.playbook].drill].playbook == drill.playbook
         asked = {step.id: step for step in playbooks[drill.playbook].steps if CATALOGUE[step.uses].person}

@@ -21,11 +21,11 @@ from rich.text import Text
 
 from bot import drill as drills
 from bot import timeline
-from bot.app import SHIPPED, opened, range_site
+from bot.app import drills_of, opened, range_site
 from bot.choosing import Decide
 from bot.cli import deciding, frame, page, replay
 from bot.errors import InputError
-from bot.scenario import SCENARIOS, Drill, load_drills
+from bot.scenario import SCENARIOS, Drill
 from bot.settings import Settings, read
 from bot.story import BAD, GOOD, HEADING, Line, Story, milestones, seconds, waiting
 from bot.timeline import Event
@@ -35,7 +35,7 @@ app = frame.group("Train: a real incident in a small company on 127.0.0.1.")
 
 def scenarios() -> dict[str, Drill]:
     """Every drill there is, by its id."""
-    return load_drills(SHIPPED / "drills")
+    return drills_of(read())
 
 
 def scenario(name: str) -> Drill:
