@@ -5,7 +5,7 @@
 export KF_RULE_CACHE_DIR := $(CURDIR)/.venv/kingfisher
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill play test test-all check serve bench docs screenshots
+.PHONY: help setup drill play test test-all check serve bench docs screenshots sbom licences
 
 help: setup  ## set up, then list these
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -46,3 +46,16 @@ docs: setup  ## write docs/reference.md anew from the code
 
 screenshots: setup  ## take the pictures of the README anew, in a real browser
 	@.venv/bin/python docs/screenshots.py
+
+# What is installed with Bulkhead and its range, from the lock alone: no network, the same file each time.
+sbom: setup  ## write dist/bulkhead.cdx.json, what a release is made of (CycloneDX 1.5)
+	@mkdir -p dist
+	@.venv/bin/uv export --frozen --no-dev --extra range --format cyclonedx1.5 --quiet \
+		--output-file dist/bulkhead.cdx.json
+	@echo wrote dist/bulkhead.cdx.json
+
+# Licences with which an Apache-2.0 program may be used and passed on. pagerduty's wheel states none; the
+# LICENSE of its repository (PagerDuty/python-pagerduty) is MIT's.
+LICENCES := Apache;BSD;MIT;ISC;Python Software Foundation;PSF;Mozilla Public License 2.0;MPL-2.0;LGPL;Lesser General Public
+licences: setup  ## say under which licence each library stands; fails for one that is not on the list
+	@.venv/bin/pip-licenses --from=mixed --partial-match --allow-only="$(LICENCES)" --ignore-packages pagerduty
