@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from hmac import compare_digest
 from typing import Any
 from urllib.parse import urlencode
@@ -91,18 +92,23 @@ class AwsClients:
 
     def __init__(self, *, key_id: str = "", secret: str = "", region: str = "us-east-1", endpoint: str = "") -> None:
         self._identity = {"aws_access_key_id": key_id, "aws_secret_access_key": secret} if key_id else {}
-        self._endpoint = endpoint
+        self._endpoint, self._region = endpoint, region
         self._config = Config(
             connect_timeout=CONNECT_S, read_timeout=READ_S, max_pool_connections=32,
             parameter_validation=True, s3={"addressing_style": "path"}, proxies={} if endpoint else None,
         )  # fmt: skip
         self._own: dict[str, Any] = {}
         self._lock = threading.Lock()  # a boto3 session makes one client at a time; clients themselves are thread-safe
-        core = _detached_session() if endpoint else botocore.session.get_session()
-        core.register_component("data_loader", _SERVICE_MODELS)
-        self._session = boto3.session.Session(region_name=region, botocore_session=core, **self._identity)
-        self._session.events.register("after-call", self._saw)
         self._offset_s: float | None = None
+
+    @cached_property
+    def _session(self) -> boto3.session.Session:
+        """Made when AWS is first asked: it takes 30 ms, and many an incident never asks."""
+        core = _detached_session() if self._endpoint else botocore.session.get_session()
+        core.register_component("data_loader", _SERVICE_MODELS)
+        made = boto3.session.Session(region_name=self._region, botocore_session=core, **self._identity)
+        made.events.register("after-call", self._saw)
+        return made
 
     def _saw(self, parsed: dict[str, Any], **_: Any) -> None:
         """Every answer tells AWS's time, to the second (RFC 9110, 6.6.1)."""

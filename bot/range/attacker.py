@@ -12,6 +12,7 @@ import secrets
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,8 +56,12 @@ class Attacker:
 
     def __init__(self, aws_url: str, github_url: str, token: str) -> None:
         self._aws, self._github, self._token = aws_url, github_url, token
-        self._session = boto3.session.Session(region_name="us-east-1")
         self.loot: dict[str, Loot] = {}
+
+    @cached_property
+    def _session(self) -> boto3.session.Session:
+        """Made when it is used: each company has an attacker a scenario, and most of them never act."""
+        return boto3.session.Session(region_name="us-east-1")
 
     def client(self, service: str, loot: Loot) -> Any:
         """A boto3 client that signs with some loot."""

@@ -12,6 +12,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import nacl.encoding
@@ -66,6 +67,26 @@ def fine_token() -> str:
 def server_token(app_id: int) -> str:
     """The form that GitHub mints since 2026: ``ghs_APPID_JWT``, about 520 characters with two dots."""
     return "gh" + f"s_{app_id}_eyJ{_base62(60)}.eyJ{secrets.token_urlsafe(75)}.{secrets.token_urlsafe(256)}"
+
+
+
+@cache
+def _key_pair(_slug: str) -> tuple[str, str]:
+    """PEM of the private and the public key of an App: one a process, since making it takes long."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    encoding, private = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
+    public = key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return key.private_bytes(encoding, private, serialization.NoEncryption()).decode(), public.decode()
+
+
+@lru_cache(maxsize=256)
+def _name_in(data: bytes) -> str:
+    """The name that a workflow file gives itself, or ''."""
+    try:
+        spec = yaml.safe_load(data)
+    except yaml.YAMLError:
+        return ""
+    return str(spec.get("name") or "") if isinstance(spec, dict) else ""
 
 
 class State:
@@ -143,17 +164,11 @@ class State:
     def add_app(self, slug: str, owner: str, permissions: dict[str, str]) -> tuple[App, str]:
         """An App and its private key (PEM)."""
         with self.lock:
-            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            pem = key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-            ).decode()
-            public = key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
+            pem, public = _key_pair(slug)
             app = App(
                 id=self.next_id(), slug=slug, name=slug, owner=self.accounts[owner],
                 bot=self.add_user(f"{slug}[bot]", kind="Bot"), client_id=f"Iv23{_base62(16)}",
-                public_key=public.decode(), permissions=dict(permissions), created_at=self.now(),
+                public_key=public, permissions=dict(permissions), created_at=self.now(),
             )  # fmt: skip
             self.apps[app.id] = app
             return app, pem
@@ -258,12 +273,7 @@ class State:
 
     def workflow(self, repo: Repo, path: str, data: bytes) -> Workflow:
         """The workflow of a file, registered when it is new, under the name that the file gives."""
-        try:
-            spec = yaml.safe_load(data)
-        except yaml.YAMLError:
-            spec = None
-        name = str(spec.get("name") or path) if isinstance(spec, dict) else path
-        now = self.now()
+        name, now = _name_in(data) or path, self.now()
         found = repo.workflows.get(path)
         if found is None:
             found = Workflow(id=self.next_id(), path=path, name=name, created_at=now, updated_at=now)
