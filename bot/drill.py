@@ -212,10 +212,10 @@ def missing() -> str:
     return ", ".join(name for name in needed if importlib.util.find_spec(name) is None)
 
 
-def played(drill: Drill, act: str, range_: Range, world: World) -> Any:
+def played(drill: Drill, act: str, range_: Range, world: Callable[[], World]) -> Any:
     """A move of this drill's scenario, and what came of it; the range knows it by the scenario's name."""
     if act == MIGRATE:
-        return _migrate(drill, range_, world)
+        return _migrate(drill, range_, world())
     return range_.post(f"/drill/{act}", {"scenario": drill.scenario})
 
 
@@ -334,7 +334,7 @@ class Run:
         return bool(again)
 
     def _play(self, act: str) -> Any:
-        return played(self.drill, act, self.range, self.bulkhead.worlds["range"](f"drill-{act}"))
+        return played(self.drill, act, self.range, partial(self.bulkhead.worlds["range"], f"drill-{act}"))
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         stands = self.store.setting(f"drill:{name}")

@@ -52,6 +52,6 @@ class Stage:
         """What came of a move, made once: begun again after a crash, what the range said stands."""
         stands = self._inbox.store.setting(name)
         if not stands:
-            stands = json.dumps(played(drill, act, self._range, self._inbox.worlds[DRILL](f"drill-{act}")))
+            stands = json.dumps(played(drill, act, self._range, lambda: self._inbox.worlds[DRILL](f"drill-{act}")))
             self._inbox.store.set_setting(name, stands)
         return json.loads(stands)

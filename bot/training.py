@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 
 from bot import drill as drills
@@ -149,7 +150,7 @@ class Lesson:
 
     def _begin(self) -> None:
         """What happens before anybody knows; then somebody reports it."""
-        world = self._house.inbox.worlds[DRILL](f"drill-{self.order.id}")
+        world = partial(self._house.inbox.worlds[DRILL], f"drill-{self.order.id}")
         told = {act: drills.played(self.drill, act, self._here, world) for act in self.drill.acts}
         drills.keep(self._house.store, self.order.id, self.drill, told)
         drills.report(

@@ -240,6 +240,9 @@ class IncidentSecrets:
     def open(self, ref: str) -> Secret | None:
         return self._vault.open(ref) if ref.startswith(f"vault:{self._owner}:") else None
 
+    def fingerprint(self, value: str) -> str:
+        return self._vault.fingerprint(value)
+
     def ref(self, label: str) -> str:
         return self._find(vault.c.label == label)
 

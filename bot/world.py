@@ -187,6 +187,9 @@ class Secrets(Protocol):
     def seal(self, label: str, value: str, credential: str = "") -> str:
         """Seal a value under a label that is unique in the incident; returns its reference. Same label: replaced."""
 
+    def fingerprint(self, value: str) -> str:
+        """The keyed fingerprint of a value, which is not kept: the same one whenever this installation sees it."""
+
     def open(self, ref: str) -> Secret | None:
         """The value, or None when it was never held or has been wiped."""
 

@@ -22,6 +22,7 @@ from bot.actions.signal_facts import (
 from bot.errors import InputError, ProviderError
 from bot.model import Before, Credential, Effect, Grade, Outcome, PackageVersion, Proof
 from bot.signals.baseline import Baseline
+from bot.signals.build_logs import Shapes
 from bot.signals.findings import Finding, Sure, once
 from bot.signals.given import Given, Jobs
 from bot.signals.networks import Networks, of_meta
@@ -97,7 +98,10 @@ def _signs(world: World, given: JudgeIn, before: JudgeBefore) -> tuple[list[Find
     )  # fmt: skip
     baseline = Baseline(learning=ENOUGH)
     known = known_secret(world, given.credential.key)
-    signs = once(list(signals.run(found.facts, [found.calls], found.texts, baseline, beside, known=known)))
+    shapes = Shapes(world.secrets.fingerprint)  # under one key, or the second judgement would find all of it anew
+    signs = once(
+        list(signals.run(found.facts, [found.calls], found.texts, baseline, beside, known=known, recognizer=shapes))
+    )
     return [one for one in signs if one.at >= since], found
 
 

@@ -22,7 +22,7 @@ WRITE, CORRECT, ADD, CHANGE, SAY_DONE, PUBLISH = (
 ASKED = tuple(name for name, one in FIELDS.items() if one.asked)
 DRAFTED = tuple(name for name, one in FIELDS.items() if not one.asked)
 SHOWN = 10  # follow-ups in the message
-MARKS = {"open": ":white_square:", DONE: ":white_check_mark:", "reopened": ":red_circle:"}
+MARKS = {"open": ":white_large_square:", DONE: ":white_check_mark:", "reopened": ":red_circle:"}
 PERSON = "person"  # the choice for a follow-up that no machine looks at
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bot.actions.signals import JudgeIn, JudgeOutcome
 from bot.errors import Forbidden
-from bot.model import Credential, PackageVersion
+from bot.model import Credential, PackageVersion, Verdict
 from bot.range import company, history
 from bot.range.company import FERRY
 from bot.range.npm_company import BAD, PACKAGE
@@ -53,6 +53,17 @@ def test_the_key_drill_shows_the_api_target_and_the_log(drill: Drill) -> None:
     assert "iam:CreateUser" in said
     assert "base64" in said, "masking had missed it"
     assert drill.range.company.deploy_key[1] not in said
+
+
+def test_judged_again_it_is_the_same_and_each_secret_is_told_once(drill: Drill) -> None:
+    since = later(drill)
+    drill.leak_and_abuse()
+    given = JudgeIn(credential=key(drill), repository=FERRY, since=since, user=USER)
+    before, outcome = drill.do("signals.judge", given)
+    again = proof(drill, "signals.judge", given, before, outcome)
+    assert again.verdict == Verdict.PROVEN, again.detail
+    logs = [one for one in outcome.findings if one.signal == "build-log"]
+    assert len({one.evidence for one in logs}) == len(logs) > 0
 
 
 def test_without_the_attack_only_the_log_is_red(drill: Drill) -> None:
