@@ -40,6 +40,7 @@ class Action(Generic[In, B, O]):
     undo_none: str = ""  # why there is no undo; said on the card
     evidence: Callable[[World, In, B], tuple[EvidenceRef, ...]] | None = None  # what must be on file first
     kills: Callable[[In], str] | None = None  # key of the credential whose ledger row this step cuts
+    fulfils: Callable[[In], str] | None = None  # key of the ledger row of an order that its proof closes; cuts nothing
     ends: Callable[[In], tuple[str, str]] | None = None  # (kind of tail, key of its credential; "" = of the user)
     plants: Callable[[O], tuple[Planted, ...]] | None = None  # what it found that joins the ledger
     asks: str = ""  # why one person has to agree to it, where policy would ask nobody; '' leaves it to policy

@@ -278,6 +278,23 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationOrder:
+    """A repository that somebody wants to move to OIDC, without a leak. What is '' nobody has said.
+
+    ``trust``, by triage: ours (AWS answers us, so we make provider and role), given (a role was named) or person.
+    ``key``: the AWS key that stands in the repository's secrets, where IAM's tags tell.
+    """
+
+    repository: str = ""
+    secret: str = ""
+    role: str = ""
+    region: str = ""
+    environment: str = ""
+    trust: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Triage:
     """What is known before the plan is made. Playbooks refer to these fields as ``$triage.<field>``."""
 
@@ -294,6 +311,7 @@ class Triage:
     stores: tuple[SecretStore, ...] = ()
     alerts: tuple[AlertRef, ...] = ()
     runs: tuple[RunRef, ...] = ()  # of a campaign: every run that used what is looked for
+    order: MigrationOrder = field(default_factory=MigrationOrder)  # of a migration: what was ordered
     created_by_credential: tuple[Planted, ...] = ()
     tails: tuple[Tail, ...] = ()
     machine: Machine = Machine.UNKNOWN

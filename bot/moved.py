@@ -3,7 +3,8 @@
 Merged? Has a run got in by its identity? Is the old secret still there, is the old key still alive? Each answer is an
 event of the incident whose step opened the pull request, so it is told where that incident is told, also when it has
 been closed for weeks. The events are all the memory there is: an answer has one key, so two clocks, or one that was
-killed, say it once. "Moved to OIDC" is said last, when the old credential is dead.
+killed, say it once. What is left after the first run is offered, once: a row, for which the engine asks people about
+each last step (``bot/engine/afterwards.py``). "Moved to OIDC" is said last, when the old credential is dead.
 """
 
 from __future__ import annotations
@@ -11,21 +12,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from bot.actions import aws_iam, aws_trail
-from bot.actions.github_secrets import delete_secret, shown
+from bot.actions.github_oidc import Moved
+from bot.actions.github_secrets import delete_secret, places_of, shown
 from bot.clock import Job
+from bot.engine.afterwards import OFFER
+from bot.engine.decisions import HOUSE
 from bot.errors import BulkheadError
 from bot.model import SecretStore
 from bot.reference import adapter
 from bot.store import Store, iso, when
 from bot.timeline import Event, Timeline, load, steps_using
+from bot.triage.liveness import iam_user
 from bot.world import World
 
 OPENS, ROTATES = "github.open_migration", "aws.rotate_access_key"
+BY_HAND = "people.rotate_by_hand"
 KIND = "migration"
 EVERY_S = 1800.0
 REMINDS = timedelta(days=14)  # so long a pull request may stand open before that is said, and said again
@@ -45,7 +51,10 @@ class Migration:
     url: str
     opened: datetime
     files: tuple[str, ...]
-    keys: tuple[tuple[str, str], ...]  # user, access key id: what the incident has put in place of the leaked key
+    moves: tuple[Moved, ...]
+    keys: tuple[tuple[str, str], ...]  # user ('' to be asked), access key id: what the jobs had, and nobody has cut
+    alive: bool  # the other credentials that were moved were renewed, or nothing of them had leaked
+    words: dict[str, str]  # step -> who said that it is done, and what
     said: dict[str, Event] = field(default_factory=dict)
 
     @property
@@ -59,23 +68,44 @@ class Migration:
         return str(event.body["answer"]) if event is not None and event.body else ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """One thing that the jobs had before: whether it still lives, and the steps that would end that."""
+
+    question: str
+    answer: str
+    said: str
+    alive: bool
+    steps: tuple[dict[str, Any], ...] = ()
+
+
 def migrations(store: Store) -> Iterator[Migration]:
-    """Every pull request that a step has opened."""
+    """Every pull request that a step has opened; one that a later incident has only found again stays the first's."""
+    seen = set()
     for incident, step in steps_using(store, OPENS):
         events = [event for event in load(store, incident) if event.body is not None]
         look = next(event for event in events if event.step == step and event.kind == "look")
         done = [e for e in events if e.step == step and e.kind == "outcome" and e.body["outcome"].get("pull")]
-        if not done:
+        if not done or done[-1].body["outcome"]["url"] in seen:
             continue
+        seen.add(done[-1].body["outcome"]["url"])
+        given = look.body["inputs"]
         rotated = {e.step: e.body["inputs"]["user"] for e in events if _uses(e, ROTATES)}
+        by_hand = {e.step for e in events if _uses(e, BY_HAND)}
+        outcomes = [e for e in events if e.kind == "outcome"]
+        keys = tuple(
+            (rotated[e.step], e.body["outcome"]["key_id"]) for e in outcomes
+            if e.step in rotated and e.body["outcome"].get("key_id")
+        )  # fmt: skip
+        if given.get("ordered"):
+            keys = tuple(("", e.body["order"]["key"]) for e in events if e.kind == "triage" and e.body["order"]["key"])
         yield Migration(
-            incident=incident, step=step, world=store.incident(incident).world, given=look.body["inputs"],
+            incident=incident, step=step, world=store.incident(incident).world, given=given,
             pull=int(done[-1].body["outcome"]["pull"]), url=done[-1].body["outcome"]["url"], opened=when(done[-1].at),
             files=tuple(each["path"] for each in look.body["before"]["files"]),
-            keys=tuple(
-                (rotated[e.step], e.body["outcome"]["key_id"]) for e in events
-                if e.kind == "outcome" and e.step in rotated and e.body["outcome"].get("key_id")
-            ),
+            moves=tuple(adapter(Moved).validate_python(each) for each in look.body["before"].get("moves", ())),
+            keys=keys, alive=bool(given.get("ordered")) or any(e.step in by_hand for e in outcomes),
+            words={e.step: e.body["detail"] for e in events if e.kind == "proof" and e.body["verdict"] == "proven"},
             said={
                 e.step.removeprefix(f"{step}/"): e for e in events if e.kind == KIND and e.step.startswith(f"{step}/")
             },
@@ -114,13 +144,25 @@ class Watch:
         new += self._identity(one, world, datetime.fromisoformat(merged))
         if one.answer("identity") != "used":
             return new
-        left = [*self._secrets(one, world), *self._keys(one, world)]
-        new += sum(self._say(one, world, question, answer, said) for question, answer, said, _ in left)
-        if not any(alive for *_, alive in left):
+        left = [*self._secrets(one, world), *self._keys(one, world), *self._others(one)]
+        new += sum(self._say(one, world, each.question, each.answer, each.said) for each in left)
+        if not any(each.alive for each in left):
+            words = "".join(f"; {each.said}" for each in left if each.question.startswith("token:"))
             said = f"{one.given['repository']} has moved to OIDC: its jobs use it, and what they had before is dead"
-            return new + self._say(one, world, "end", "moved", said)
-        rest = "; ".join(said for _, _, said, alive in left if alive)
-        return new + self._say(one, world, "rest", rest, f"not moved yet: {rest}")
+            return new + self._say(one, world, "end", "moved", said + words)
+        rest = "; ".join(each.said for each in left if each.alive)
+        new += self._say(one, world, "rest", rest, f"not moved yet: {rest}")
+        self._offer(one, world, [step for each in left if each.alive for step in each.steps])
+        return new
+
+    def _offer(self, one: Migration, world: World, steps: list[dict[str, Any]]) -> None:
+        """Have people asked about the last steps, once: the engine does what they agree to, and proves it."""
+        row = {
+            "incident": one.incident, "step": one.step, "kind": OFFER, "by": HOUSE, "at": iso(world.now()),
+            "plan_hash": "", "body": {"steps": steps},
+        }  # fmt: skip
+        if steps:
+            self._store.add_decision(row)
 
     def _unmerged(self, one: Migration, world: World, state: str) -> int:
         if state != "open":
@@ -159,20 +201,68 @@ class Watch:
                 return self._say(one, world, "identity", "failed", said)
         return 0
 
-    def _secrets(self, one: Migration, world: World) -> Iterator[tuple[str, str, str, bool]]:
-        """Question, answer, sentence and whether it still stands, for each secret that held the credential."""
-        for given in one.given.get("stores") or ():
-            store = adapter(SecretStore).validate_python(given)
-            stands = delete_secret.look(world, store).needed
-            said = f"{shown(store)} still holds the old credential: delete it" if stands else f"{shown(store)} is gone"
-            yield f"secret:{store.name}", "stands" if stands else "gone", said, stands
+    def _secrets(self, one: Migration, world: World) -> Iterator[Left]:
+        """Each secret that held a credential: where an incident has found it, else wherever one of its name stands."""
+        repository, stores = one.given["repository"], one.given.get("stores")
+        if stores is not None:
+            given = [adapter(SecretStore).validate_python(store) for store in stores]
+            places = {store.name: [each for each in given if each.name == store.name] for store in given}
+            places = {name: [s for s in found if delete_secret.look(world, s).needed] for name, found in places.items()}
+        else:
+            names = [name for move in one.moves for name in move.secrets]
+            places = places_of(world, repository, names)
+        for name, found in places.items():
+            what = "; ".join(
+                f"{shown(store)} still holds the old credential: "
+                + ("others may read it, so it is deleted by hand" if store.scope == "organization" else "delete it")
+                for store in found
+            )  # fmt: skip
+            steps = tuple(
+                {"id": f"{one.step}/delete-{name}{f'@{store.environment}' if store.environment else ''}",
+                 "uses": "github.delete_secret", "with": asdict(store)}
+                for store in found if store.scope != "organization"
+            )  # fmt: skip
+            gone = f"{name} (actions, {repository}) is gone"
+            yield Left(question=f"secret:{name}", answer="stands" if found else "gone", said=what or gone,
+                       alive=bool(found), steps=steps)  # fmt: skip
 
-    def _keys(self, one: Migration, world: World) -> Iterator[tuple[str, str, str, bool]]:
-        for user, key in one.keys:
-            state = aws_iam.key_of(world, user, key)
+    def _keys(self, one: Migration, world: World) -> Iterator[Left]:
+        for told, key in one.keys:
+            user = told or self._user(one, world, key)
+            state = aws_iam.key_of(world, user, key) if user else None
             alive = state is not None and state.status == "Active"
+            off = f"{one.step}/deactivate-{key}"
+            steps = (
+                {"id": off, "uses": "aws.deactivate_access_key", "with": {"key": key}},
+                {"id": f"{one.step}/delete-{key}", "uses": "aws.delete_access_key", "with": {"user": user, "key": key},
+                 "needs": off},
+            )  # fmt: skip
             said = f"{key} of {user} still works: deactivate it, then delete it" if alive else f"{key} is dead"
-            yield f"key:{key}", "alive" if alive else "dead", said, alive
+            yield Left(question=f"key:{key}", answer="alive" if alive else "dead", said=said, alive=alive, steps=steps)
+
+    def _user(self, one: Migration, world: World, key: str) -> str:
+        """Whose key it is, as it was when the last steps were offered: IAM does not tell it of one that is gone."""
+        for row in self._store.decisions(one.incident, kind=OFFER):
+            for step in row.body["steps"] if row.step == one.step and row.by == HOUSE else ():
+                if step["with"].get("key") == key and step["with"].get("user"):
+                    return str(step["with"]["user"])
+        return iam_user(world, key)
+
+    def _others(self, one: Migration) -> Iterator[Left]:
+        """What no API can revoke, or whose value nobody holds: somebody says that it is dead, and that is said."""
+        for move in one.moves if one.alive else ():
+            if move.provider == "aws" and one.keys:
+                continue
+            name = move.secrets[-1]
+            step = f"{one.step}/revoke-{name}"
+            word = one.words.get(step, "")
+            what = f"the credential of {move.title} that stood in {name}"
+            task = f"revoke {what}, and say so; nobody here holds its value, so your word is all there is"
+            yield Left(
+                question=f"token:{name}", answer="dead" if word else "alive", alive=not word,
+                said=f"{what} is dead by word: {word}" if word else f"{what} is not known to be dead: revoke it",
+                steps=({"id": step, "uses": "people.do", "with": {"who": "whoever it belongs to", "task": task}},),
+            )  # fmt: skip
 
     def _say(self, one: Migration, world: World, question: str, answer: str, said: str) -> int:
         """Write an answer down unless it stands already; 1 when it is new."""

@@ -172,12 +172,12 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
     return loaded
 
 
-def load_drills(folders: Path | Iterable[Path], playbooks: Mapping[str, Playbook] | None = None) -> dict[str, Drill]:
-    """Every ``*.yaml`` of the folder or folders by its id; a later folder replaces what an earlier one called the same.
+def load_drills(folders: Iterable[Path], playbooks: Mapping[str, Playbook] | None = None) -> dict[str, Drill]:
+    """Every ``*.yaml`` of the folders by its id; a later folder replaces what an earlier one called the same.
 
     Raises PlaybookError for the first file with mistakes, InputError for a folder that is not there.
     """
-    folders, found = [folders] if isinstance(folders, Path) else list(folders), dict[str, Drill]()
+    folders, found = list(folders), dict[str, Drill]()
     if missing := [folder for folder in folders if not folder.is_dir()]:
         raise InputError(f"there is no folder {missing[0]}")
     for path in [path for folder in folders for path in sorted(folder.glob("*.yaml"))]:

@@ -407,7 +407,12 @@ def shown(sign: dict[str, Any]) -> str:
 
 def findings(triage: dict[str, Any]) -> list[str]:
     """What triage found, most urgent first, one sentence or two each."""
-    key, said = triage["credential"], []
+    key, said = triage["credential"], list[str]()
+    order = triage.get("order") or {}
+    if order.get("repository"):
+        who = {"ours": "Bulkhead makes the trust", "given": "the role was named", "person": "a person makes the trust"}
+        said.append(f"{order['repository']} is to move to OIDC; {who[order['trust']]}. Nothing has leaked.")
+        return [*said, *(f"Not known: {text}" for text in triage["unknown"])]
     live = {"live": "it works", "dead": "it no longer works", "unknown": "whether it works is unknown"}[triage["live"]]
     account = f" of account {key['account']}" if key["account"] else ""
     said.append(f"{key['kind']} {key['id'] or key['fingerprint']}{account}; {live}.")

@@ -168,3 +168,18 @@ def test_one_provider_that_does_not_answer_does_not_end_the_turn(house: House) -
     assert len(house.turn()) == 1
     (one,) = migrations(house.drill.store)
     assert replace(one, said={}).answer("merge") == ""
+
+
+def test_a_pull_request_that_a_later_incident_only_found_again_is_followed_once(house: House) -> None:
+    first = house.incident
+    house.incident = "inc-2"
+    values = {
+        "id": house.incident, "opened_at": house.now, "world": "range", "status": "open", "title": "t",
+        "credential_key": "migration:x", "body": canonical({"report": {}, "playbook": {}}),
+    }  # fmt: skip
+    with house.drill.store.begin() as c:
+        house.drill.store.add_incident(c, values)
+    (one,) = migrations(house.drill.store)
+    given = adapter(MigrationIn).validate_python(one.given)
+    assert house.step("migrate", OPEN, given).pull == house.pull
+    assert [found.incident for found in migrations(house.drill.store)] == [first]

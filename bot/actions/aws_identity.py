@@ -37,9 +37,13 @@ _AWS = re.compile(r"\baws\s+(?:--\S+\s+)*([a-z0-9-]+)\s+([a-z0-9-]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderIn:
-    """The repository that is to move ('': nothing is known to move, and nothing is made)."""
+    """The repository that is to move ('': nothing is known to move, and nothing is made).
+
+    ``secret``: only the credential that this secret belongs to is to move.
+    """
 
     repository: str
+    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,11 @@ def _audiences(world: World, arn: str) -> tuple[str, ...] | None:
 
 
 def _look_provider(world: World, given: ProviderIn) -> ProviderBefore:
+    if given.repository:
+        _, repository = github_oidc.workflows(world, given.repository)
+        if not _movers(repository, RoleIn(repository=given.repository, key="", secret=given.secret)):
+            said = f"no job of {given.repository} can be seen to move from an AWS key to an identity: none is needed"
+            return ProviderBefore(needed=False, arn="", exists=False, summary=said)
     arn = f"arn:aws:iam::{_account(world)}:oidc-provider/{trust.HOST}"
     found = _audiences(world, arn)
     there = "is there" if found is not None else "is not there yet"
@@ -85,6 +94,8 @@ def _look_provider(world: World, given: ProviderIn) -> ProviderBefore:
 
 
 def _make_provider(world: World, _given: ProviderIn, before: ProviderBefore) -> ProviderOutcome:
+    if not before.arn:
+        return ProviderOutcome(changed=False, summary=before.summary)
     now, what = _audiences(world, before.arn), {"OpenIDConnectProviderArn": before.arn}
     changed = before.needed and trust.AUDIENCE not in (now or ())
     if changed and now is None:
@@ -109,7 +120,7 @@ def _prove_provider(world: World, _given: ProviderIn, before: ProviderBefore, ou
 
 def _undo_provider(world: World, _given: ProviderIn, before: ProviderBefore, _out: ProviderOutcome) -> Outcome:
     """Take away what was added. Refused while a role trusts the provider: its jobs would stand outside."""
-    found, what = _audiences(world, before.arn), {"OpenIDConnectProviderArn": before.arn}
+    found, what = _audiences(world, before.arn) if before.arn else None, {"OpenIDConnectProviderArn": before.arn}
     if found is None or found == before.audiences:
         return Outcome(changed=False, summary="It is as it was")
     users = [
@@ -134,8 +145,9 @@ def _undo_provider(world: World, _given: ProviderIn, before: ProviderBefore, _ou
 class RoleIn:
     """Which repository gets a role ('': none), in place of which key, and since when others could have had that.
 
-    ``stores``: where the key stands; () is not known, and None every AWS key of the repository's workflows. ``name``:
-    of the role; '' names it after the repository.
+    ``stores``: where the key stands; () is not known, and None every AWS key of the repository's workflows. ``secret``:
+    only the one that this secret belongs to. ``name``: of the role; '' names it after the repository. ``key`` is ''
+    where nobody knows which one stands there; then what it did is not granted.
     """
 
     repository: str
@@ -144,6 +156,7 @@ class RoleIn:
     since: str = ""
     environment: str = ""
     name: str = ""
+    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +190,7 @@ def _movers(repository: Repository, given: RoleIn) -> set[tuple[str, str]]:
     """The jobs, by file and id, that would get an identity of AWS in place of the key."""
     if given.stores == ():
         return set()
-    secret = next((store.name for store in given.stores or ()), "")
+    secret = given.secret or next((store.name for store in given.stores or ()), "")
     made = plan(repository, Answers(environment=given.environment), secret=secret)
     return {place for one in made.migrated if one.credential.provider == "aws" for place in one.granted}
 
@@ -224,6 +237,8 @@ def _seen(world: World, given: RoleIn) -> tuple[dict[str, set[str]], list[str]]:
     since = aws_iam.now(world) - timedelta(days=aws_trust.TRAIL_DAYS)
     granted: dict[str, set[str]] = {}
     unsure: list[str] = []
+    if not given.key:
+        return granted, [f"what the key did that stood in the secrets of {given.repository}: it is not known which one"]
     for call in aws_trail.lookup(world, "AccessKeyId", given.key, since, until, most=MOST_CALLS):
         service = call.source.partition(".")[0]
         if call.at >= until or call.name == "GetCallerIdentity":

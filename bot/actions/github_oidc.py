@@ -15,7 +15,7 @@ from urllib.parse import quote
 from bot.action import Action
 from bot.actions.github import differs, repository_path
 from bot.errors import Forbidden, NotFound
-from bot.model import Before, Breaks, Effect, Grade, Outcome, Proof, SecretStore, material
+from bot.model import Before, Breaks, Credential, Effect, Grade, Outcome, Proof, SecretStore, material
 from bot.oidc import request, trust
 from bot.oidc.plan import Plan, plan
 from bot.oidc.repository import FOLDER, Repository
@@ -30,7 +30,7 @@ class MigrationIn:
     """Which repository to move, and what its files cannot tell: '' leaves a repository variable to be set.
 
     ``secret``: only the credential that this secret belongs to; '' moves all. ``stores``: where the credential of an
-    incident stands; where that is not known, () moves nothing.
+    incident stands; where that is not known, () moves nothing. ``ordered``: the order, when it is one by itself.
     """
 
     repository: str
@@ -39,6 +39,16 @@ class MigrationIn:
     role: str = ""
     region: str = ""
     environment: str = ""
+    ordered: Credential | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A credential that the pull request takes out: its provider, as ``bot/oidc`` calls it, and its secrets' names."""
+
+    provider: str
+    title: str
+    secrets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +62,17 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationBefore(Before):
-    """What the pull request would change. ``jobs`` are those that get an identity, ``kept`` what stays and why."""
+    """What the pull request would change. ``jobs`` are those that get an identity, ``kept`` what stays and why.
+
+    ``asks``: repository variables that somebody has to set, and to what; nobody has said it and no file tells.
+    """
 
     branch: str = material(default="")
     files: tuple[FileChange, ...] = material(default=())
     jobs: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    moves: tuple[Moved, ...] = ()
+    asks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +170,12 @@ def _look(world: World, given: MigrationIn) -> MigrationBefore:
     if opened is not None:
         said += f"; {opened['html_url']} is {opened['state']} already"
     return MigrationBefore(
-        needed=bool(files) and opened is None, branch=branch, files=files, jobs=jobs, kept=kept, summary=said
+        needed=bool(files) and opened is None, branch=branch, files=files, jobs=jobs, kept=kept, summary=said,
+        moves=tuple(
+            Moved(provider=one.credential.provider, title=one.credential.title, secrets=one.credential.secrets)
+            for one in made.migrated
+        ),
+        asks=tuple(dict.fromkeys(f"{name}: {what}" for one in made.migrated for name, what in one.asks.items())),
     )
 
 
@@ -174,11 +194,11 @@ def _open(world: World, given: MigrationIn, before: MigrationBefore) -> Migratio
     title = request.title(made)
     account = given.role.split(":")[4] if given.role.count(":") >= 5 else ""
     body = request.body(made, whose(world, given.repository, given.environment, branch), account)
-    if _tip(world, base, head) == GONE:
+    pull = _pull(world, given, head)
+    if pull is None and _tip(world, base, head) == GONE:  # one that was declined has no branch, and gets none again
         commit = _commit(world, base, tip, made, title)
         world.github.send("POST", f"{base}/git/refs", {"ref": f"refs/heads/{head}", "sha": commit})
         changed = True
-    pull = _pull(world, given, head)
     if pull is None:
         asked = {"title": title, "head": head, "base": branch, "body": body}
         pull, changed = world.github.send("POST", f"{base}/pulls", asked).data, True
@@ -253,9 +273,14 @@ def _breaks(before: MigrationBefore) -> Breaks:
     return Breaks(stops=tuple(f"Once merged, {job} fails until the trust is set up" for job in before.jobs))
 
 
+def _fulfils(given: MigrationIn) -> str:
+    return given.ordered.key if given.ordered else ""
+
+
 open_migration = Action(
     name="github.open_migration", title="Open a pull request that moves workflows to OIDC", inputs=MigrationIn,
     before=MigrationBefore, outcome=MigrationOutcome, effect=Effect.CHANGE, look=_look, run=_open, prove=_prove,
-    breaks=_breaks, undo=_undo, proof_deadline=600.0, asks="It proposes a change to what people of theirs maintain.",
+    breaks=_breaks, undo=_undo, proof_deadline=600.0, fulfils=_fulfils,
+    asks="It proposes a change to what people of theirs maintain.",
     permissions=("actions:read", "contents:write", "workflows:write", "pull_requests:write"),
 )  # fmt: skip

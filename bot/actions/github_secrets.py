@@ -84,6 +84,25 @@ def shown(store: SecretStore) -> str:
     return f"{store.name} ({store.store}, {where.get(store.scope, store.repository.split('/')[0])})"
 
 
+def places_of(world: World, repository: str, names: list[str]) -> dict[str, list[SecretStore]]:
+    """Name -> where a secret of Actions of that name stands: the repository, its environments, its organization.
+
+    Raises what GitHub says where we may not look: absence would mean nothing.
+    """
+    base, found = repository_path(repository), {name: list[SecretStore]() for name in names}
+    environments = [str(each["name"]) for each in world.github.pages(f"{base}/environments", "environments")]
+    places = [("environment", name, f"{base}/environments/{quote(name, safe='')}/secrets") for name in environments]
+    places.append(("repository", "", f"{base}/actions/secrets"))
+    if world.github.get(base)["owner"].get("type") != "User":  # a person's account has none
+        places.append(("organization", "", f"{base}/actions/organization-secrets"))
+    for scope, environment, path in places:
+        for row in world.github.pages(path, "secrets"):
+            if row["name"] in found:
+                store = SecretStore(repository=repository, name=row["name"], scope=scope, environment=environment)
+                found[row["name"]].append(store)
+    return found
+
+
 def _get(world: World, store: SecretStore) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = world.github.get(f"{folder(store)}/{store.name}")

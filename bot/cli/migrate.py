@@ -1,80 +1,94 @@
-"""``bulkhead oidc migrate``: open the pull request that moves repositories at GitHub to OIDC, without an incident.
+"""``bulkhead oidc migrate``: order the pull request that moves repositories at GitHub to OIDC, without a leak.
 
-Nothing has leaked, so nobody has to be asked but who types it; the pull request is the record. It is the action that an
-incident takes: looked at first, proven after, found again instead of opened twice.
+Without ``--open`` it only looks. With it the order lands as a row, as a report does: a worker runs it as an incident of
+its own kind (``playbooks/containment/migration.yaml``), so that decisions, proof and undo are those of every other one.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from bot.actions.github_oidc import MigrationBefore, MigrationIn, MigrationOutcome, open_migration
-from bot.app import opened
+from bot import heartbeat
+from bot.actions.github_oidc import MigrationIn, open_migration
+from bot.app import Bulkhead, opened
 from bot.cli import frame, page
 from bot.errors import BulkheadError, InputError
-from bot.model import Proof, Verdict
+from bot.model import MigrationOrder
 from bot.story import ASKS, BAD, DIM, GOOD, HEADING, Line
-from bot.world import REAL, World
-
-_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+from bot.triage.migration import KIND, ordered
+from bot.world import REAL
 
 
 def migrate(
     repositories: Annotated[list[str], typer.Argument(metavar="OWNER/NAME...", help="One repository, or many.")],
     secret: Annotated[str, typer.Option(help="Only the credential that this secret belongs to.")] = "",
-    role: Annotated[str, typer.Option(help="ARN of the AWS role that the jobs get into.")] = "",
+    role: Annotated[str, typer.Option(help="ARN of the AWS role that the jobs get into; else one is made.")] = "",
     region: Annotated[str, typer.Option(help="AWS region where none can be seen.")] = "",
     environment: Annotated[str, typer.Option(help="Bind the jobs that get an identity to this environment.")] = "",
-    open_: Annotated[bool, typer.Option("--open", help="Open the pull requests; else only say what would be.")] = False,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Order the pull requests; else only say what would be.")
+    ] = False,
+    by: frame.By = "",
     json_: frame.Json = False,
 ) -> None:
-    """Move repositories at GitHub to OIDC: one pull request each, opened once, merged by people.
+    """Move repositories at GitHub to OIDC: one pull request each, ordered once, merged by people.
 
-    Ends with status 1 when one of them could not be looked at, opened or proven.
+    Ends with status 1 when one of them could not be looked at or ordered.
     """
-    wrong = [name for name in repositories if not _NAME.fullmatch(name)]
-    if wrong:
-        raise InputError(f"{wrong[0]!r} is no repository; write OWNER/NAME")
+    orders = [
+        ordered(name, secret=secret, role=role, region=region, environment=environment) for name in repositories
+    ]  # fmt: skip
     frame.quiet_logs()
     rows: list[dict[str, Any]] = []
     with opened(frame.settings_of(None)) as bulkhead:
-        world = bulkhead.worlds[REAL]("migration")
-        for name in repositories:
-            given = MigrationIn(
-                repository=name, secret=secret, role=role, region=region, environment=environment
-            )  # fmt: skip
-            with frame.busy(f"looking at {name}"):
-                rows.append(_row(world, given, open_=open_))
+        for order in orders:
+            if open_:
+                _may(bulkhead, order)
+            with frame.busy(f"looking at {order.repository}"):
+                rows.append(_row(bulkhead, order, frame.person(by) if open_ else ""))
             if not json_:
                 page.lines(_told(rows[-1], open_=open_))
+        if open_ and not json_ and any(row["report"] for row in rows):
+            page.lines([Line(_next(bulkhead))])
     if json_:
         frame.document(rows)
     if any(row["error"] for row in rows):
         raise typer.Exit(frame.FAILED)
 
 
-def _row(world: World, given: MigrationIn, *, open_: bool) -> dict[str, Any]:
-    """One repository: what would change, and what was done. An error of one does not end the others."""
-    row: dict[str, Any] = {"repository": given.repository, "error": "", "url": "", "opened": False, "proof": ""}
+def _may(bulkhead: Bulkhead, order: MigrationOrder) -> None:
+    mode = bulkhead.policy.mode(KIND, order.repository, bulkhead.settings.mode)
+    if mode == "observe":
+        raise InputError(
+            "this installation only observes, so nothing would be opened: set BULKHEAD_MODE to ask, "
+            "or leave --open out to see what would be done"
+        )
+
+
+def _row(bulkhead: Bulkhead, order: MigrationOrder, by: str) -> dict[str, Any]:
+    """One repository: what would change, and the order of ``by``. An error of one does not end the others."""
+    row: dict[str, Any] = {
+        "repository": order.repository, "error": "", "needed": False, "report": "", "new": False, "incident": "",
+    }  # fmt: skip
+    given = MigrationIn(
+        repository=order.repository, secret=order.secret, role=order.role, region=order.region,
+        environment=order.environment,
+    )  # fmt: skip
     try:
-        before = open_migration.look(world, given)
+        before = open_migration.look(bulkhead.worlds[REAL](KIND), given)
         row |= {name: asdict(before)[name] for name in ("summary", "needed", "files", "jobs", "kept")}
-        if open_ and before.files:
-            outcome, proof = _opened(world, given, before)
-            row |= {"url": outcome.url, "opened": outcome.changed, "proof": proof.detail}
-            row["error"] = "" if proof.verdict == Verdict.PROVEN else proof.detail
+        if by and before.needed:
+            row["incident"] = bulkhead.inbox.ordered(order)
+        if by and before.needed and not row["incident"]:
+            landed = bulkhead.inbox.migration(order, by=by, at=datetime.now(UTC))
+            row |= {"report": landed.id, "new": landed.new}
     except BulkheadError as exc:
         row["error"] = str(exc)
     return row
-
-
-def _opened(world: World, given: MigrationIn, before: MigrationBefore) -> tuple[MigrationOutcome, Proof]:
-    outcome = open_migration.run(world, given, before)
-    return outcome, open_migration.prove(world, given, before, outcome)
 
 
 def _told(row: dict[str, Any], *, open_: bool) -> list[Line]:
@@ -84,10 +98,22 @@ def _told(row: dict[str, Any], *, open_: bool) -> list[Line]:
         lines += [Line(f"- {job} gets an identity of its own", style=DIM) for job in row["jobs"]]
         lines += [Line(f"- stays: {kept}", style=ASKS) for kept in row["kept"]]
     if row["error"]:
-        return [*lines, Line(row["error"], style=BAD), Line("")]
-    if row["url"]:
-        said = "is opened" if row["opened"] else "was there already"
-        return [*lines, Line(f"{row['url']} {said}: {row['proof']}", style=GOOD), Line("")]
-    if row.get("needed") and not open_:
+        lines.append(Line(row["error"], style=BAD))
+    elif row["incident"]:
+        said = f"It was ordered already: bulkhead incident show {row['incident']}"
+        lines.append(Line(said, style=GOOD))
+    elif row["report"]:
+        said = "has landed" if row["new"] else "was here already"
+        lines.append(Line(f"The order {row['report']} {said}.", style=GOOD))
+    elif row["needed"] and not open_:
         lines.append(Line(f"Open it: {frame.program()} oidc migrate {row['repository']} --open", command=True))
     return [*lines, Line("")]
+
+
+def _next(bulkhead: Bulkhead) -> str:
+    """Who does it, and what people are asked."""
+    said = "it asks before each change (bulkhead incident list), and the clock tells what became of the pull request"
+    age = heartbeat.ages(bulkhead.store, datetime.now(UTC))["worker"]
+    if heartbeat.words(age) != "ok":
+        return f"No worker runs now ({heartbeat.words(age)}). Start one with `bulkhead serve`: {said}."
+    return f"The worker that runs takes it up: {said}."

@@ -104,12 +104,14 @@ def reviews_due(events: Iterable[Event]) -> list[Review]:
 
 
 def open_asks(events: Iterable[Event]) -> list[Ask]:
-    """Asks that nobody has settled, oldest first."""
+    """Asks that nobody has settled, oldest first. What was asked before the end is over with it, but for an undo."""
     events = list(events)
     settled = {(e.step, e.attempt) for e in events if e.kind == "decided"}
-    closed = any(e.kind in ("closed", "aborted") for e in events)
-    asks = [Ask.of(e) for e in events if e.kind == "asked" and (e.step, e.attempt) not in settled]
-    return [] if closed and not any(a.purpose == "undo" for a in asks) else asks
+    ended = max((k for k, e in enumerate(events) if e.kind in ("closed", "aborted")), default=-1)
+    asks = [
+        (k, Ask.of(e)) for k, e in enumerate(events) if e.kind == "asked" and (e.step, e.attempt) not in settled
+    ]  # fmt: skip
+    return [ask for k, ask in asks if k > ended or ask.purpose == "undo"]
 
 
 def requester_of(events: Iterable[Event]) -> str:

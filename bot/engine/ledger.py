@@ -1,7 +1,8 @@
 """The ledger: one row for each credential in reach, folded from the timeline and from nothing else.
 
 ``suspected -> cut_requested -> accepted -> proven_dead -> tail_open -> closed``; ``failed``, ``reopened`` and
-``waived`` stand beside. A row never closes on an action: only on a proof, or on a named person's waiver.
+``waived`` stand beside. A row never closes on an action: only on a proof, or on a named person's waiver. An incident
+that has nothing to cut, a migration, has one row: the order, which the proof of the step that ``fulfils`` it closes.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ class Ledger:
 
     def _on_triage(self, event: Event, body: dict[str, Any]) -> None:
         credential = body["credential"]
-        row = self._row(_key(credential), "the credential that was reported")
+        ordered = (body.get("order") or {}).get("repository")
+        row = self._row(_key(credential), "what was ordered" if ordered else "the credential that was reported")
         for tail in body["tails"]:
             lasts = datetime.fromisoformat(tail["until"]) - when(event.at)
             owner = row if tail["of"] == row.key else self._row(tail["of"], tail["why"])
@@ -124,6 +126,9 @@ class Ledger:
             row.step = event.step
             if not body.get("asks"):
                 row.state = RowState.CUT_REQUESTED
+        if body.get("fulfils") in self.rows:  # in an incident that nobody has ordered there is no such row
+            self._kills[event.step] = body["fulfils"]
+            self.rows[body["fulfils"]].step = event.step
         if body.get("ends"):
             kind, key = body["ends"]
             self._ends[event.step] = (kind, key)

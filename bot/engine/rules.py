@@ -69,6 +69,8 @@ class Rulebook:
 
     def severity(self, triage: Triage) -> Severity:
         """How bad the incident is."""
+        if triage.order.repository:
+            return Severity(level="low", rule="ordered", reason="Nothing has leaked: somebody has ordered it.")
         axes = {
             "kind": triage.credential.kind, "live": triage.live.value, "exposure": triage.exposure.value,
             "reach": reach_size(None if any(not r.known for r in triage.reach) else len(triage.reach)),
@@ -81,6 +83,9 @@ class Rulebook:
         """How many people must agree to this step, and why."""
         if action.effect == Effect.READ:
             return Ruling(posture="act", on_silence="hold", after_s=0, rule="reads", reason="it only reads")
+        if triage.order.repository and action.effect == Effect.CHANGE:
+            why = action.asks or "Nothing has leaked, so there is no hurry, and it changes what others rely on."
+            return Ruling(posture="one", on_silence="hold", after_s=0, rule="ordered", reason=why)
         said = self.policy.posture(case(row, triage, action, self.store))
         posture, rule, reason, silence = said.posture, said.rule, said.reason, said.on_silence
         report = row.body["report"]

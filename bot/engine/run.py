@@ -22,7 +22,7 @@ from dbos._serialization import DBOSPortableJSONSerializer
 
 from bot.action import Action
 from bot.engine import ownership
-from bot.engine.afterwards import ORDER, Afterwards, afterwards_id
+from bot.engine.afterwards import OFFER, ORDER, Afterwards, afterwards_id
 from bot.engine.decisions import HOUSE, Attest, Desk, May, Pulse, unsigned
 from bot.engine.freeze import Switch
 from bot.engine.graph import IncidentRun, close
@@ -283,6 +283,8 @@ class Engine:
 
     async def _run_afterwards(self, incident: str, seq: int) -> str:
         row = await asyncio.to_thread(self.parts.store.incident, incident)
+        if row.world not in self.parts.worlds:
+            return "gone"
         (order,) = [one for one in await asyncio.to_thread(self.parts.store.decisions, incident) if one.seq == seq]
         return await Afterwards(await self._deps(row), self.parts.catalogue, order, self.parts.mode(row)).run()
 
@@ -324,8 +326,15 @@ class Engine:
     def _on_row(self, row: DecisionRow) -> None:
         if by := self._ended_by(row):
             self._aborted[row.incident] = by
-        elif row.kind in ("undo", ORDER) and self.desk.stands(row) and (row.kind == "undo" or self._first(row)):
+        elif self._begins(row):
             self._ordered.put_nowait(row)
+
+    def _begins(self, row: DecisionRow) -> bool:
+        """Whether a run of its own begins by this row. Nobody signs for an offer: all that it does is to ask."""
+        if row.kind == OFFER:
+            return row.by == HOUSE and self.parts.store.incident(row.incident).world in self.parts.worlds
+        counts = row.kind in ("undo", ORDER) and self.desk.stands(row)
+        return counts and (row.kind == "undo" or self._first(row))
 
     def _first(self, row: DecisionRow) -> bool:
         """Whether nobody has ordered the same before: two people who publish at once open nothing twice."""
@@ -355,7 +364,7 @@ class Engine:
                 await self.open(child)
 
     async def _beginner(self) -> None:
-        """Begin a workflow of its own for each undo and each follow-up that was ordered; once, however often told."""
+        """Begin a workflow of its own for each undo, each follow-up and each offer; once, however often told."""
         while True:
             row = await self._ordered.get()
             name = undo_id(row) if row.kind == "undo" else afterwards_id(row)

@@ -208,6 +208,7 @@ class StepRun:
             "ruling": to_json(ruling),
             "asks": ruling.needs > 0 or self.action.person,
             "kills": self.action.kills(self.inputs) if self.action.kills else None,
+            "fulfils": self.action.fulfils(self.inputs) if self.action.fulfils else None,
             "ends": list(self.action.ends(self.inputs)) if self.action.ends else None,
         }  # fmt: skip
 

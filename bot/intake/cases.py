@@ -20,6 +20,8 @@ from bot.redact import Scrubber
 from bot.store import Store
 from bot.triage import find_in_image, find_in_run
 from bot.triage.identify import Found, Recognizer
+from bot.triage.migration import KIND as MIGRATION
+from bot.triage.migration import order_of
 from bot.vault import Vault
 from bot.world import World
 
@@ -70,10 +72,10 @@ class Cases:
         for one in credentials:
             if one.key not in best or (one.fingerprint and not best[one.key].fingerprint):
                 best[one.key] = one
-        repository, exposure = RUN_URL.search(body["url"]), Exposure(body["exposure"])
+        named, exposure = RUN_URL.search(body["url"]), Exposure(body["exposure"])
         return [
             Case(credential=one, names=(one.key,), url=body["url"], exposure=exposure,
-                 repository=repository[1] if repository else "")
+                 repository=named[1] if named else order_of(one).repository if one.kind == MIGRATION else "")
             for one in best.values() if match(self.playbooks, one) is not None
         ]  # fmt: skip
 

@@ -25,12 +25,13 @@ from bot.intake.cases import RUN_URL, Cases, case_of, credential_of
 from bot.intake.delivery import Delivery, Fact, Reading, Sender
 from bot.intake.opening import Case, Ends, Opening, bound
 from bot.intake.proof import moment
-from bot.model import Credential, Exposure, Machine, Report, Secret, Triage
+from bot.model import Credential, Exposure, Machine, MigrationOrder, Report, Secret, Triage
 from bot.playbook import Playbook, match
 from bot.redact import Scrubber
 from bot.store import IncidentRow, Store, canonical, iso
 from bot.store_intake import DEAD, HELD, WORKED, Facts, Known, Lander, settle
 from bot.timeline import Timeline
+from bot.triage import migration
 from bot.triage.campaign import KIND as CAMPAIGN
 from bot.triage.campaign import NAMED, Hunt
 from bot.triage.identify import Recognizer
@@ -155,12 +156,34 @@ class Inbox:
     def campaign(self, hunt: Hunt, *, by: str, at: datetime, world: str = REAL, source: str = "cli") -> Landed:
         """Land a question about runs; the worker opens its incident, whose triage looks for the answer."""
         text = f"Which runs used the {hunt.what} {hunt.name}@{hunt.ref}, and what was in their reach?"
+        return self._asked(hunt.credential, text, by=by, at=at, world=world, source=source)
+
+    def migration(
+        self, order: MigrationOrder, *, by: str, at: datetime, world: str = REAL, source: str = "cli",
+        delivery: str = "",
+    ) -> Landed:  # fmt: skip
+        """Land the order to move a repository to OIDC; the worker opens its incident, which asks people."""
+        text = f"{order.repository} is to move from static secrets to OIDC"
+        wanted = migration.credential_of(order)
+        return self._asked(wanted, text, by=by, at=at, world=world, source=source, delivery=delivery)
+
+    def ordered(self, order: MigrationOrder, world: str = REAL) -> str:
+        """The incident that is open for this very order, or ''."""
+        key = migration.credential_of(order).key
+        found = Known(self.store).find(world, [key]).get(key)
+        return found if found and self.store.incident(found).status == "open" else ""
+
+    def _asked(
+        self, credential: Credential, text: str, *, by: str, at: datetime, world: str, source: str, delivery: str = ""
+    ) -> Landed:  # fmt: skip
+        """Land what is no leak, under the name that it has in its incident."""
         body = {
             "by": by, "world": world, "text": text, "exposure": Exposure.UNKNOWN.value, "url": "",
-            "credentials": [asdict(hunt.credential)], "machine": Machine.UNKNOWN.value, "machine_name": "",
+            "credentials": [asdict(credential)], "machine": Machine.UNKNOWN.value, "machine_name": "",
         }  # fmt: skip
-        raw = hashlib.sha256(canonical([hunt.id, by, iso(at)[:16]]).encode()).hexdigest()
-        row = {"id": f"{source}:{raw[:16]}", "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw}
+        raw = hashlib.sha256(canonical([credential.id, by, iso(at)[:16]]).encode()).hexdigest()
+        name = delivery or raw[:16]
+        row = {"id": f"{source}:{name}", "source": source, "landed_at": iso(at), "body": body, "raw_sha256": raw}
         return self._land(row, Crossed(), [], at)
 
     def receive(self, delivery: Delivery, sender: Sender, reading: Reading, world: str = REAL) -> Landed:

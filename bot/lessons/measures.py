@@ -12,6 +12,7 @@ from bot.learn.times import Times, times
 from bot.store import IncidentRow, Store
 from bot.store_learn import Writings
 from bot.timeline import load
+from bot.triage.migration import is_order
 
 Found = tuple[Times, str, int]  # times, repository, stores of standing secrets
 
@@ -29,7 +30,7 @@ class Measures:
         rows = {one: {r.id: r for r in writings.follow_ups(one)} for one in writings.all()}
         found = []
         for row in self._store.incidents():
-            if world not in ("", row.world):
+            if world not in ("", row.world) or is_order(row.credential_key):  # a migration was no leak
                 continue
             measured, repository, static = self._measured(row)
             mine = fold(writings.edits(row.id)).follow_ups if row.id in rows else []

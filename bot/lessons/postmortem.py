@@ -26,6 +26,7 @@ from bot.store import IncidentRow, Store, iso, when
 from bot.store_learn import FollowUpRow, Writings, WrittenRow
 from bot.story import stamp
 from bot.timeline import Event, Timeline, load
+from bot.triage.migration import is_order
 
 HOUSE = "bulkhead"  # who suggests the first follow-up
 STEP = "post-mortem"
@@ -113,9 +114,9 @@ class Postmortems:
         return new
 
     def begin_all(self) -> list[str]:
-        """Begin those of the incidents that were closed since this installation can."""
+        """Begin those of the incidents that were closed since this installation can. A migration was no leak."""
         since = self._store.setting_once(SINCE, iso(datetime.now(UTC)))
-        found = self.rows.undrafted(since)
+        found = [one for one in self.rows.undrafted(since) if not is_order(self._store.incident(one).credential_key)]
         for incident in found:
             self.begin(incident)
         return found

@@ -32,6 +32,7 @@ from bot.model import (
     WorkflowRef,
 )
 from bot.registries import REGISTRY_OF
+from bot.triage import migration
 from bot.triage.campaign import KIND as CAMPAIGN
 from bot.triage.campaign import Hunt, Swept, sweep
 from bot.triage.identify import Found, Recognizer
@@ -69,6 +70,8 @@ def triage(world: World, recognizer: Recognizer, report: Report) -> Triage:
     Raises InputError when the report leads to no credential, and what the provider says when its run or image is
     not there.
     """
+    if report.credential is not None and report.credential.kind == migration.KIND:
+        return migration.found(world, report, report.credential)
     case = _Case(world, recognizer, report)
     match = RUN_URL.search(report.url)
     if report.credential is not None and report.credential.kind == CAMPAIGN:
