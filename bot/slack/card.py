@@ -118,6 +118,8 @@ def _leak(picture: Picture) -> str:
     if found is None:
         text = kit.clip(kit.escape(picture.row.body["report"]["text"]), 1200)
         return f"*Reported:* {text}\nTriage has not ended yet."
+    if order := _order(picture):
+        return f"*Ordered:* {kit.code(order)} moves to OIDC. Nothing has leaked."
     key = found["credential"]
     account = f" of account {kit.escape(key['account'])}" if key["account"] else ""
     name = f"{kit.escape(key['kind'])} {kit.code(key['id'] or key['fingerprint'])}{account}"
@@ -135,6 +137,11 @@ def _leak(picture: Picture) -> str:
     return "\n".join(lines)
 
 
+def _order(picture: Picture) -> str:
+    """The repository that is to move, where that was ordered; '' in every other incident."""
+    return str(((picture.triage or {}).get("order") or {}).get("repository", ""))
+
+
 def _owner_said(picture: Picture) -> str:
     answer = picture.last("owner-answer")
     if answer is None:
@@ -149,7 +156,8 @@ def _owner_said(picture: Picture) -> str:
 def _counted(picture: Picture) -> str:
     rows = list(picture.ledger.rows.values())
     closed = sum(1 for row in rows if row.state == RowState.CLOSED)
-    return f"{closed} of {len(rows)} proven dead" if rows else "nothing to cut is known yet"
+    what = "done and proven" if _order(picture) else "proven dead"
+    return f"{closed} of {len(rows)} {what}" if rows else "nothing to cut is known yet"
 
 
 def _standing(picture: Picture) -> str:
@@ -160,7 +168,7 @@ def _standing(picture: Picture) -> str:
     grades = [f"{sum(1 for r in closed if r.grade == g)} {g} ({words})" for g, words in GRADES.items()]
     counted = "; ".join(text for text in grades if not text.startswith("0 "))
     mark = ":large_green_circle:" if len(closed) == len(rows) else ":large_yellow_circle:"
-    text = f"{mark} *Cut and proven:* {_counted(picture)}"
+    text = f"{mark} *{'Ordered' if _order(picture) else 'Cut and proven'}:* {_counted(picture)}"
     # What is bad comes first, and of what is good only so much as there is room for.
     order = sorted(rows, key=lambda row: (row.settled, row.state not in BAD_ROWS))
     still = sum(1 for row in rows if not row.settled)

@@ -9,6 +9,7 @@ from bot.slack import (
     freezing,
     glass,
     homes,
+    migrate,
     orders,
     people,
     quiz,
@@ -20,5 +21,5 @@ from bot.slack import (
 
 FEATURES = (
     reports.join, status.join, people.join, decisions.join, glass.join, orders.join, drills.join, homes.join,
-    freezing.join, quiz.join, written.join, commands.join, unworked.join,
+    freezing.join, migrate.join, quiz.join, written.join, commands.join, unworked.join,
 )  # fmt: skip

@@ -29,7 +29,7 @@ from bot.store import IncidentRow, when
 from bot.timeline import Event
 from bot.triage.identify import Recognizer
 from tests.conftest import made_up_key
-from tests.incidents import ASKED, ASKING, CLOSED, CUT, DECIDED, LOOK, OUTCOME
+from tests.incidents import ASKED, ASKING, CLOSED, CUT, DECIDED, LOOK, OUTCOME, TRIAGE
 from tests.slack.strict import check, check_view
 from tests.slack.timelines import picture
 from tests.slack_range import until
@@ -42,6 +42,8 @@ PERSON = LOOK | {"before": {"who": "mara", "text": "revoke it", "summary": "x", 
 BROKEN = {"by": "slack:U0BOB", "reason": "nobody else is awake", "plan_hash": "2" * 16,
           "review_by": "2026-03-02T12:00:00.000000Z"}  # fmt: skip
 PLANTS = [{"kind": "access-key", "name": "u", "id": f"id-{k}", "at": "", "event": ""} for k in range(500)]
+ORDERED = TRIAGE | {"order": {"repository": "harbor-lights/ferry", "trust": "ours"}}
+LAST = "migrate/delete-AWS_SECRET_ACCESS_KEY"
 STORIES: dict[str, list[tuple[str, str, Any]]] = {
     "reported": ASKING[:1], "asking": ASKING, "cut": CUT, "closed": CLOSED,
     "two must agree": [*ASKING[:-1], ("deactivate", "asked", ASKED | {"needs": 2, "undo": False})],
@@ -55,6 +57,8 @@ STORIES: dict[str, list[tuple[str, str, Any]]] = {
         *ASKING[:-1], ("deactivate", "asked", ASKED | {"needs": 2, "group": "two"}),
         ("deactivate", "decided", DECIDED | {"said": GLASS, "by": ["slack:U0BOB"]}), ("deactivate", GLASS, BROKEN),
     ],
+    "a last step of an incident that is over": [*CLOSED, (LAST, "look", LOOK), (LAST, "asked", ASKED)],
+    "an order": [("incident", "triage", ORDERED) if one[1] == "triage" else one for one in ASKING],
     "a broken glass of an incident that is over": [*CLOSED, ("deactivate", GLASS, BROKEN)],
     "500 planted": [*CUT, ("find", "outcome", OUTCOME | {"plants": PLANTS}),
                     *[(f"planted#{k}", "asked", ASKED) for k in range(500)]],
@@ -96,6 +100,14 @@ def test_every_message_is_valid(story: str, world: str) -> None:
     for name, blocks, text in messages(picture(STORIES[story], hours=30, world=world)):
         check(blocks)
         assert 0 < len(text) <= 300, name
+
+
+def test_a_last_step_is_asked_in_the_thread_of_an_incident_that_is_over() -> None:
+    drawn = picture(STORIES["a last step of an incident that is over"])
+    assert drawn.over == "closed"
+    (question,) = [blocks for name, blocks, _ in messages(drawn) if name.startswith("questions")]
+    assert LAST in str(question)
+    assert any(block["type"] == "actions" for block in question)
 
 
 def test_every_home_is_valid() -> None:
