@@ -445,6 +445,7 @@ def test_a_drill_is_told_ends_well_and_can_be_looked_at_afterwards(typed: Type, 
     assert "holds a drill already" in typed("drill", "run", DRILL, "--home", str(folder), status=2).stderr
 
 
+@pytest.mark.slow
 def test_a_drill_for_a_program_on_a_range_that_runs_already(home: Path, tmp_path: Path, range_here: Range) -> None:
     file = tmp_path / "range.json"
     file.write_text(json.dumps(range_here.info) + "\n")

@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,22 @@ def listeners() -> list[tuple[str, str]]:
             return sorted(room.listeners)
 
 
-SAMPLE = (("block_actions", "approve"), ("command", "/bulkhead"), ("view_submission", "report_form"))
-# Of the buttons and forms of the quiz and the post-mortem, which come in by the same door, these are the sample.
-SAMPLE = {"pm-publish", written_views.WORDS, quiz_views.ASK}
+# Every listener comes in by the same door. `make test` takes these through all that a door must do, and each of the
+# others, but those of the quiz and the post-mortem, once through; `make test-all` takes all of them through all of it.
+SAMPLE = {"approve", "/bulkhead", "report_form", "pm-publish", written_views.WORDS, quiz_views.ASK}
 LEARNT = re.compile(r"pm-|quiz|postmortem_form|follow_up_form")
-every_listener = pytest.mark.parametrize(("kind", "name"), [
-    pytest.param(kind, name, marks=[pytest.mark.slow] if LEARNT.match(name) and name not in SAMPLE else [])
-    for kind, name in listeners()
-])  # fmt: skip
+
+
+def each(fast: Callable[[str], bool]) -> pytest.MarkDecorator:
+    """Every listener; which of them are ``fast`` is asked by their names."""
+    return pytest.mark.parametrize(("kind", "name"), [
+        pytest.param(kind, name, marks=[] if fast(name) else [pytest.mark.slow], id=f"{kind}-{name}")
+        for kind, name in listeners()
+    ])  # fmt: skip
+
+
+every_listener = each(lambda name: name in SAMPLE or not LEARNT.match(name))
+all_and_a_sample = each(lambda name: name in SAMPLE)
 
 
 def effects(work: Workspace) -> dict[str, Any]:
@@ -104,7 +113,7 @@ def test_delivered_once_it_does_something(work: Workspace, kind: str, name: str)
     assert rest(work) != before or "response_action" in answer.text, "it does something, or shows it in the form"
 
 
-@every_listener
+@all_and_a_sample
 def test_with_a_wrong_signature_or_an_old_timestamp_it_does_nothing(work: Workspace, kind: str, name: str) -> None:
     payload = arranged(work, kind, name)
     before = effects(work)
@@ -120,7 +129,7 @@ def test_with_a_wrong_signature_or_an_old_timestamp_it_does_nothing(work: Worksp
     assert effects(work) == before
 
 
-@every_listener
+@all_and_a_sample
 def test_replayed_or_delivered_twice_it_does_what_it_does_once(work: Workspace, kind: str, name: str) -> None:
     payload = arranged(work, kind, name)
     request = work.signed(payload)
@@ -132,12 +141,7 @@ def test_replayed_or_delivered_twice_it_does_what_it_does_once(work: Workspace, 
     assert rest(work) == once
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        one if one in SAMPLE else pytest.param(*one, marks=pytest.mark.slow, id="-".join(one)) for one in listeners()
-    ],
-)  # fmt: skip
+@all_and_a_sample
 def test_delivered_many_times_at_once_it_does_what_it_does_once(work: Workspace, kind: str, name: str) -> None:
     payload = arranged(work, kind, name)
     before = effects(work)
@@ -151,7 +155,7 @@ def test_delivered_many_times_at_once_it_does_what_it_does_once(work: Workspace,
         assert len(after[what]) == len(set(after[what]))
 
 
-@every_listener
+@all_and_a_sample
 def test_from_somebody_of_another_company_it_does_nothing_and_says_so(work: Workspace, kind: str, name: str) -> None:
     payload = arranged(work, kind, name)
     vendor = work.slack.range.state.vendor
