@@ -57,7 +57,7 @@ from bot.playbook import Playbook, load_folder
 from bot.redact import Scrubber
 from bot.registries import CratesClient, PypiClient, RubyGemsClient
 from bot.scenario import Drill, load_drills
-from bot.settings import Settings
+from bot.settings import Settings, listed
 from bot.signing import Attestor, Signers, by_name
 from bot.stage import Stage
 from bot.store import IncidentRow, Store
@@ -394,6 +394,7 @@ class Bulkhead:
         """Run the clock of the whole installation until cancelled."""
         jobs = [*clock.of_house(self.store, self.vault, self.settings.max_age), clock.beating(self.store, "clock")]
         jobs += catch_up_jobs(self.settings, self.inbox)
+        jobs.append(clock.drills(self.store, self.drills, listed(self.settings.holidays)))
         jobs += watch.jobs(self.inbox, self.settings.watch, 60 * self.settings.watch_minutes)
         if self.settings.syslog:
             jobs.append(clock.to_syslog(self.store, Syslog.of(self.settings.syslog), socket.gethostname()))

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from bot import heartbeat
+from bot import heartbeat, schedule
 from bot.doors import Doors
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
@@ -31,6 +31,7 @@ from bot.vault import Vault
 
 PURGE_S = 3600
 STUCK_S = 60
+DRILLS_S = 10
 TAKE_OVER_S = 1
 SYSLOG_S = 2
 LEARN_S = 5  # post-mortems are begun soon after the close; a follow-up is looked at once an hour
@@ -112,6 +113,16 @@ def of_house(store: Store, vault: Vault, maximum: timedelta) -> list[Job]:
             log.warning("incident %s has said nothing for a while; see `bulkhead incident show %s`", incident, incident)
 
     return [Job(forget, PURGE_S), Job(name_stuck, STUCK_S)]
+
+
+def drills(store: Store, known: Collection[str], holidays: list[str]) -> Job:
+    """Order the drills that are due by their schedules."""
+
+    async def order() -> None:
+        for name in await asyncio.to_thread(schedule.turn, store, datetime.now(UTC), known, holidays):
+            log.info("the drill %s is due and was ordered", name)
+
+    return Job(order, DRILLS_S)
 
 
 @contextlib.asynccontextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -210,11 +210,26 @@ class Settings(BaseSettings):
         description="Hours in which nobody is called for what can wait: 22:00-07:00 Europe/Berlin",
     )
 
+    holidays: str = Field(
+        default="",
+        description="Days on which no scheduled drill runs: 2026-12-24,2026-12-25",
+    )
+
     team_names: str = Field(
         default="",
         description="Teams by their repositories, for the measures: acme/pay-*=payments,acme/web=shop; "
         "a repository without one stands for itself",
     )
+
+    @field_validator("holidays")
+    @classmethod
+    def _holidays(cls, value: str) -> str:
+        for day in listed(value):
+            try:
+                date.fromisoformat(day)
+            except ValueError:
+                raise ValueError("must be days like 2026-12-24,2026-12-25") from None
+        return value
 
     @field_validator("team_names")
     @classmethod

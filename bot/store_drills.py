@@ -6,13 +6,15 @@ the key under which the drill's report lands: from an incident's row one finds b
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from bot.errors import InputError
 from bot.store import Store, insert_once
 from bot.tables import drill_order as table
+from bot.tables import drill_schedule
 
 SOURCE = "drill"  # of the report in the inbox
 ORDERED, RUNNING, OVER, FAILED = "ordered", "running", "over", "failed"
@@ -74,3 +76,68 @@ class Orders:
         """Write what has become of it: state, incident, note."""
         with self._store.begin() as c:
             c.execute(sa.update(table).where(table.c.id == order_id).values(**values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRow:
+    """One schedule, as ``bot.schedule`` reads it."""
+
+    id: str
+    drill: str
+    day: str
+    time: str
+    zone: str
+    channel: str = ""
+    missed: str
+    skips: str = ""  # ISO dates with commas
+    by: str
+    last: str
+
+
+class Schedules:
+    """The rows of schedules. Whoever decides on a nominal time writes order and ``last`` in one transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> list[ScheduleRow]:
+        """Every schedule, by its id."""
+        with self._store.connect() as c:
+            found = c.execute(sa.select(drill_schedule).order_by(drill_schedule.c.id)).mappings()
+            return [ScheduleRow(**row) for row in found]
+
+    def add(self, row: ScheduleRow) -> bool:
+        """Keep a schedule; False when there is one with its id."""
+        with self._store.begin() as c:
+            return insert_once(c, drill_schedule, asdict(row))
+
+    def get(self, name: str) -> ScheduleRow:
+        """The schedule of this id. Raises InputError when there is none."""
+        known = {row.id: row for row in self.all()}
+        if name not in known:
+            said = f"there are: {', '.join(known)}" if known else "there is none"
+            raise InputError(f"there is no schedule {name[:60]!r}; {said}")
+        return known[name]
+
+    def remove(self, name: str) -> None:
+        """Take a schedule out; what it has ordered stays ordered. Raises InputError when there is none."""
+        self.get(name)
+        with self._store.begin() as c:
+            c.execute(sa.delete(drill_schedule).where(drill_schedule.c.id == name))
+
+    def skip(self, name: str, day: str) -> ScheduleRow:
+        """Leave one date out. Raises InputError when there is no such schedule."""
+        row = self.get(name)
+        skips = ",".join(sorted({*filter(None, row.skips.split(",")), day}))
+        with self._store.begin() as c:
+            c.execute(sa.update(drill_schedule).where(drill_schedule.c.id == name).values(skips=skips))
+        return replace(row, skips=skips)
+
+    def decide(self, row: ScheduleRow, last: str, order: Order | None) -> bool:
+        """Move on to the nominal time ``last``, with the drill that is due; False when another clock was faster."""
+        mine = (drill_schedule.c.id == row.id, drill_schedule.c.last == row.last)
+        with self._store.begin() as c:
+            moved = c.execute(sa.update(drill_schedule).where(*mine).values(last=last)).rowcount == 1
+            if moved and order is not None:
+                insert_once(c, table, asdict(order))
+            return moved

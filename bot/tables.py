@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-NEWEST = "0006"  # the last migration
+NEWEST = "0007"  # the last migration
 
 metadata = sa.MetaData()
 Text, Int = sa.Text, sa.BigInteger
@@ -136,6 +136,20 @@ drill_order = sa.Table(
     sa.Column("note", Text, nullable=False),
     sa.Column("told", Text, nullable=False),  # the state that whoever ordered was told of last
     sa.Index("ix_drill_order_state", "state", "at"),
+)  # fmt: skip
+
+drill_schedule = sa.Table(
+    "drill_schedule", metadata,
+    sa.Column("id", Text, primary_key=True),
+    sa.Column("drill", Text, nullable=False),
+    sa.Column("day", Text, nullable=False),  # mon to sun
+    sa.Column("time", Text, nullable=False),  # 10:00, of its zone
+    sa.Column("zone", Text, nullable=False),
+    sa.Column("channel", Text, nullable=False),  # "" = where drills are told otherwise
+    sa.Column("missed", Text, nullable=False),  # run, drop: what becomes of one that nobody was there to start
+    sa.Column("skips", Text, nullable=False),  # dates on which it does not run, of its zone
+    sa.Column("by", Text, nullable=False),
+    sa.Column("last", Text, nullable=False),  # the last nominal time that was decided on; at first, when it was made
 )  # fmt: skip
 
 setting = sa.Table(

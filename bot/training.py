@@ -31,7 +31,7 @@ from bot.signing import PLAYED, WORLD, Attestor
 from bot.store import Store, iso
 from bot.store_drills import FAILED, ORDERED, OVER, RUNNING, Order, Orders
 from bot.timeline import Timeline, load
-from bot.world import Clock, RangeEndpoints
+from bot.world import REAL, Clock, RangeEndpoints
 
 IDLE_S = 1.0
 LOOK_S = 0.5
@@ -136,9 +136,12 @@ class Lesson:
 
     async def play(self) -> None:
         """From the leak to the last try. Raises EngineError when it does not come to an end."""
+        before = await asyncio.to_thread(self._posts.heads, "open", REAL)
         await asyncio.to_thread(self._begin)
         give_up, main = time.monotonic() + LONGEST_S, ""
         while time.monotonic() < give_up:
+            if new := set(await asyncio.to_thread(self._posts.heads, "open", REAL)) - set(before):
+                raise EngineError(f"a real incident has opened ({', '.join(sorted(new))}); the drill makes way for it")
             heads = await asyncio.to_thread(self._posts.heads, "open", DRILL)
             main = main or await asyncio.to_thread(self._main, heads)
             if main and not heads:

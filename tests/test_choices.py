@@ -22,7 +22,7 @@ from bot.scenario import NOTHING, Drill, load_drills
 from bot.settings import Settings
 from bot.timeline import load
 
-DRILLS = load_drills(app.SHIPPED / "drills", load_folder([app.SHIPPED / "containment"], CATALOGUE))
+DRILLS = load_drills([app.SHIPPED / "drills"], load_folder([app.SHIPPED / "containment"], CATALOGUE))
 CHOOSING = {name: one for name, one in DRILLS.items() if one.choices}
 SAMPLE = "documentation-key-in-log"  # the cheapest, in the fast suite
 

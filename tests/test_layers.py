@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"engine"},
     {"story"},
     {"learn"},
-    {"intake", "choosing"},
+    {"intake", "choosing", "schedule"},
     {"drill", "clock", "settings", "backup", "lessons", "rekey"},
     {"paging", "stage", "training", "replay", "moved", "watch"},
     {"web", "slack", "paging_door", "doorway"},

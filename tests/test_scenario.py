@@ -97,13 +97,13 @@ def test_a_choice_that_is_not_whole_is_refused(old: str, new: str, said: str) ->
 
 
 def test_what_the_range_can_play_is_what_the_shipped_choices_name() -> None:
-    for drill in load_drills(SHIPPED / "drills").values():
+    for drill in load_drills([SHIPPED / "drills"]).values():
         acts = {name for c in drill.choices for o in c.options for name in (o.plays, o.mends) if name}
         assert acts == set(SCENARIOS[drill.scenario].happens if drill.choices else ()), drill.id
 
 
 def test_the_best_answer_is_not_told_by_its_length() -> None:
-    choices = [choice for drill in load_drills(SHIPPED / "drills").values() for choice in drill.choices]
+    choices = [choice for drill in load_drills([SHIPPED / "drills"]).values() for choice in drill.choices]
     longest = [c.id for c in choices if max(c.options, key=lambda option: len(option.say)) == c.best]
     assert len(longest) <= len(choices) / 3, longest
 

@@ -23,7 +23,7 @@ from bot import drill as drills
 from bot import timeline
 from bot.app import drills_of, opened, range_site
 from bot.choosing import Decide
-from bot.cli import deciding, frame, page, replay
+from bot.cli import deciding, frame, page, replay, schedules
 from bot.errors import InputError
 from bot.scenario import SCENARIOS, Drill
 from bot.settings import Settings, read
@@ -31,6 +31,7 @@ from bot.story import BAD, GOOD, HEADING, Line, Story, milestones, seconds, wait
 from bot.timeline import Event
 
 app = frame.group("Train: a real incident in a small company on 127.0.0.1.")
+app.add_typer(schedules.app, name="schedule")
 
 
 def scenarios() -> dict[str, Drill]:

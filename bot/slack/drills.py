@@ -8,30 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bot import heartbeat
 from bot.errors import DecisionRefused, InputError, ProviderError, RateLimited, Unavailable
 from bot.posts import Posts
+from bot.quiet import Quiet
+from bot.schedule import EACH, RUN, USAGE, a_date, schedule, told
+from bot.settings import listed
 from bot.slack import kit
 from bot.slack.client import slack_errors
 from bot.slack.commands import clip
 from bot.slack.heard import Heard
 from bot.slack.names import user_of
 from bot.store import iso
-from bot.store_drills import FAILED, ORDERED, OVER, RUNNING, Order, Orders
+from bot.store_drills import FAILED, ORDERED, OVER, RUNNING, Order, Orders, ScheduleRow, Schedules
 
 if TYPE_CHECKING:
     from bot.slack.room import Room
 
 EVERY_S = 2.0
+_CHANNEL = re.compile(r"<#(C[A-Z0-9]+)(?:\|[^>]*)?>")
 log = logging.getLogger("bulkhead.slack")
 
 
 def join(room: Room) -> None:
     """Bring the word ``drill``, and tell those who have asked for one."""
-    room.commands.add("drill", "list | run NAME", "train: what drills there are, and begin one", drill)
+    usage = "list | run NAME | schedule …"
+    room.commands.add("drill", usage, "train: what drills there are, begin one, or let the clock begin it", drill)
     room.jobs.append(lambda: follow(room))
 
 
@@ -42,8 +48,10 @@ def drill(heard: Heard, text: str) -> None:
         run(heard, name.strip())
     elif word in ("", "list"):
         show(heard)
+    elif word == "schedule":
+        scheduled(heard, name.strip())
     else:
-        raise InputError(f"say `drill list` or `drill run NAME`, not {clip(word)!r}")
+        raise InputError(f"say `drill list`, `drill run NAME` or `drill schedule`, not {clip(word)!r}")
 
 
 def show(heard: Heard) -> None:
@@ -83,6 +91,54 @@ def order(heard: Heard, name: str) -> None:
         f"*DRILL* `{name}` is ordered.{wait} The worker starts a small company for it on its own machine; what happens "
         f"there, and what you decide, touches nothing real. Its card comes in <#{channel}>."
     )
+
+
+# by the clock ---------------------------------------------------------------------------------------------------------
+
+
+def scheduled(heard: Heard, text: str) -> None:
+    """``schedule``: list them. ``schedule weekly tue 10:00 [NAME] [#channel]``, ``skip ID DATE``, ``remove ID``."""
+    rows, words = Schedules(heard.room.house.store), text.split()
+    if not words or words == ["list"]:
+        heard.say("\n".join(_line(heard, row) for row in rows.all()) or "No drill is scheduled.")
+        return
+    if not heard.may("one"):
+        raise DecisionRefused("you are not one of the responders, who train here", reason="wrong-person")
+    if words[0] == "remove" and len(words) == 2:
+        rows.remove(words[1])
+        heard.say(f"{kit.code(words[1])} is no longer scheduled.")
+    elif words[0] == "skip" and len(words) == 3:
+        heard.say(_line(heard, rows.skip(words[1], a_date(words[2]))))
+    elif words[0] == "weekly" and 3 <= len(words) <= 5:
+        row = _wanted(heard, words[1], words[2], words[3:])
+        heard.say(_line(heard, row) if rows.add(row) else f"{kit.code(row.id)} was scheduled already.")
+    else:
+        ways = f"`drill schedule {USAGE} #channel`, `list`, `skip ID DATE` or `remove ID`"
+        raise InputError(f"say {ways}, not {clip(text)!r}")
+
+
+def _wanted(heard: Heard, day: str, at: str, rest: list[str]) -> ScheduleRow:
+    """The schedule that somebody asks for, at the hour of the house's clock. Raises InputError."""
+    channels = [found[1] for word in rest if (found := _CHANNEL.fullmatch(word))]
+    names = [word for word in rest if not _CHANNEL.fullmatch(word)]
+    if len(names) > 1 or len(channels) > 1:
+        raise InputError("name one drill and one channel at most; the channel as #name, as Slack offers it")
+    return schedule(
+        drill=names[0] if names else EACH, day=day.lower(), time_=at, zone=_zone(heard), missed=RUN, by=heard.who,
+        channel=channels[0] if channels else "", now=heard.at, drills=heard.room.house.drills,
+    )  # fmt: skip
+
+
+def _zone(heard: Heard) -> str:
+    """The house's time zone, as its quiet hours have it: to read each person's would take another scope."""
+    hours = heard.room.house.settings.quiet_hours
+    return Quiet.read(hours).zone.key if hours else "UTC"
+
+
+def _line(heard: Heard, row: ScheduleRow) -> str:
+    where = f" in <#{row.channel}>" if row.channel else ""
+    said = f"{kit.code(row.id)}: {row.drill}, every {row.day} at {row.time} {row.zone}{where}."
+    return f"{said} {told(row, datetime.now(UTC), listed(heard.room.house.settings.holidays))}"
 
 
 # whoever has asked for one --------------------------------------------------------------------------------------------

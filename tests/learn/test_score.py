@@ -18,7 +18,7 @@ from bot.scenario import NOTHING, load_drills
 from bot.store import iso, when
 from bot.timeline import Event
 
-DRILL = load_drills(SHIPPED / "drills")["aws-key-in-public-log"]
+DRILL = load_drills([SHIPPED / "drills"])["aws-key-in-public-log"]
 START = when("2026-11-26T10:00:00.000000Z")
 
 

@@ -15,7 +15,7 @@ from bot.errors import InputError
 from bot.slack.drills import tell
 from bot.stage import Stage
 from bot.store import DecisionRow
-from bot.store_drills import FAILED, ORDERED, Order, Orders
+from bot.store_drills import FAILED, ORDERED, Order, Orders, Schedules
 from tests.slack.workspace import Workspace, moved_in
 from tests.slack_range import Slack
 
@@ -136,3 +136,33 @@ def test_what_was_played_by_other_means_is_not_played_again(staged: Workspace, c
         company.post(f"/drill/{act}", {"scenario": NAME})
     staged.command("alice", f"drill run {NAME}")
     assert "was played in this company already" in staged.whispers("alice")[-1]
+
+
+def test_a_schedule_is_made_listed_and_taken_out_by_responders(slack: Slack, tmp_path: Path) -> None:
+    hours = {"slack_channel": slack.channel("incidents"), "quiet_hours": "22:00-07:00 Europe/Berlin"}
+    with moved_in(slack, tmp_path, **hours) as work:
+        rows, there = Schedules(work.house.store), slack.channel("incidents")
+        work.command("alice", "drill schedule")
+        assert "No drill is scheduled" in work.whispers("alice")[-1]
+        wanted = f"drill schedule weekly tue 10:00 <#{there}|incidents>"
+        work.command("jonas", wanted)
+        assert "not one of the responders" in work.whispers("jonas")[-1]
+        assert rows.all() == []
+        work.command("alice", wanted)
+        work.command("alice", wanted)
+        (row,) = rows.all()
+        assert (row.drill, row.day, row.time, row.channel) == ("each-in-turn", "tue", "10:00", there)
+        assert "was scheduled already" in work.whispers("alice")[-1]
+        work.command("alice", "drill schedule skip each-in-turn-tue-1000 2026-12-24")
+        assert rows.all()[0].skips == "2026-12-24"
+        work.command("jonas", "drill schedule list")
+        assert f"every tue at 10:00 Europe/Berlin in <#{there}" in work.whispers("jonas")[-1]
+        for text, why in (
+            ("weekly someday 10:00", "one of mon"), ("weekly tue ten", "like 10:00"),
+            ("weekly tue 10:00 nothing", "there is no drill"), ("monthly", "say `drill schedule weekly"),
+            ("remove nothing", "there is no schedule"),
+        ):  # fmt: skip
+            work.command("alice", f"drill schedule {text}")
+            assert why in work.whispers("alice")[-1]
+        work.command("alice", "drill schedule remove each-in-turn-tue-1000")
+        assert rows.all() == []

@@ -67,6 +67,21 @@ def test_a_drill_runs_beside_real_incidents_in_a_company_of_its_own(slack: Slack
 
 
 @pytest.mark.slow
+def test_a_drill_makes_way_for_a_real_incident_that_opens_in_the_middle(slack: Slack, tmp_path: Path) -> None:
+    with installed(slack, tmp_path) as work:
+        work.command("alice", f"drill run {NAME}")
+        until(lambda: orders(work) and orders(work)[0][3], 90)
+        with opened(Settings(home=tmp_path / "home"), sites={}) as house:
+            land(house, ASKING, "open", b"")
+        until(lambda: orders(work)[0][1] == "failed", 60)
+        assert f"a real incident has opened ({ID})" in orders(work)[0][2]
+        until(lambda: "makes way for it" in work.whispers("alice"))
+        worlds = work.ask("SELECT world, status FROM incident ORDER BY world")
+        assert worlds == [("range", "aborted"), ("real", "open")]
+        work.stop()
+
+
+@pytest.mark.slow
 def test_a_range_that_dies_with_its_worker_ends_the_drill_and_says_so(slack: Slack, tmp_path: Path) -> None:
     with installed(slack, tmp_path) as work:
         work.command("alice", f"drill run {NAME}")
