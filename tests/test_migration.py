@@ -318,14 +318,19 @@ def test_who_says_no_keeps_the_key_and_nobody_says_that_it_has_moved(house: Hous
     used(house)
     key = house.range.company.deploy_key[0]
     house.answers[f"migrate/deactivate-{key}"] = "deny"
+    org = FERRY.partition("/")[0]
+    house.range.github.state.set_secret(org, "AWS_ACCESS_KEY_ID", "x", visibility="selected", selected=(FERRY,))
     assert house.clock() == []
+    (offer,) = house.bulkhead.store.decisions(kind=OFFER)
+    assert "organization" not in str(offer.body), "other repositories may read it: it is named, and left to people"
+    assert any(f"AWS_ACCESS_KEY_ID (actions, {org})" in said and "by hand" in said for said in house.told())
     house.run(lambda: any(e.step == f"migrate/delete-{key}" and e.kind == "failed" for e in house.events()))
     state = key_of(house.world, DEPLOY_USER, key)
     assert state is not None
     assert state.status == "Active"
     assert f"migrate/delete-{key}" not in house.asked, "it is not deleted while it still works"
     assert house.clock() == []
-    assert f"not moved yet: {key} of {DEPLOY_USER} still works" in house.told()[-1]
+    assert f"{key} of {DEPLOY_USER} still works" in house.told()[-1]
 
 
 def worked(company: Range, home: Path, kill_at: str, until: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.actions.github_secrets import PutSecretIn, delete_secret, put_secret
+from bot.actions.github_secrets import PutSecretIn, delete_secret, places_of, put_secret
 from bot.errors import InputError, ProviderError, Unavailable, VaultError
 from bot.model import Grade, SecretStore, Verdict
 from tests.conftest import DEPLOY, FERRY, ORG, Ferry, done
@@ -42,6 +42,14 @@ def stored(ferry: Ferry, place: SecretStore) -> PutSecretIn:
     ferry.pass_time(60)
     ref = ferry.world.secrets.seal("rotated", "made-up-new-value", "")
     return PutSecretIn(store=place, sealed={"secret": ref})
+
+
+def test_a_name_is_found_wherever_a_secret_of_actions_has_it(ferry: Ferry) -> None:
+    named = [replace(PLACES[place], name="TWICE") for place in ("environment", "repository", "organization")]
+    for place in named:
+        stored(ferry, place)
+    stored(ferry, replace(PLACES["dependabot"], name="TWICE"))
+    assert places_of(ferry.world, FERRY, ["TWICE", "NOWHERE"]) == {"TWICE": named, "NOWHERE": []}
 
 
 @pytest.mark.parametrize("name", PLACES)
