@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -19,11 +20,13 @@ from bot.__main__ import app as commands
 from bot.actions import CATALOGUE
 from bot.engine.ledger import Ledger
 from bot.intake.rounds import rounds
+from bot.model import Grade, RowState
 from bot.playbook import load_folder
 from bot.scenario import Drill, load_drill
 from bot.settings import Settings
 from bot.triage.campaign import Hunt
 
+GOOD = "1" * 40
 pytestmark = pytest.mark.slow
 
 
@@ -74,7 +77,7 @@ def _child(row: Any) -> bool:
 
 
 def waive(bulkhead: app.Bulkhead, run: drill.Run) -> None:
-    """What nobody can prove is signed for by name: secrets that are known by their name, and the question itself."""
+    """What nobody can prove is signed for by name: secrets that are known by their name."""
     (parent,) = [row for row in bulkhead.store.incidents() if not _child(row)]
     events = timeline.load(bulkhead.store, parent.id)
     if not any(event.kind == "child-ended" for event in events):
@@ -87,11 +90,25 @@ def waive(bulkhead: app.Bulkhead, run: drill.Run) -> None:
             )  # fmt: skip
 
 
+def pin(bulkhead: app.Bulkhead) -> None:
+    """The company pins the action in every workflow, on every branch."""
+    github = bulkhead.worlds["range"]("pin").github
+    repo = "/repos/harbor-lights/ferry"
+    for branch in [row["name"] for row in github.pages(f"{repo}/branches")]:
+        for row in github.get(f"{repo}/contents/.github/workflows", ref=branch):
+            file = github.get(f"{repo}/contents/{row['path']}", ref=branch)
+            text = base64.b64decode(file["content"]).decode().replace("actions/checkout@v5", f"actions/checkout@{GOOD}")
+            content = base64.b64encode(text.encode()).decode()
+            body = {"message": "Pin", "branch": branch, "sha": file["sha"], "content": content}
+            github.send("PUT", f"{repo}/contents/{row['path']}", body)
+
+
 def test_what_the_runs_leaked_is_contained_beside_and_the_parent_closes_last(
     house: tuple[app.Bulkhead, drill.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bulkhead, run = house
     now = bulkhead.sites["range"].clock.now()
+    pin(bulkhead)
     hunt = Hunt(what="action", name="actions/checkout", ref="v5", since=now - timedelta(days=2),
                 until=now + timedelta(hours=1), homes=("harbor-lights",))  # fmt: skip
     asyncio.run(contain(bulkhead, run, hunt))
@@ -100,6 +117,8 @@ def test_what_the_runs_leaked_is_contained_beside_and_the_parent_closes_last(
     children = [row for row in rows.values() if _child(row)]
     assert parent.credential_key == hunt.credential.key
     assert [row.credential_key.partition(":")[0] for row in children] == ["aws-access-key"]
+    own = Ledger.fold(timeline.load(bulkhead.store, parent.id)).rows[hunt.credential.key]
+    assert (own.state, own.grade) == (RowState.CLOSED, Grade.STATE), "no branch names it any more; nobody had to sign"
     ended = {name: timeline.load(bulkhead.store, name)[-1].at for name in rows}
     assert all(ended[child.id] < ended[parent.id] for child in children)
     ledger = Ledger.fold(timeline.load(bulkhead.store, children[0].id))

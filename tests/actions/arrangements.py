@@ -14,6 +14,7 @@ from bot.actions import (
     github_policy,
     github_runs,
     github_secrets,
+    github_unused,
     npm,
     npm_versions,
     people,
@@ -29,6 +30,9 @@ from bot.range.npm_package import release
 from bot.range.npm_theft import dispatch
 from tests.actions.conftest import PLANTED_USER, ROLE, USER, Drill
 
+CAMPAIGN = Credential(
+    provider="github", kind="campaign", id="package:left-pad@1.3.1;2026-03-14T16:00Z..2026-03-15T16:00Z;harbor-lights"
+)
 ADMIN = "arn:aws:iam::aws:policy/AdministratorAccess"
 ALLOW = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
@@ -443,6 +447,10 @@ ARRANGEMENTS: tuple[Arrangement, ...] = (
     ),
     Arrangement(
         action="github.disable_workflow", seed=_seeded(WORKFLOW), take_away=_send("PUT", f"{_DEPLOY_API}/enable")
+    ),
+    Arrangement(
+        action="github.await_unused", variant="package", take_away=_unanswered,
+        seed=_answered(github_unused.UnusedIn(who="mara", credential=CAMPAIGN)),
     ),
     Arrangement(
         action="github.enable_workflow", seed=_seeded(WORKFLOW, _send("PUT", f"{_DEPLOY_API}/disable")),
