@@ -106,7 +106,7 @@ def ending(drill: Drill, result: Result) -> list[Line | RenderableType]:
     if not all(one["recovered"] for one in result.choices):
         said.append(Line("A harmful choice was not put right.", style=BAD))
     if score["findings"]:
-        said += [Line("To do, as follow-ups of the post-mortem:", style=HEADING)]
+        said += [Line("To do, as follow-ups of the post-mortem:" if result.incident else "To do:", style=HEADING)]
         said += [Line(f"- {one['title']} ({one['owner']}). {one['why']}".rstrip()) for one in score["findings"]]
     return [*said, *([Line("What was really so", style=HEADING), Line(drill.truth.strip())] if drill.truth else [])]
 

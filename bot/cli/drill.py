@@ -286,7 +286,7 @@ def _verdict(result: drills.Result) -> list[Line]:
     if not result.contained:
         return [Line("NOT contained:", style=BAD), *(Line(f"- {why}", style=BAD) for why in result.why_not)]
     if not result.incident:
-        return [Line("Nothing to cut, and nothing was cut: no incident was opened.", style=GOOD)]
+        return [Line("Nothing to cut: no incident was opened, and the company works as before.", style=GOOD)]
     text = "Contained: every row closed on proof, and every try of the attacker was refused."
     if result.non_event:
         text = "A non-event: what leaked was dead by itself, and every try of the attacker had been refused before."
