@@ -41,6 +41,8 @@ from bot.engine.steps import Ruling
 from bot.errors import BulkheadError, EngineError, InputError
 from bot.evidence import Bucket, EvidenceRoom, Folder, Shelf
 from bot.export import Syslog
+from bot.gcp import KIND as GCP_KEY
+from bot.gcp import GcpClient, own_name
 from bot.images import ImageClient
 from bot.intake.inbox import Inbox
 from bot.intake.rounds import rounds
@@ -67,7 +69,7 @@ from bot.triage import triage
 from bot.triage.identify import Recognizer
 from bot.triage.longtail import Tail
 from bot.vault import CHECK, KEY_FILE, Vault, load_key
-from bot.world import REAL, Aws, Clock, GitHub, Images, LongTail, Npm, RangeEndpoints, Registry, World
+from bot.world import REAL, Aws, Clock, Gcp, GitHub, Images, LongTail, Npm, RangeEndpoints, Registry, World
 
 if TYPE_CHECKING:
     from bot.paging import Pager
@@ -95,24 +97,40 @@ class Site:
     npm: Npm | None = None
     registries: Mapping[str, Registry] = field(default_factory=dict)
     long_tail: Callable[[Recognizer], LongTail] | None = None  # made over the rules that the house has loaded
+    gcp: Gcp | None = None
 
 
 def range_site(endpoints: RangeEndpoints) -> Site:
     """The range's clients. ``RangeEndpoints`` has refused every address outside loopback."""
     _without_proxy("127.0.0.1")
+    clock = RangeClock(endpoints.control)
     return Site(
         name="range",
         aws=AwsClients(key_id=endpoints.aws_key_id, secret=endpoints.aws_secret, endpoint=endpoints.aws),
         github=GitHubClient(token=endpoints.github_token, base_url=endpoints.github),
-        clock=RangeClock(endpoints.control),
-        identities=(f"aws-access-key:{endpoints.aws_key_id}", "github-token:bulkhead-bot"),
+        clock=clock,
+        identities=(
+            f"aws-access-key:{endpoints.aws_key_id}", "github-token:bulkhead-bot", *own_gcp(endpoints.gcp_key_file)
+        ),
         github_app=_as_app(endpoints.github_app_id, endpoints.github_app_key, endpoints.github),
         images=ImageClient(loopback=True) if endpoints.registry else None,
         npm=NpmClient(token=endpoints.npm_token, base_url=endpoints.npm, downloads_url=endpoints.npm)
         if endpoints.npm
         else None,
         registries=range_registries(endpoints.registries, endpoints.registry_tokens),
-    )
+        gcp=range_gcp(endpoints.gcp, endpoints.gcp_key_file, clock) if endpoints.gcp else None,
+    )  # fmt: skip
+
+
+def range_gcp(url: str, key_file: str, clock: Clock) -> GcpClient:
+    """The client of the range's Google Cloud, where all of Google's hosts are one server."""
+    return GcpClient(key_file=key_file, now=clock.now, iam_url=url, resources_url=url, tokens_url=url)
+
+
+def own_gcp(key_file: str) -> tuple[str, ...]:
+    """The bot's own service-account key, as ``World.identities`` names it. Raises InputError for another file."""
+    name = own_name(key_file)
+    return (f"{GCP_KEY}:{name}",) if name else ()
 
 
 def range_registries(urls: Mapping[str, str], tokens: Mapping[str, str]) -> dict[str, Registry]:
@@ -142,17 +160,19 @@ def real_site(settings: Settings) -> Site:
     if settings.github_app_id:
         app = github.Auth.AppAuth(settings.github_app_id, settings.github_app_key.get_secret_value())
         auth = app.get_installation_auth(settings.github_app_installation)
-    aws = AwsClients(region=settings.aws_region)
+    aws, clock = AwsClients(region=settings.aws_region), RealClock()
+    gcp_key = settings.gcp_key_file.read_text() if settings.gcp_key_file else ""
     return Site(
         name=REAL,
         aws=aws,
         github=GitHubClient(
             token=settings.github_token.get_secret_value() or "none", auth=auth, base_url=settings.github_api
         ),
-        clock=RealClock(),
+        clock=clock,
         identities=(
             *(f"aws-access-key:{key}" for key in aws.own_key_ids()),
             *((f"github-installation:{settings.github_app_installation}",) if settings.github_app_id else ()),
+            *own_gcp(gcp_key),
         ),
         github_app=app_of(settings) if settings.github_app_id else None,
         images=ImageClient(),
@@ -162,6 +182,7 @@ def real_site(settings: Settings) -> Site:
             "rubygems": RubyGemsClient(token=settings.rubygems_key.get_secret_value()),
         },
         long_tail=Tail,
+        gcp=GcpClient(key_file=gcp_key, now=clock.now),
     )  # fmt: skip
 
 
@@ -317,7 +338,7 @@ class Bulkhead:
                 name=site.name, aws=site.aws, github=site.github, clock=site.clock, identities=site.identities,
                 secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),
                 scrub=_IncidentScrub(self.vault, incident), github_app=site.github_app, images=site.images,
-                npm=site.npm, registries=site.registries,
+                npm=site.npm, registries=site.registries, gcp=site.gcp,
                 long_tail=tail,
             )  # fmt: skip
 

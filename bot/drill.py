@@ -65,6 +65,7 @@ class Range:
             registry=self.info.get("registry", ""), github_app_id=app["app_id"], github_app_key=app["private_key"],
             npm=self.info.get("npm", ""), npm_token=self.info["cast"].get("npm", {}).get("bulkhead-bot", ""),
             registries=self.info.get("registries", {}), registry_tokens=self.info["cast"].get("registries", {}),
+            gcp=self.info.get("gcp", ""), gcp_key_file=self.info["cast"].get("gcp", {}).get("bulkhead-bot", ""),
         )  # fmt: skip
 
     def anew(self) -> Range:

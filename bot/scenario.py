@@ -50,6 +50,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         tries=("key", "second-key", "planted-user", "saved-session", "role-session"),
         happens=("hide", "show", "leak-again"),
     ),
+    "gcp-key-in-public-log": Scenario(tries=("gcp-key", "gcp-token")),
     "npm-token-stolen-by-dependency": Scenario(
         tries=("npm-token", "npm-publish", "default-install", "key", "saved-session"),
         holes=("run_url", "package", "version"),

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     rubygems_key: SecretStr = Field(
         default=SecretStr(""), description="RubyGems.org API key with the scope yank_rubygem, of an owner of your gems"
     )
+    gcp_key_file: Path | None = Field(
+        default=None, description="Google Cloud: key file of the bot's own service account, which may disable keys"
+    )
     aws_region: str = Field(default="us-east-1", description="Region of IAM's trail")
     web_host: str = Field(default="127.0.0.1", description="Address that the pages listen on")
     web_port: int = Field(default=8642, ge=0, le=65535, description="Port of the pages; 0 = any free one")
@@ -366,7 +369,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} is not there; name a file or a folder of rules")
         return value
 
-    @field_validator("signers", "policy", "sources")
+    @field_validator("signers", "policy", "sources", "gcp_key_file")
     @classmethod
     def _file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():

@@ -181,6 +181,25 @@ class LongTail(Protocol):
         """
 
 
+class Gcp(Protocol):
+    """Google Cloud as the bot's own service account. All methods raise ``bot.errors`` only; no write is repeated.
+
+    ``name`` is a service-account key as Google names it: projects/P/serviceAccounts/EMAIL/keys/KEY.
+    """
+
+    def get(self, path: str) -> Any:
+        """GET a document of IAM; ``path`` is a resource's name."""
+
+    def send(self, verb: str, path: str) -> Reply:
+        """POST or DELETE at IAM, once."""
+
+    def roles(self, name: str) -> tuple[str, ...]:
+        """The roles that the key's account holds in its project; of folders and the organization nothing is told."""
+
+    def tried(self, name: str, secret: Secret) -> tuple[Liveness, str]:
+        """Whether a key still signs, in a way that buys nothing while it does, and what Google said."""
+
+
 class Secrets(Protocol):
     """The vault of one incident. References are names, never values."""
 
@@ -247,6 +266,7 @@ class World:
     images: Images | None = None
     npm: Npm | None = None
     registries: Mapping[str, Registry] = field(default_factory=dict)  # pypi, crates, rubygems
+    gcp: Gcp | None = None
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by
     long_tail: LongTail | None = None  # it goes to whatever address a rule names, so the range's World has none
 
@@ -280,9 +300,11 @@ class RangeEndpoints:
     npm_token: str = ""
     registries: Mapping[str, str] = field(default_factory=dict)  # addresses by name
     registry_tokens: Mapping[str, str] = field(default_factory=dict)
+    gcp: str = ""  # '' where the range has none
+    gcp_key_file: str = ""
 
     def __post_init__(self) -> None:
-        optional = filter(None, (self.registry, self.npm))
+        optional = filter(None, (self.registry, self.npm, self.gcp))
         for url in (self.aws, self.github, self.control, *optional, *self.registries.values()):
             parts = urlsplit(url)
             try:

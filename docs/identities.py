@@ -50,6 +50,9 @@ _INTRO = {
     "or a service control policy.",
     "github": "A GitHub App, whose tokens live an hour and whose rights are listed one by one; or the token of an "
     "account of its own. Leave out the stores of secrets that you do not use.",
+    "gcp": "A service account of its own, whose key file `BULKHEAD_GCP_KEY_FILE` names, with a custom role of these "
+    "permissions on the accounts that pipelines use. Triage reads with it `iam.serviceAccountKeys.get` and "
+    "`resourcemanager.projects.getIamPolicy`; a key whose value is held is tried with the key itself.",
     "npm": "A granular token that may write to the packages you publish, and to no others.",
     "pypi": "No identity: PyPI tells everybody what is there, and lets nobody but its owner yank or revoke.",
     "crates": "A token of an owner of your crates, with the scope `yank` and no other, limited to those crates.",
@@ -57,7 +60,7 @@ _INTRO = {
     "ask for a second factor at the API: then the step is a person's.",
     "people": "No identity: a person does it, or says so.",
 }
-_NAMES = {"aws": "AWS", "github": "GitHub", "npm": "npm", "pypi": "PyPI", "crates": "crates.io",
+_NAMES = {"aws": "AWS", "gcp": "Google Cloud", "github": "GitHub", "npm": "npm", "pypi": "PyPI", "crates": "crates.io",
           "rubygems": "RubyGems.org", "people": "People"}  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot import doctor
-from bot.app import range_site
+from bot.app import range_gcp, range_site
 from bot.doctor import Examination, Finding
 from bot.drill import Range, range_up
 from bot.npm import NpmClient
@@ -207,6 +208,19 @@ def test_the_tokens_for_yanking_are_told_and_a_dead_one_is_broken(tmp_path: Path
     assert [power.identity for power in powers] == ["the bot's token of crates.io"]
     (missing, _), powers = doctor.registries.look(Settings(home=tmp_path), site)
     assert (missing.state, "BULKHEAD_CRATES_TOKEN" in missing.suggestion, powers) == ("missing", True, [])
+
+
+def test_the_service_account_of_google_cloud_is_told_and_a_dead_key_is_broken(range_here: Range) -> None:
+    site, file = range_site(range_here.endpoints), range_here.info["cast"]["gcp"]["bulkhead-bot"]
+    fine, power = doctor.gcp.look(site, file)
+    assert (fine.state, power is not None) == ("ok", True)
+    dead = file.replace(json.loads(file)["private_key_id"], "0" * 40)
+    site = replace(site, gcp=range_gcp(range_here.info["gcp"], dead, site.clock))
+    broken, power = doctor.gcp.look(site, dead)
+    assert (broken.state, power) == ("broken", None)
+    assert "PRIVATE KEY" not in str(broken)
+    missing, power = doctor.gcp.look(site, "")
+    assert (missing.state, "BULKHEAD_GCP_KEY_FILE" in missing.suggestion, power) == ("missing", True, None)
 
 
 def test_a_clock_that_does_not_agree_with_the_providers_is_told(range_here: Range) -> None:

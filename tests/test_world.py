@@ -28,7 +28,7 @@ GOOD = RangeEndpoints(
 )
 
 
-@pytest.mark.parametrize("field", ["aws", "github", "control", "registry", "npm"])
+@pytest.mark.parametrize("field", ["aws", "github", "control", "registry", "npm", "gcp"])
 @pytest.mark.parametrize("url", [
     "https://api.github.com", "http://api.github.com", "https://127.0.0.1:1", "http://10.0.0.1", "http://169.254.169.254",
     "http://localhost:1", "http://127.0.0.1.example.org", "http://user@example.org", "ftp://127.0.0.1", "127.0.0.1:1",
@@ -36,7 +36,7 @@ GOOD = RangeEndpoints(
     "http://2130706433", "http://0.0.0.0:1", "http://[::]:1",
 ])  # fmt: skip
 def test_an_address_outside_loopback_is_refused(field: str, url: str) -> None:
-    if not url and field in ("registry", "npm"):  # the range may have none, and then nothing is asked
+    if not url and field in ("registry", "npm", "gcp"):  # the range may have none, and then nothing is asked
         assert getattr(replace(GOOD, **{field: url}), field) == ""
         return
     with pytest.raises(InputError, match="not a loopback address"):
@@ -50,7 +50,10 @@ def test_an_address_of_a_registry_outside_loopback_is_refused() -> None:
 
 
 def test_endpoints_print_without_their_credentials() -> None:
-    more = {"github_app_key": "made-up-key", "npm_token": "made-up-npm", "registry_tokens": {"crates": "made-up"}}
+    more = {
+        "github_app_key": "made-up-key", "npm_token": "made-up-npm", "gcp_key_file": "made-up-file",
+        "registry_tokens": {"crates": "made-up"},
+    }  # fmt: skip
     shown = repr(replace(GOOD, aws_secret="made-up-secret", github_token="made-up-token", **more))
     assert "made-up" not in shown
 

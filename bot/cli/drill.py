@@ -51,7 +51,8 @@ def settings_for(drill: Drill, home: Path, base: Settings) -> Settings:
     """Settings of a drill's own folder: no database, vault key or identity of the real installation comes with it."""
     nobody = {"signers": None, "policy": None, "github_token": SecretStr(""), "github_app_key": SecretStr(""),
         "github_app_id": "",
-              "npm_token": SecretStr(""), "crates_token": SecretStr(""), "rubygems_key": SecretStr("")}  # fmt: skip
+              "npm_token": SecretStr(""), "crates_token": SecretStr(""), "rubygems_key": SecretStr(""),
+              "gcp_key_file": None}  # fmt: skip
     here = {"responders": ",".join(drill.responders), "mode": "act"}
     return frame.inside(base, home).model_copy(update=nobody | here)
 

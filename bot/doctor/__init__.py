@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from bot.app import real_site
-from bot.doctor import aws, clocks, github, npm, own, registries
+from bot.doctor import aws, clocks, gcp, github, npm, own, registries
 from bot.doctor.found import OK, Examination, Finding, needs
 from bot.doctor.own import drilled
 from bot.settings import Settings
@@ -28,6 +28,9 @@ def examine(settings: Settings) -> Examination:
     findings, powers = registries.look(settings, site)
     found.findings.extend(findings)
     found.powers.extend(powers)
+    finding, power = gcp.look(site, settings.gcp_key_file.read_text() if settings.gcp_key_file else "")
+    found.findings.append(finding)
+    found.powers.extend([power] if power else [])
     answered = {one.name: one.state == OK for one in found.findings if one.name in ("AWS", "GitHub")}
     found.findings.extend(clocks.look(site, aws=answered.get("AWS", False), github=answered.get("GitHub", False)))
     slack = [Finding(**asdict(one)) for one in checks(settings)]

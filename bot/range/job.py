@@ -291,6 +291,8 @@ class JobRun:
             return self._checkout(given)
         if name == "aws-actions/configure-aws-credentials":
             return self._aws_credentials(given)
+        if name == "google-github-actions/auth":
+            return self._google_credentials(given)
         if name == "actions/upload-artifact":
             return self._artifact(given)
         if name in _NO_EFFECT:
@@ -314,6 +316,21 @@ class JobRun:
         number, name = self.state.next_id(), given.get("name", "artifact")
         self.run.repo.artifacts[number] = {"id": number, "name": name, "run": self.run, "at": self.job.cursor}
         self.say(f"Artifact {name} has been successfully uploaded! Artifact ID is {number}")
+        return 0
+
+    def _google_credentials(self, given: dict[str, str]) -> int:
+        """A key goes into a file of the workspace, and its name into the environment of the steps that follow.
+
+        The sign-in by an id-token is not played here.
+        """
+        key = given.get("credentials_json", "")
+        if not key:
+            self.say("##[error]the range's google-github-actions/auth takes credentials_json only")
+            return 1
+        name = f"gha-creds-{hashlib.sha256(str(self.job.id).encode()).hexdigest()[:16]}.json"
+        self.files = {**self.files, name: key.encode()}
+        self.env["GOOGLE_APPLICATION_CREDENTIALS"] = name
+        self.say(f"Created credentials file at {name}")
         return 0
 
     def _aws_credentials(self, given: dict[str, str]) -> int:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bot.range.false_alarm import DocumentationKey
+from bot.range.gcp.theft import KeyTheft
 from bot.range.key_in_log import Echo, KeyInLog
 from bot.range.npm_theft import NpmTheft
 from bot.range.oidc_replay import LeakAfterMove, TheftAfterMove
@@ -48,6 +49,7 @@ SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     "oidc-non-event-dependency": TheftAfterMove,
     "github-pat-in-image": TokenInImage,
     "github-pat-in-image-revoked": partial(TokenInImage, found=True),
+    "gcp-key-in-public-log": KeyTheft,
     "pypi-token-in-public-log": partial(RegistryTheft, registry="pypi"),
     "crates-token-in-public-log": partial(RegistryTheft, registry="crates"),
     "crates-token-with-scopes": partial(RegistryTheft, registry="crates", scopes=("publish-update",)),

@@ -28,6 +28,8 @@ from bot.range import aws as aws_range
 from bot.range import company, npm_theft
 from bot.range.attacker import Attacker, Loot, NothingFound
 from bot.range.clock import RangeClock
+from bot.range.gcp import Gcp
+from bot.range.gcp import seed as seed_gcp
 from bot.range.github import GitHubRange
 from bot.range.images import ImageRange
 from bot.range.issuer import OidcIssuer
@@ -61,6 +63,7 @@ class Range:
         self.images = ImageRange(self.switchboard)
         self.npm, self.collector = NpmRegistry(self.clock), Collector()
         self.registries = registries(self.clock, self.switchboard)
+        self.gcp = Gcp(self.clock, self.switchboard)
         self.slack = SlackRange(self.clock, self.switchboard)
         self.stage = self.slack.page.stage = Stage(self)
         self._uvicorns: list[tuple[uvicorn.Server, threading.Thread]] = []
@@ -77,6 +80,7 @@ class Range:
         self.npm.base_url = self.runner.npm_url = self._serve(NpmWeb(self.npm, self.switchboard, self.issuer).asgi)
         for name, server in self.registries.items():
             server.base_url = self.runner.registries[name] = self._serve(server.asgi)
+        self.gcp.base_url = self._serve(self.gcp.asgi)
         self.collector.url = self._serve(self.collector.asgi)
         self.registry_url = self._serve(self.images.asgi)
         self.slack.base_url = self._serve(self.slack.asgi)
@@ -86,7 +90,7 @@ class Range:
         return {
             "aws": self.aws_url, "github": self.github_url, "npm": self.npm.base_url, "control": self.control_url,
             "registries": {n: s.base_url for n, s in self.registries.items()}, "registry": self.registry_url,
-            "slack": self.slack.base_url,
+            "slack": self.slack.base_url, "gcp": self.gcp.base_url,
             "oidc_issuer": f"{self.control_url}/oidc", "pid": os.getpid(), "cast": cast,
         }  # fmt: skip
 
@@ -123,9 +127,11 @@ class Range:
             self.collector.reset()
             for server in self.registries.values():
                 server.reset()
+            self.gcp.reset()
             self._did = {}
             self.company = company.seed(self.aws, self.github, self.npm, self.collector.url)
             self.company.cast["registries"] = seed_registries(self.registries)
+            self.company.cast["gcp"] = seed_gcp(self.gcp)
             self.company.cast["slack"] = self.slack.reset()
             self.switchboard.reset()
             token = self.company.cast["github"]["quiet-otter"]
@@ -139,13 +145,15 @@ class Range:
         volatile = {"aws": aws.pop("volatile", {}), "github": github.pop("volatile", {})}
         return {
             "aws": aws, "github": github, "npm": self.npm.snapshot(), "slack": self.slack.snapshot(),
-            "registries": {name: server.snapshot() for name, server in self.registries.items()}, "volatile": volatile,
+            "registries": {name: server.snapshot() for name, server in self.registries.items()},
+            "gcp": self.gcp.snapshot(), "volatile": volatile,
         }  # fmt: skip
 
     def values(self) -> list[str]:
         """Every secret that its servers know."""
         of_registries = [value for server in self.registries.values() for value in server.values()]
-        return [*self.aws.values(), *self.github.values(), *self.npm.values(), *of_registries, *self.slack.values()]
+        packages = [*self.npm.values(), *of_registries]
+        return [*self.aws.values(), *self.github.values(), *packages, *self.gcp.values(), *self.slack.values()]
 
     # The drill's moves
 

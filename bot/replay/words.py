@@ -15,6 +15,8 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "aws-role-policy": ("the policy {}", "cloud"),
     "aws-trust": ("the way into the role {}", "cloud"),
     "aws-role-sessions": ("the sessions of the role {}", "cloud"),
+    "gcp-service-account-key": ("Google Cloud key", "cloud"),
+    "gcp-access-token": ("an access token bought with the {}", "cloud"),
     "sts-session": ("a session of the {}", "cloud"),
     "npm-token": ("npm token", "registry"),
     "version": ("the version {}", "registry"),
@@ -31,7 +33,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "oidc-role": ("the role {}", "cloud"),
 }  # fmt: skip
 PROVIDERS: Mapping[str, str] = {
-    "aws": "cloud", "github": "pipeline", "people": "people",
+    "aws": "cloud", "gcp": "cloud", "github": "pipeline", "people": "people",
     **dict.fromkeys(("npm", "pypi", "crates", "rubygems"), "registry"),
 }  # fmt: skip
 SERVICES: Mapping[str, str] = {
@@ -43,7 +45,7 @@ MAKES: Mapping[str, str] = {
     "iam:PutUserPolicy": "user-policy", "iam:CreateLoginProfile": "login-profile",
     "iam:UpdateAssumeRolePolicy": "trust", "github:AddDeployKey": "github-deploy-key",
     "github:PushWorkflow": "github-workflow-file", "sts:AssumeRole": "role-sessions",
-    "sts:GetSessionToken": "sts-session",
+    "sts:GetSessionToken": "sts-session", "gcp:BuyToken": "gcp-access-token",
     **{f"{registry}:Publish": "version" for registry, place in PROVIDERS.items() if place == "registry"},
 }  # fmt: skip
 

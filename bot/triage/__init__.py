@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from bot.clients import aws_errors
 from bot.errors import InputError, ProviderError
+from bot.gcp import KIND as GCP_KEY
 from bot.images import IMAGE_REF
 from bot.model import (
     OTHER,
@@ -35,6 +36,7 @@ from bot.registries import REGISTRY_OF
 from bot.triage import migration
 from bot.triage.campaign import KIND as CAMPAIGN
 from bot.triage.campaign import Hunt, Swept, sweep
+from bot.triage.gcp import minted_by_key, roles_of_key
 from bot.triage.identify import Found, Recognizer
 from bot.triage.image import ImageLeak, find_in_image, read_image
 from bot.triage.liveness import NOT_ITS_OWN, iam_user, liveness
@@ -188,6 +190,8 @@ class _Case:
                 self._ask_npm()
             if self.credential.kind in REGISTRY_OF:
                 self._ask_registry()
+            if self.credential.kind == GCP_KEY:
+                self.reach += roles_of_key(self.world, self.credential, self.unknown)
             self.since = min((leak.created_at for leak in self._leaking() if leak.created_at), default=self.since)
             self._ask_reach()
             if self.credential.kind in USER_TOKENS:
@@ -203,6 +207,8 @@ class _Case:
                 kind="sts-session", of=self.credential.key, until=self.world.now() + LONGEST_SESSION,
                 why="sessions that were minted with the key outlive it",
             ))  # fmt: skip
+        if self.credential.kind == GCP_KEY:
+            self.tails.append(minted_by_key(self.world, self.credential))
         self._others()
 
     def _unpair(self) -> None:

@@ -2,15 +2,18 @@
 
 AWS: ``sts:GetCallerIdentity`` with the value, which no policy can deny to a live key; with an id alone, what IAM says
 of it. GitHub: ``GET /rate_limit``, which counts against no limit. Registries: what each says to a question that changes
-nothing there. Kinds without such a look are unknown, and say so.
+nothing there. Google Cloud: whether IAM takes what the key signs, which buys nothing. Kinds without such a look are
+unknown, and say so.
 """
 
 from __future__ import annotations
 
 from bot.clients import aws_errors
 from bot.errors import Forbidden, NotFound, ProviderError, Refused
+from bot.gcp import KIND as GCP_KEY
 from bot.model import OTHER, Credential, Liveness, Secret
 from bot.registries import REGISTRY_OF
+from bot.triage.gcp import gcp_liveness
 from bot.triage.npm import NPM_TOKEN, npm_liveness
 from bot.triage.registries import registry_liveness
 from bot.world import World
@@ -36,6 +39,8 @@ def liveness(world: World, credential: Credential) -> Verdict:
             return npm_liveness(world, credential)
         if credential.kind in REGISTRY_OF:
             return registry_liveness(world, credential)
+        if credential.kind == GCP_KEY:
+            return gcp_liveness(world, credential)
     except ProviderError as exc:
         return Liveness.UNKNOWN, str(exc)
     if credential.kind.startswith(OTHER):

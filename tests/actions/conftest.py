@@ -12,7 +12,7 @@ from github import Auth
 
 from bot.action import Action
 from bot.actions import CATALOGUE
-from bot.app import range_registries
+from bot.app import range_gcp, range_registries
 from bot.clients import AwsClients, GitHubClient
 from bot.evidence import EvidenceRoom
 from bot.images import ImageClient
@@ -62,6 +62,7 @@ class Drill:
             registries=range_registries(
                 {name: server.base_url for name, server in self.range.registries.items()}, cast["registries"]
             ),
+            gcp=range_gcp(self.range.gcp.base_url, cast["gcp"]["bulkhead-bot"], clock),
         )  # fmt: skip
 
     def same_route(self, server: str, route: str) -> str:

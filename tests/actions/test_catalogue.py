@@ -16,6 +16,7 @@ from bot.errors import Conflict, ProviderError
 from bot.model import Before, Effect, Outcome, Planted, Verdict
 from tests.actions import (
     arrangements,
+    gcp_arrangements,
     identity_arrangements,
     registry_arrangements,
     session_arrangements,
@@ -26,7 +27,7 @@ from tests.actions.conftest import USER, Drill
 
 ARRANGEMENTS = (
     *arrangements.ARRANGEMENTS, *token_arrangements.TOKENS, *registry_arrangements.REGISTRIES,
-    *session_arrangements.SESSIONS, *identity_arrangements.IDENTITIES,
+    *session_arrangements.SESSIONS, *identity_arrangements.IDENTITIES, *gcp_arrangements.CLOUD,
 )  # fmt: skip
 VERBS = {
     "Ask", "Cancel", "Check", "Confirm", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable", "Enable",

@@ -18,7 +18,8 @@ import requests
 from bot.range.clock import RangeClock
 from bot.range.registries import registries
 from bot.range.registries.packages import CLIENTS, PublishFailed, gem, publish, wheel
-from bot.range.registries.server import RegistryProblem, RegistryServer
+from bot.range.registries.server import RegistryServer
+from bot.range.served import Problem
 from bot.range.switchboard import Switchboard
 from tests.slack_range import serving
 
@@ -108,7 +109,7 @@ def test_pypi_takes_no_new_file_of_an_old_release(shop: dict[str, RegistryServer
     pypi.clock.advance(timedelta(days=15).total_seconds())
     answer = push(pypi, token, "1.0.0")
     assert (answer.status_code, "already exists" in answer.text) == (400, True)
-    with pytest.raises(RegistryProblem, match="older than 14 days"):
+    with pytest.raises(Problem, match="older than 14 days"):
         pypi.publish("mara", NAME, "1.0.0", "harbor_bell-1.0.0.tar.gz", b"x")
 
 
@@ -130,7 +131,7 @@ def test_the_index_of_pypi_has_the_fields_of_its_standards(shop: dict[str, Regis
     pypi.quarantine(NAME)
     found = call(pypi, "GET", f"/simple/{NAME}/", headers={"Accept": "application/json"}).json()
     assert (found["files"], found["project-status"]) == ([], {"status": "quarantined"})
-    with pytest.raises(RegistryProblem, match="quarantine"):
+    with pytest.raises(Problem, match="quarantine"):
         pypi.yank(NAME, "1.1.0")
 
 

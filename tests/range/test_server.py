@@ -96,7 +96,7 @@ def control(process: Control) -> Control:
 def test_the_line_names_every_address_and_the_whole_cast(control: Control) -> None:
     found = control.endpoints
 
-    servers = {"aws", "github", "npm", "registries", "registry", "slack", "control", "oidc_issuer"}
+    servers = {"aws", "github", "npm", "registries", "registry", "gcp", "slack", "control", "oidc_issuer"}
     assert set(found) == {*servers, "pid", "cast"}
     assert all(found[name].startswith("http://127.0.0.1:") for name in ("aws", "github", "control", "oidc_issuer"))
     assert set(found["cast"]["aws"]) == {"bulkhead-responder", "harbor-backup"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.app import range_registries
+from bot.app import range_gcp, range_registries
 from bot.clients import AwsClients, GitHubClient
 from bot.evidence import EvidenceRoom
 from bot.npm import NpmClient
@@ -120,6 +120,7 @@ def company(the_range: Range, rules: Recognizer, tmp_path: Path) -> Iterator[Com
         registries=range_registries(
             {name: server.base_url for name, server in the_range.registries.items()}, cast["registries"]
         ),
+        gcp=range_gcp(the_range.gcp.base_url, cast["gcp"]["bulkhead-bot"], the_range.clock),
     )  # fmt: skip
     key_id, secret = the_range.company.deploy_key
     rules.fingerprinter = vault.fingerprinter

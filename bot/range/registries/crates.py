@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
-from bot.range.registries.server import Asked, Handler, RegistryProblem, RegistryServer, Said, Token, iso, order
+from bot.range.registries.server import RegistryServer, Token, iso, order
+from bot.range.served import Asked, Handler, Problem, Said
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,8 +48,8 @@ class Crate:
     versions: dict[str, Version] = field(default_factory=dict)
 
 
-def _refused(detail: str, status: int = 403) -> RegistryProblem:
-    return RegistryProblem(status, {"errors": [{"detail": detail}]})
+def _refused(detail: str, status: int = 403) -> Problem:
+    return Problem(status, {"errors": [{"detail": detail}]})
 
 
 class Crates(RegistryServer):
@@ -126,7 +127,7 @@ class Crates(RegistryServer):
         self, user: str, name: str, num: str, data: bytes, *, at: datetime | None = None, repository: str = "",
         deps: list[dict[str, Any]] | None = None, publisher: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        """Take a version, now or ``at`` a time. Raises RegistryProblem by the registry's rules."""
+        """Take a version, now or ``at`` a time. Raises Problem by the registry's rules."""
         with self.lock:
             crate = self.crates.setdefault(name, Crate(name=name, owners=[user], repository=repository))
             if user not in crate.owners:

@@ -23,7 +23,8 @@ from datetime import datetime, timedelta
 from email import message_from_bytes
 from typing import Any, ClassVar
 
-from bot.range.registries.server import Asked, Handler, RegistryProblem, RegistryServer, Said, Token, iso, order
+from bot.range.registries.server import RegistryServer, Token, iso, order
+from bot.range.served import Asked, Handler, Problem, Said
 
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 CLOSED_AFTER = timedelta(days=14)
@@ -73,7 +74,7 @@ class Pypi(RegistryServer):
     def project(self, name: str) -> Project:
         found = self.projects.get(normalized(name))
         if found is None:
-            raise RegistryProblem(404, {"message": "Not Found"})
+            raise Problem(404, {"message": "Not Found"})
         return found
 
     # people, on PyPI's pages
@@ -83,7 +84,7 @@ class Pypi(RegistryServer):
         with self.lock:
             project = self.project(name)
             if project.status == "quarantined":
-                raise RegistryProblem(403, "a project in quarantine cannot be changed")
+                raise Problem(403, "a project in quarantine cannot be changed")
             project.yanked[version] = reason
 
     def unyank(self, name: str, version: str) -> None:
@@ -101,9 +102,9 @@ class Pypi(RegistryServer):
         form, content = _multipart(asked)
         token, genuine = self._caller(asked.headers.get("authorization", ""), reads="name" not in form)
         if form.get(":action") != "file_upload" or "metadata_version" not in form or content is None:
-            raise RegistryProblem(400, "400 the form of the upload is not whole", reads="name" not in form)
+            raise Problem(400, "400 the form of the upload is not whole", reads="name" not in form)
         if not genuine or (token.packages and normalized(form["name"]) not in map(normalized, token.packages)):
-            raise RegistryProblem(403, f"The user '{token.user}' isn't allowed to upload to project '{form['name']}'.")
+            raise Problem(403, f"The user '{token.user}' isn't allowed to upload to project '{form['name']}'.")
         self.publish(token.user, form["name"], form["version"], content[0], content[1])
         return "OK"
 
@@ -116,28 +117,28 @@ class Pypi(RegistryServer):
         known = {_id(each.value): each for each in self.tokens.values() if not each.revoked}
         token = known.get(_id(value)) if user == "__token__" and value.startswith("pypi-") else None
         if token is None:
-            raise RegistryProblem(403, INVALID, reads=reads)
+            raise Problem(403, INVALID, reads=reads)
         return token, token.value == value
 
     def publish(
         self, user: str, name: str, version: str, filename: str, data: bytes, *, at: datetime | None = None,
         publisher: dict[str, Any] | None = None, home: str = "",
     ) -> None:  # fmt: skip
-        """Take a file, now or ``at`` a time. Raises RegistryProblem by PyPI's rules."""
+        """Take a file, now or ``at`` a time. Raises Problem by PyPI's rules."""
         now = at or self.clock.now()
         with self.lock:
             project = self.projects.setdefault(
                 normalized(name), Project(name=name, owners=[user], home=home)
             )  # fmt: skip
             if user not in project.owners:
-                raise RegistryProblem(403, f"The user '{user}' isn't allowed to upload to project '{name}'.")
+                raise Problem(403, f"The user '{user}' isn't allowed to upload to project '{name}'.")
             if project.status == "quarantined":
-                raise RegistryProblem(403, f"Project '{name}' is in quarantine.")
+                raise Problem(403, f"Project '{name}' is in quarantine.")
             files = project.releases.setdefault(version, [])
             if any(each.name == filename for held in project.releases.values() for each in held):
-                raise RegistryProblem(400, "File already exists. See https://pypi.org/help/#file-name-reuse for more.")
+                raise Problem(400, "File already exists. See https://pypi.org/help/#file-name-reuse for more.")
             if files and now - min(each.at for each in files) > CLOSED_AFTER:
-                raise RegistryProblem(400, f"The release {version} is older than 14 days and takes no new file.")
+                raise Problem(400, f"The release {version} is older than 14 days and takes no new file.")
             files.append(File(name=filename, data=data, at=now, publisher=publisher))
 
     # reading
@@ -176,13 +177,13 @@ class Pypi(RegistryServer):
                 for each in files:
                     if each.name == asked.words["file"]:
                         return each.data
-        raise RegistryProblem(404, "Not Found")
+        raise Problem(404, "Not Found")
 
     def provenance(self, asked: Asked) -> Any:
         files = self.project(asked.words["name"]).releases.get(asked.words["version"], [])
         file = next((each for each in files if each.name == asked.words["file"]), None)
         if file is None or file.publisher is None:
-            raise RegistryProblem(404, {"message": "No provenance available for this file"})
+            raise Problem(404, {"message": "No provenance available for this file"})
         return {"version": 1, "attestation_bundles": [{"publisher": file.publisher, "attestations": []}]}
 
     def json(self, asked: Asked) -> Any:
@@ -190,7 +191,7 @@ class Pypi(RegistryServer):
         project = self.project(asked.words["name"])
         version = asked.words.get("version") or self.delivered(project.name) or max(project.releases, key=order)
         if version not in project.releases:
-            raise RegistryProblem(404, {"message": "Not Found"})
+            raise Problem(404, {"message": "Not Found"})
         files = project.releases[version]
         reason = project.yanked.get(version)
         return {

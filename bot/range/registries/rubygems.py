@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from bot.range.registries.server import Asked, Handler, RegistryProblem, RegistryServer, Said, Token, iso, order
+from bot.range.registries.server import RegistryServer, Token, iso, order
+from bot.range.served import Asked, Handler, Problem, Said
 
 YOUNG, WIDESPREAD = timedelta(days=30), 100_000
 _FULL = r"(?P<gem>[\w.-]+?)-(?P<version>\d[\w.]*)"
@@ -64,19 +65,19 @@ class RubyGems(RegistryServer):
     def gem(self, name: str) -> Gem:
         found = self.gems.get(name)
         if found is None:
-            raise RegistryProblem(404, "This rubygem could not be found.")
+            raise Problem(404, "This rubygem could not be found.")
         return found
 
     def caller(self, asked: Asked, scope: str) -> Token:
         """Whose key it is. Raises 401 for a dead one and without a second factor that is asked for, 403 by scope."""
         token = self.live(asked.headers.get("authorization", ""))
         if token is None:
-            raise RegistryProblem(401, "Access Denied. Please sign up for an account at https://rubygems.org")
+            raise Problem(401, "Access Denied. Please sign up for an account at https://rubygems.org")
         if token.scopes and scope not in token.scopes:
-            raise RegistryProblem(403, "The API key doesn't have access")
+            raise Problem(403, "The API key doesn't have access")
         if token.otp and not asked.headers.get("otp"):
             said = "You have enabled multifactor authentication but no OTP code provided. Please fill it and retry."
-            raise RegistryProblem(401, said)
+            raise Problem(401, said)
         return token
 
     # writing
@@ -86,34 +87,34 @@ class RubyGems(RegistryServer):
         try:
             name, number = _read(asked.raw)
         except (tarfile.TarError, KeyError, OSError, ValueError):
-            raise RegistryProblem(422, "RubyGems.org cannot process this gem.") from None
+            raise Problem(422, "RubyGems.org cannot process this gem.") from None
         self.publish(token.user, name, number, asked.raw)
         return f"Successfully registered gem: {name} ({number})"
 
     def publish(
         self, user: str, name: str, number: str, data: bytes, *, at: datetime | None = None, source: str = ""
     ) -> None:
-        """Take a version, now or ``at`` a time. Raises RegistryProblem by the registry's rules."""
+        """Take a version, now or ``at`` a time. Raises Problem by the registry's rules."""
         with self.lock:
             gem = self.gems.setdefault(name, Gem(name=name, owners=[user], source=source))
             if user not in gem.owners:
-                raise RegistryProblem(403, f"You do not have permission to push to this gem: {name}")
+                raise Problem(403, f"You do not have permission to push to this gem: {name}")
             if number in gem.versions:
-                raise RegistryProblem(409, "Repushing of gem versions is not allowed.")
+                raise Problem(409, "Repushing of gem versions is not allowed.")
             gem.versions[number] = Version(number=number, data=data, at=at or self.clock.now())
 
     def yank(self, asked: Asked) -> Any:
         token, form = self.caller(asked, "yank_rubygem"), asked.form
         gem = self.gem(form.get("gem_name", ""))
         if token.user not in gem.owners:
-            raise RegistryProblem(403, "You do not have permission to delete this gem.")
+            raise Problem(403, "You do not have permission to delete this gem.")
         version = gem.versions.get(form.get("version", ""))
         if version is None:
-            raise RegistryProblem(404, f"The version {form.get('version')} does not exist.")
+            raise Problem(404, f"The version {form.get('version')} does not exist.")
         if version.yanked:
-            raise RegistryProblem(422, f"The version {version.number} has already been yanked.")
+            raise Problem(422, f"The version {version.number} has already been yanked.")
         if why := self.forbidden(gem, version):
-            raise RegistryProblem(403, f"{why} Please contact support@rubygems.org to request deletion.")
+            raise Problem(403, f"{why} Please contact support@rubygems.org to request deletion.")
         version.yanked = True
         return f"Successfully deleted gem: {gem.name} ({version.number})"
 
@@ -145,13 +146,13 @@ class RubyGems(RegistryServer):
     def one(self, asked: Asked) -> Any:
         gem = self.gem(asked.words["gem"])
         if not gem.left:
-            raise RegistryProblem(404, "This rubygem could not be found.")
+            raise Problem(404, "This rubygem could not be found.")
         return self._gem(gem)
 
     def versions(self, asked: Asked) -> Any:
         gem = self.gem(asked.words["gem"])
         if not gem.left:
-            raise RegistryProblem(404, "This rubygem could not be found.")
+            raise Problem(404, "This rubygem could not be found.")
         return [
             {"number": each.number, "created_at": iso(each.at), "sha": each.sha, "platform": "ruby",
              "downloads_count": self.downloads(gem, each), "prerelease": False, "metadata": {}}
@@ -169,7 +170,7 @@ class RubyGems(RegistryServer):
     def file(self, asked: Asked) -> Any:
         version = self.gem(asked.words["gem"]).versions.get(asked.words["version"])
         if version is None or version.yanked:
-            raise RegistryProblem(403, "Forbidden")  # as its storage answers what is not there
+            raise Problem(403, "Forbidden")  # as its storage answers what is not there
         return version.data
 
     # for the range itself
