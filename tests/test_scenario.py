@@ -17,6 +17,11 @@ SHIPPED = Path(__file__).parent.parent / "playbooks"
 TEXT = (SHIPPED / "drills" / "aws-key-in-public-log.yaml").read_text()
 
 
+# No drill proves these, so they never act by themselves: the first goes to addresses of real providers, for a campaign
+# none is written yet, and a migration is ordered by a person (README, "What it does not do yet").
+UNDRILLED = {"other-credential", "campaign", "migration"}
+
+
 def test_the_shipped_drill_and_playbook_name_each_other() -> None:
     drills = load_drills([SHIPPED / "drills"])
     playbooks = load_folder([SHIPPED / "containment"], CATALOGUE, drills)
@@ -27,8 +32,7 @@ def test_the_shipped_drill_and_playbook_name_each_other() -> None:
         answered = {*drill.answers, *drill.people}
         needed = {name for name, step in asked.items() if not step.when} if drill.ends != NOTHING else set()
         assert needed <= answered <= set(asked)
-    for playbook in playbooks.values():
-        assert playbook.drill, f"{playbook.id} has no drill that proves it"
+    assert {playbook.id for playbook in playbooks.values() if not playbook.drill} == UNDRILLED
 
 
 WRONG = [
