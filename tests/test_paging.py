@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from bot import web
 from bot.errors import SettingsError
 from bot.heartbeat import Alarm
+from bot.lessons.measures import Measures
 from bot.paging import PAGERDUTY, WEBHOOK, Page, Pager, Webhook, pager_of, signature
 from bot.paging_door import PageDoor, doors_of
 from bot.posts import Posts
@@ -186,7 +187,7 @@ def test_a_page_that_fails_is_told_everywhere_and_tried_again(stage: Stage, capl
     (failed,) = stage.events("page-failed")
     assert failed == {"to": PAGERDUTY, "error": "PagerDuty answered 503 when asked to wake somebody"}
     assert "nobody was woken" in caplog.text
-    counted = metrics.page(stage.store, stage.hands.at, {}).decode()
+    counted = metrics.page(stage.store, stage.hands.at, {}, Measures(stage.store)).decode()
     assert f'bulkhead_pages{{state="failing",to="{PAGERDUTY}"}} 1.0' in counted
     tried = len(stage.duty.got)
     stage.pager.turn()

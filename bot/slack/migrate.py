@@ -122,8 +122,8 @@ def lines(found: MigrationBefore) -> list[str]:
     """What was found, what would change, what stays and why, what somebody has to set."""
     said = [f"{kit.escape(found.summary)}."]
     for mark, title, rows in (
-        (":arrow_right:", "gets an identity of its own", found.jobs),
-        (":no_entry_sign:", "stays as it is", found.kept),
+        (":arrow_forward:", "gets an identity of its own", found.jobs),
+        (":no_entry:", "stays as it is", found.kept),
         (":raising_hand:", "to be set by you", found.asks),
     ):
         said += [f"{mark} {title}: {kit.clip(kit.escape(row), 500)}" for row in rows[:LINES]]

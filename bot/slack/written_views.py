@@ -53,7 +53,7 @@ def _state(view: View) -> str:
 
 def _lacks(view: View) -> list[Block]:
     lines = [f":black_small_square: {names.mentions(kit.escape(text))}" for text in view.missing]
-    return kit.sections([kit.clip(line, 600) for line in lines]) if lines else [
+    return kit.sections([kit.clip(line, 300) for line in lines]) if lines else [
         kit.section(":white_check_mark: Nothing is missing. Whoever may decide can publish it."),
     ]  # fmt: skip
 
@@ -75,7 +75,7 @@ def _line(view: View, one: Standing) -> Block:
     text = f"{title}: {who}, {kit.escape(what.due) or 'no date'}{looked}{where}{found}"
     value = kit.value_of(view.row.id, what.id)
     able = not what.check and one.state != DONE and value
-    return kit.section(kit.clip(text, 2500), kit.button("Done", SAY_DONE, value) if able else None)
+    return kit.section(kit.clip(text, 600), kit.button("Done", SAY_DONE, value) if able else None)
 
 
 def _buttons(view: View) -> list[Block]:
