@@ -7,8 +7,19 @@ from pathlib import Path
 import pytest
 
 from bot.range.gcp.theft import REPOSITORY
+from bot.replay.cast import Cast
 from tests.test_canaries import everything, found_in
 from tests.test_registry_drills import play
+
+
+def test_the_replay_shows_the_bought_token_as_a_thing_of_its_own_that_dies() -> None:
+    cast = Cast([])
+    cast.key = "gcp-service-account-key:projects/p/serviceAccounts/quay@p.example/keys/1"
+    cast.made("gcp:BuyToken", "quay@p.example")
+    (thing,) = cast.things()
+    assert (thing.name, thing.place, thing.state) == ("an access token of quay@p.example", "cloud", "works")
+    cast.tried("gcp-token", refused=True)
+    assert [thing.state for thing in cast.things()] == ["dead"]
 
 
 @pytest.mark.slow

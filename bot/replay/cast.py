@@ -18,8 +18,11 @@ STATE = {
     RowState.REOPENED: "works", RowState.WAIVED: "waived",
 }  # fmt: skip
 # what the attacker tries -> the key of what it was made as, where that is the leaked credential itself
-OF_LEAKED = ("npm-token", "token")
-TRIED_AS = {"role-session": "aws-role-sessions", "saved-session": "sts-session", "default-install": "version"}
+OF_LEAKED = ("npm-token", "token", "gcp-key")
+TRIED_AS = {
+    "role-session": "aws-role-sessions", "saved-session": "sts-session", "default-install": "version",
+    "gcp-token": "gcp-access-token",
+}  # fmt: skip
 
 
 class Cast:
@@ -102,6 +105,8 @@ class Cast:
         if kind == "sts-session":
             of = self.key if self.key.startswith("aws") else f"aws:{what}"
             return self._tail_key(of, kind), f"a saved session of {what}"
+        if kind == "gcp-access-token":
+            return self._tail_key(self.key, kind), f"an access token of {words.short(what)}"
         if kind == "role-sessions":
             return f"aws-role-sessions:{what}", ""
         if kind == "version":
