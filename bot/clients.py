@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from hmac import compare_digest
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import boto3
 import botocore.exceptions
@@ -40,7 +40,10 @@ _REFUSED = {
     "UnrecognizedClientException", "InvalidSignatureException", "AuthFailure", "InvalidToken", "TokenRefreshRequired",
 }  # fmt: skip
 _FORBIDDEN = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
-_NOT_FOUND = {"NoSuchEntity", "NoSuchBucket", "NoSuchKey", "ResourceNotFoundException"}
+_NOT_FOUND = {
+    "NoSuchEntity", "NoSuchBucket", "NoSuchKey", "ResourceNotFoundException", "RepositoryNotFoundException",
+    "ImageNotFoundException", "ScanNotFoundException", "LifecyclePolicyNotFoundException",
+}  # fmt: skip
 _SLOW_DOWN = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
 
 
@@ -78,7 +81,8 @@ def _aws_failure(what: str, code: str, status: int, operation: str) -> errors.Pr
 class _Careful:
     """A boto3 client that repeats what only reads, as botocore's standard mode does, and nothing else."""
 
-    _READS = ("get_", "list_", "describe_", "lookup_", "head_", "simulate_", "batch_get_", "can_paginate")
+    _READS = ("get_", "list_", "describe_", "lookup_", "head_", "simulate_", "batch_get_", "batch_check_",
+              "can_paginate")  # fmt: skip
 
     def __init__(self, reading: Any, writing: Any) -> None:
         self._reading, self._writing = reading, writing
@@ -133,6 +137,15 @@ class AwsClients:
             self._own[service] = _Careful(self._make(service, ATTEMPTS), self._make(service, 1))
         return self._own[service]
 
+    def download(self, url: str) -> bytes:
+        host, inside = urlsplit(url), urlsplit(self._endpoint)
+        ours = host.netloc == inside.netloc if self._endpoint else (
+            host.scheme == "https" and (host.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        )  # fmt: skip
+        if not ours:
+            raise errors.Rejected(f"AWS gave an address that is not its own: {host.netloc}", provider="aws")
+        return again(lambda: _downloaded(url))
+
     def own_key_ids(self) -> tuple[str, ...]:
         """The access key that this process itself lives by, where it has one that can be named."""
         found = self._session.get_credentials()
@@ -143,6 +156,20 @@ class AwsClients:
             service, ATTEMPTS, aws_access_key_id=key_id, aws_secret_access_key=secret.reveal(),
             aws_session_token=session_token.reveal() if session_token else None,
         )  # fmt: skip
+
+
+def _downloaded(url: str) -> bytes:
+    with requests.Session() as session:
+        session.trust_env = False  # no ~/.netrc, no proxy of the machine
+        try:
+            answer = session.get(url, timeout=(CONNECT_S, READ_S), allow_redirects=False)
+        except requests.RequestException as exc:
+            name = type(exc).__name__
+        else:
+            if answer.status_code == requests.codes.ok:
+                return answer.content
+            name = str(answer.status_code)
+    raise errors.Unavailable(f"AWS did not give what it promised: {name}", provider="aws")
 
 
 def _detached_session() -> botocore.session.Session:

@@ -22,7 +22,7 @@ from typing import Any
 
 import requests
 
-from bot import choosing, timeline
+from bot import choosing, rehearsal, timeline
 from bot.actions.github_oidc import MigrationIn, open_migration
 from bot.choices import END, REPORT
 from bot.engine.decisions import Ask, open_asks
@@ -141,6 +141,7 @@ class Result:
     told: dict[str, Any] = field(default_factory=dict)  # act -> what the range told of it, with its times
     choices: list[dict[str, Any]] = field(default_factory=list)  # what was chosen, where choices were put
     score: dict[str, Any] | None = None
+    undone: list[dict[str, str]] = field(default_factory=list)  # what was taken back in the end, and what came of it
 
     @property
     def non_event(self) -> bool:
@@ -276,12 +277,14 @@ class Run:
             incident = await self._over(engine, tasks)
             if await asyncio.to_thread(self._afterwards):
                 await self._over(engine, tasks)
+            after = await asyncio.to_thread(self._tries_again)
+            undone = await self._take_back(incident)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await engine.stop()
-        return await asyncio.to_thread(self._epilogue, incident, before)
+        return await asyncio.to_thread(self._epilogue, incident, before, after, undone)
 
     # before the report -----------------------------------------------------------------------------------------
 
@@ -403,15 +406,30 @@ class Run:
 
     # after ------------------------------------------------------------------------------------------------------
 
-    def _epilogue(self, incident: str, before: list[dict[str, Any]]) -> Result:
-        after = self._play("tries")
-        self.store.set_setting("drill:tries-after", json.dumps(after))
-        collateral = self.range.post("/drill/collateral", {"scenario": self.drill.scenario})
+    def _tries_again(self) -> list[dict[str, Any]]:
+        """The attacker tries all of it once more. Not after a crash again: something may be taken back by then."""
+        after: list[dict[str, Any]] = self._once("tries-after", partial(self._play, "tries"))
         self.tell("tries-after", {"tries": after})
+        return after
+
+    async def _take_back(self, incident: str) -> list[dict[str, str]]:
+        if not self.drill.undoes or not incident:
+            return []
+        by = self.drill.responders[0]
+        undone = await rehearsal.take_back(self.bulkhead, incident, self.drill.undoes, by)
+        self.tell("taken-back", {"undone": undone})
+        return undone
+
+    def _epilogue(
+        self, incident: str, before: list[dict[str, Any]], after: list[dict[str, Any]], undone: list[dict[str, str]]
+    ) -> Result:  # fmt: skip
+        collateral = self.range.post("/drill/collateral", {"scenario": self.drill.scenario})
         events = timeline.load(self.store, incident) if incident else []
         ledger = Ledger.fold(events)
         first, dead = cut_times(events, ledger)
         why = self._why_not(ledger, after, collateral)
+        why += [f"{one['step']} was not taken back: {one['said']}" for one in undone if one["came"] != "undone"]
+        why += [] if undone or not self.drill.undoes else ["nothing was there to be taken back"]
         taken = list(self.choosing.taken.values()) if self.choosing else []
         scored = score(self.drill, taken, events, owner=self.owner, thought_s=self._thought_s) if taken else None
         if scored and incident:
@@ -425,6 +443,7 @@ class Run:
             time_to_first_cut_s=first, time_to_all_dead_s=dead, attacker={"before": before, "after": after},
             evidence=self.store.evidence(incident), folder=str(self.bulkhead.settings.home), told=self.told,
             choices=[one.as_json() for one in taken], score=scored.as_json() if scored else None,
+            undone=undone,
         )  # fmt: skip
 
     def _why_not(self, ledger: Ledger, after: list[dict[str, Any]], collateral: dict[str, Any]) -> list[str]:

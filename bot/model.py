@@ -237,6 +237,27 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EcrImage:
+    """An image in a private repository of Amazon ECR, by its digest."""
+
+    repository: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.digest[:19]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EcrTag:
+    """A tag of such a repository that names a bad image, and the digest of the good one that it should name."""
+
+    repository: str
+    tag: str
+    bad: str
+    good: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NpmTag:
     """A dist-tag that names a bad version, and the good one that it should name."""
 

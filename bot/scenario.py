@@ -26,11 +26,12 @@ MIGRATE = "migrate"  # the bot opens the migration's pull request, and the compa
 ACTS = (MIGRATE, "leak", "abuse")  # what the range's company and attacker can be told to do
 CONTAINED, NOTHING = "contained", "nothing"
 ENDS = (CONTAINED, NOTHING)  # what ends a drill: all is proven dead, or it was seen that there was nothing to cut
-_OPTIONAL = ("delay_s", "answers", "people", "scenario", "contrast", "truth", "choices", "injects", "order", "ends")
+_OPTIONAL = ("delay_s", "answers", "people", "scenario", "contrast", "truth", "choices", "injects", "order", "ends",
+             "undoes")  # fmt: skip
 _HOLE = re.compile(r"\{[^{}]*\}")
 _KEYS = (
     "id", "title", "briefing", "playbook", "scenario", "acts", "report", "responders", "delay_s", "answers", "people",
-    "refused", "contrast", "truth", "choices", "injects", "order", "ends",
+    "refused", "contrast", "truth", "choices", "injects", "order", "ends", "undoes",
 )  # fmt: skip
 
 
@@ -49,6 +50,13 @@ SCENARIOS: Mapping[str, Scenario] = {
     "aws-key-in-public-log": Scenario(
         tries=("key", "second-key", "planted-user", "saved-session", "role-session"),
         happens=("hide", "show", "leak-again"),
+    ),
+    "aws-key-replaces-image": Scenario(
+        tries=(
+            "key", "second-key", "planted-user", "saved-session", "role-session", "default-pull", "base-pull",
+            "bad-digest",
+        ),
+        holes=("run_url", "image"), happens=("hide", "show", "leak-again"),
     ),
     "gcp-key-in-public-log": Scenario(tries=("gcp-key", "gcp-token")),
     "npm-token-stolen-by-dependency": Scenario(
@@ -130,6 +138,7 @@ class Drill:
     injects: tuple[Inject, ...] = ()
     order: tuple[tuple[str, str], ...] = ()  # pairs of steps: the first comes before the second
     ends: str = CONTAINED
+    undoes: tuple[str, ...] = ()  # steps that are taken back once all is contained
 
 
 def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] | None = None) -> Drill:
@@ -163,6 +172,10 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
         injects=read_injects(top.get("injects"), steps, problems),
         order=read_order(top.get("order"), steps, problems),
         ends=choice(top["ends"], "ends", ENDS, problems) if "ends" in top else CONTAINED,
+        undoes=tuple(
+            identifier(node, "a step that is undone", problems)
+            for node in _list(top.get("undoes"), "undoes", problems)
+        ),
     )
     if loaded.acts and stage is not _ANY and (MIGRATE in loaded.acts) != stage.moves:
         said = f"must begin with {MIGRATE}" if stage.moves else f"has nothing to {MIGRATE}"
@@ -276,7 +289,7 @@ def _check_playbook(
         problems.add(top["playbook"].line, said)
         return
     steps = [step.id for step in found.steps]
-    for key, step in [("answers", step) for step in drill.answers] + [("people", step) for step in drill.people]:
+    named = [(top[key].value[step].line, step) for key in ("answers", "people") for step in getattr(drill, key)]
+    for line, step in [*named, *((top["undoes"].line, step) for step in drill.undoes)]:
         if step not in steps:
-            line = top[key].value[step].line
             problems.add(line, f"the playbook {found.id} has no step {step[:60]!r}{hint(step, steps)}")

@@ -130,6 +130,11 @@ class Story:
                 Line("The attacker tries again", style=HEADING),
                 *tries("Every credential it took or made, one after the other:", d["tries"]),
             ],
+            "taken-back": lambda d: [
+                Line("Had it been a mistake: what was pulled is taken back", style=HEADING),
+                *(Line(f"  - {one['step']}: {one['said']}", style=GOOD if one["came"] == "undone" else BAD)
+                  for one in d["undone"]),
+            ],
         }  # fmt: skip
 
     def tell(self, kind: str, data: Any) -> list[Line]:

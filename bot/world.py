@@ -29,6 +29,9 @@ class Aws(Protocol):
     def client_as(self, service: str, key_id: str, secret: Secret, session_token: Secret | None = None) -> Any:
         """A boto3 client that signs with somebody else's key: only to see whether it is refused."""
 
+    def download(self, url: str) -> bytes:
+        """What an address that AWS has given out leads to, without a signature of ours. Raises bot.errors."""
+
     def now(self) -> datetime | None:
         """AWS's own time as its last answer told it, to the second; None before the first answer."""
 

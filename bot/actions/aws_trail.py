@@ -132,6 +132,7 @@ class Deeds:
     roles: dict[str, datetime] = field(default_factory=dict)  # role -> the last time it was assumed
     sessions: dict[str, datetime] = field(default_factory=dict)  # user -> the last time a session was taken
     others: list[str] = field(default_factory=list)  # changes that no kind of Planted names
+    images: list[Call] = field(default_factory=list)  # changes at ECR
     unknown: list[str] = field(default_factory=list)  # what could not be seen, in sentences
     seen: set[str] = field(default_factory=set)  # keys, users and events that were followed already
 
@@ -177,6 +178,8 @@ def _judge(deeds: Deeds, call: Call) -> None:
         deeds.sessions[call.actor] = max(call.at, deeds.sessions.get(call.actor, call.at))
     elif planted := planted_by(call):
         deeds.add(planted)
+    elif not call.reads and call.source == "ecr.amazonaws.com":
+        deeds.images.append(call)
     elif not call.reads and call.source == "iam.amazonaws.com":
         deeds.others.append(f"{call.name} at {iso(call.at)} ({', '.join(_shown(call))})")
 

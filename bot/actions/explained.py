@@ -41,9 +41,10 @@ class Explains:
         short = package.split("/")[-1]
         before = ("", "v", *(name + mark for name in (package, short) for mark in ("@", "-", "-v", "/v")))
         names = {start + version for start in before}
-        return bool(self.tags & names) or (at is not None and self._ran(world, at))
+        return bool(self.tags & names) or (at is not None and self.ran(world, at))
 
-    def _ran(self, world: World, at: datetime) -> bool:
+    def ran(self, world: World, at: datetime) -> bool:
+        """Whether a publishing run was under way then, and has not failed."""
         window = "..".join(f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (at - JOB_LIMIT, at + _WHOLE_SECONDS))
         runs = world.github.pages(f"{repository_path(self.repository)}/actions/runs", "workflow_runs", created=window)
         good = [run for run in runs if run["conclusion"] in (None, "success")]  # None: it is still going on

@@ -1,4 +1,4 @@
-"""AWS of the range: moto's IAM and S3 behind a layer that enforces what moto does not.
+"""AWS of the range: moto's IAM, S3 and ECR behind a layer that enforces what moto does not.
 
 moto keeps users, keys, roles, policies and buckets and speaks their protocols; it does not enforce key status,
 session age, conditions, trust policies or web identity tokens (tried with 5.2.5). So every request is first
@@ -24,6 +24,7 @@ from werkzeug.test import run_wsgi_app
 
 from bot.range import aws_trail, aws_wire, iam_policy
 from bot.range.aws_account import Account
+from bot.range.aws_ecr import LAYERS, Ecr
 from bot.range.aws_sts import ACCOUNT, Caller, Session, Sts
 from bot.range.aws_trail import Trail, reads_only
 from bot.range.aws_wire import AwsError, Call, Reply
@@ -49,6 +50,7 @@ class AwsRange:
     def __init__(self, clock: RangeClock, switchboard: Switchboard, issuer: OidcIssuer) -> None:
         self.clock, self._switchboard = clock, switchboard
         self.account = Account(clock)
+        self.ecr = Ecr(clock)
         self.trail = Trail(clock)
         self.sts = Sts(clock, issuer, self.account)
         self._lock = threading.RLock()  # moto is not made for threads; one call after the other, as one history
@@ -63,13 +65,14 @@ class AwsRange:
         """An empty account."""
         with self._lock:
             self.account.reset()
+            self.ecr.reset()
             self.sts.reset()
             self.trail.reset()
 
     def snapshot(self) -> dict[str, Any]:
         """The account's state, for comparing end states; what differs from run to run is under ``volatile``."""
         with self._lock:
-            return self.account.snapshot()
+            return self.account.snapshot() | {"images": self.ecr.snapshot()}
 
     def values(self) -> list[str]:
         """Every secret that it knows: a test asks whether one has been written down somewhere."""
@@ -79,6 +82,10 @@ class AwsRange:
     def wsgi(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request, with the faults and the latency that the switchboard has for it."""
         call = aws_wire.read(environ)
+        if call.raw_path.startswith(LAYERS):  # a link that was signed for whoever asked for it: no call of the API
+            layer = self.ecr.layer(call)
+            start_response(f"{layer.status} {responses[layer.status]}", [*layer.headers, _length(layer)])
+            return [layer.body]
         if call.service == "s3":
             call.operation, call.params = self.account.s3_operation(environ)
         fault = self._switchboard.before("aws", call.method, call.route) or Fault()
@@ -153,7 +160,9 @@ class AwsRange:
                 return aws_wire.answer(call, {}), {}, None
             case "iam:SimulatePrincipalPolicy":
                 return aws_wire.answer(call, self._simulate(call.params)), None, None
-        if call.service not in ("iam", "s3"):
+        if call.service == "ecr" and (told := self.ecr.answer(call)) is not None:
+            return aws_wire.answer(call, told), told, None
+        if call.service not in ("iam", "s3", "ecr"):
             raise AwsError("InvalidAction", f"The range has no {call.route}", 400)
         self.account.check(call)
         reply = self._moto(call)
@@ -243,6 +252,9 @@ def _together(
 
 
 def _error_of(reply: Reply) -> AwsError:
+    if reply.body.startswith(b"{"):
+        said = json.loads(reply.body)
+        return AwsError(str(said.get("__type", reply.status)), str(said.get("message", "")), reply.status)
     root = ET.fromstring(reply.body or b"<Error/>")  # noqa: S314 - moto's own answer
     found = {node.tag.rsplit("}", 1)[-1]: node.text or "" for node in root.iter()}
     return AwsError(found.get("Code", str(reply.status)), found.get("Message", ""), reply.status)

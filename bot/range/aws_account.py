@@ -154,6 +154,8 @@ class Account:
         if call.service == "s3":
             bucket, key = params.get("Bucket", ""), params.get("Key", "")
             return f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}" if bucket else "*"
+        if call.service == "ecr" and "repositoryName" in params:
+            return f"arn:aws:ecr:{call.region}:{ACCOUNT}:repository/{params['repositoryName']}"
         if call.service != "iam":
             return "*"
         if "UserName" in params or call.operation in _OF_THE_CALLER:
@@ -203,6 +205,12 @@ class Account:
         self._iam.create_user(REGION, name, "/", pairs)
         if policy:
             self._iam.put_user_policy(name, f"{name}-inline", json.dumps(policy))
+
+    def allow(self, user: str, policy: str, *actions: str) -> None:
+        """Let a user do more, by an inline policy of this name."""
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+        document = {"Version": "2012-10-17", "Statement": [statement]}
+        self._iam.put_user_policy(user, policy, json.dumps(document))
 
     def add_key(self, user: str) -> tuple[str, str]:
         """A new key of a user: its id and its secret."""

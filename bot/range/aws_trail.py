@@ -18,8 +18,11 @@ from bot.range.aws_sts import ACCOUNT, Caller, Principal, Provider, Session, iso
 from bot.range.aws_wire import AwsError, Call
 from bot.range.clock import RangeClock
 
-READING = ("Get", "List", "Describe", "Lookup", "Simulate", "Head", "Generate", "AssumeRole", "Select")
-_NEVER = {"SecretAccessKey", "SessionToken", "Password", "WebIdentityToken", "NewPassword", "OldPassword"}
+READING = ("Get", "List", "Describe", "Lookup", "Simulate", "Head", "Generate", "AssumeRole", "Select", "BatchGet",
+           "BatchCheck")  # fmt: skip
+_NEVER = {
+    "SecretAccessKey", "SessionToken", "Password", "WebIdentityToken", "NewPassword", "OldPassword", "layerPartBlob",
+}  # fmt: skip
 _ATTRIBUTES = {"EventId", "EventName", "ReadOnly", "Username", "ResourceType", "ResourceName", "EventSource",
                "AccessKeyId"}  # fmt: skip
 _NINETY_DAYS = 90 * 86400

@@ -1,6 +1,6 @@
 """AWS on the wire: what a request asks, whether its signature is right, and how a refusal looks in each protocol.
 
-Sources: the Signature Version 4 pages of the IAM User Guide; "Common errors" of IAM, STS, CloudTrail and S3.
+Sources: the Signature Version 4 pages of the IAM User Guide; "Common errors" of IAM, STS, CloudTrail, ECR and S3.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-JSON_SERVICES = {"cloudtrail"}
+JSON_SERVICES = {"cloudtrail", "ecr"}
 NAMESPACES = {
     "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
     "sts": "https://sts.amazonaws.com/doc/2011-06-15/",

@@ -127,7 +127,7 @@ def seed_aws(aws: AwsRange, company: Company) -> None:
         account.add_user(BYSTANDER, tags={"owner": "jonas"}, policy=reads)
         company.cast["aws"][BYSTANDER] = _pair(account.add_key(BYSTANDER))
     with account.dated(days_ago=90):
-        account.add_user(RESPONDER, policy=_allow("iam:*", "cloudtrail:LookupEvents", "sts:GetAccessKeyInfo"))
+        account.add_user(RESPONDER, policy=_allow("iam:*", "ecr:*", "cloudtrail:LookupEvents", "sts:GetAccessKeyInfo"))
         company.cast["aws"][RESPONDER] = _pair(account.add_key(RESPONDER))
     bystander = account.user(BYSTANDER)
     if bystander is not None:

@@ -12,6 +12,7 @@ import json
 import tarfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -41,6 +42,48 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+def built(
+    layers: Sequence[Layer], *, created: datetime, author: str = "", labels: dict[str, str] | None = None,
+    env: Sequence[str] = (),
+) -> tuple[dict[str, bytes], bytes]:  # fmt: skip
+    """An image: its blobs by digest (config and layers), and its manifest. Its bytes are of the arguments alone."""
+    packed = [_pack(layer) for layer in layers]
+    config = {
+        "created": created.isoformat(), "author": author, "architecture": ARCH, "os": "linux",
+        "config": {"Env": list(env), "Labels": labels or {}, "Cmd": ["/app/ferry"]},
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(raw) for raw, _ in packed]},
+        "history": [{"created": created.isoformat(), "created_by": layer.made_by} for layer in layers],
+    }  # fmt: skip
+    blobs = [json.dumps(config).encode(), *(zipped for _, zipped in packed)]
+    manifest = {
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": _descriptor(CONFIG, blobs[0]),
+        "layers": [_descriptor(LAYER, blob) for blob in blobs[1:]],
+    }  # fmt: skip
+    return {digest_of(blob): blob for blob in blobs}, json.dumps(manifest).encode()
+
+
+def push_to_ecr(client: Any, repository: str, tag: str, blobs: dict[str, bytes], manifest: bytes) -> str:
+    """``docker push`` to a repository of ECR, by the calls that it comes to; returns the digest. Raises ClientError.
+
+    To push what is there already is no error, as with docker.
+    """
+    asked = client.batch_check_layer_availability(repositoryName=repository, layerDigests=list(blobs))
+    there = {layer["layerDigest"] for layer in asked["layers"] if layer["layerAvailability"] == "AVAILABLE"}
+    for digest, blob in blobs.items():
+        if digest in there:
+            continue
+        upload = client.initiate_layer_upload(repositoryName=repository)["uploadId"]
+        client.upload_layer_part(
+            repositoryName=repository, uploadId=upload, partFirstByte=0, partLastByte=len(blob) - 1, layerPartBlob=blob
+        )
+        client.complete_layer_upload(repositoryName=repository, uploadId=upload, layerDigests=[digest])
+    with suppress(client.exceptions.ImageAlreadyExistsException):
+        client.put_image(
+            repositoryName=repository, imageTag=tag, imageManifest=manifest.decode(), imageManifestMediaType=MANIFEST
+        )
+    return digest_of(manifest)
+
+
 class ImageRange:
     """``asgi`` is the app; ``push`` puts an image there; ``reset`` forgets all."""
 
@@ -68,21 +111,9 @@ class ImageRange:
         labels: dict[str, str] | None = None, env: Sequence[str] = (),
     ) -> str:  # fmt: skip
         """Build and publish an image; returns its digest. Its bytes depend on nothing but the arguments."""
-        packed = [_pack(layer) for layer in layers]
-        config = {
-            "created": created.isoformat(), "author": author, "architecture": ARCH, "os": "linux",
-            "config": {"Env": list(env), "Labels": labels or {}, "Cmd": ["/app/ferry"]},
-            "rootfs": {"type": "layers", "diff_ids": [digest_of(raw) for raw, _ in packed]},
-            "history": [{"created": created.isoformat(), "created_by": layer.made_by} for layer in layers],
-        }  # fmt: skip
-        blobs = [json.dumps(config).encode(), *(zipped for _, zipped in packed)]
-        manifest = {
-            "schemaVersion": 2, "mediaType": MANIFEST, "config": _descriptor(CONFIG, blobs[0]),
-            "layers": [_descriptor(LAYER, blob) for blob in blobs[1:]],
-        }  # fmt: skip
-        document = json.dumps(manifest).encode()
+        blobs, document = built(layers, created=created, author=author, labels=labels, env=env)
         with self._lock:
-            self._blobs |= {(name, digest_of(blob)): blob for blob in blobs}
+            self._blobs |= {(name, digest): blob for digest, blob in blobs.items()}
             self._manifests.setdefault(name, {})[digest_of(document)] = document
             self._tagged.setdefault(name, {})[tag] = digest_of(document)
         return digest_of(document)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bot.range.false_alarm import DocumentationKey
 from bot.range.gcp.theft import KeyTheft
+from bot.range.image_swap import ImageSwap
 from bot.range.key_in_log import Echo, KeyInLog
 from bot.range.npm_theft import NpmTheft
 from bot.range.oidc_replay import LeakAfterMove, TheftAfterMove
@@ -43,6 +44,7 @@ class Scenario(Protocol):
 SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     FIRST: KeyInLog,
     "aws-key-in-every-re-run": Echo,
+    "aws-key-replaces-image": ImageSwap,
     "documentation-key-in-log": DocumentationKey,
     "npm-token-stolen-by-dependency": NpmTheft,
     "oidc-non-event": LeakAfterMove,

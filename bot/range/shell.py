@@ -13,6 +13,7 @@ import re
 import textwrap
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -21,6 +22,7 @@ import botocore.loaders
 import botocore.session
 from botocore.config import Config
 
+from bot.range.images import Layer, built, push_to_ecr
 from bot.range.npm_package import NpmCommand, NpmFailed
 from bot.range.registries import packages
 
@@ -28,10 +30,11 @@ SINKS = {"/github/env": "env", "/github/output": "output", "/github/summary": "s
 # Commands that would build or test in a real job. Here they succeed; a build leaves its files in dist/.
 _BUILDS = ("make", "npm ci", "npm install", "npm run", "npm test", "yarn", "pnpm install", "pnpm run", "go build",
            "go test", "cargo build", "cargo test", "pip install", "python -m pip install", "python -m build", "pytest",
-           "mkdir", "docker build")  # fmt: skip
+           "mkdir")  # fmt: skip
 _NPM = ("npm ci", "npm publish", "npm whoami")  # these work against the range's registry, in a package of it
 _BUILT = ("dist/", "build/", "target/")
 _SERVICE_MODELS = botocore.loaders.create_loader()  # reading a service's model takes 0.1 s: once a process
+_ECR = re.compile(r"\d{12}\.dkr\.ecr\.[\w-]+\.amazonaws\.com/(?P<repository>[\w./-]+):(?P<tag>[\w.-]+)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 Run = Generator[float, None, int]
 
@@ -338,6 +341,23 @@ def _aws(args: list[str], _given: str, box: Box) -> tuple[int, str]:
     raise NotInterpreted(f"aws {' '.join(args[:2])}")
 
 
+def _docker(args: list[str], _given: str, box: Box) -> tuple[int, str]:
+    """``docker build`` and, to ECR as its credential helper does, ``docker push``."""
+    if args[:1] == ["build"]:
+        box.built = True
+        return 0, f"docker {' '.join(args)}: done\n"
+    pushed = _ECR.fullmatch(args[1]) if args[:1] == ["push"] and len(args) == 2 else None
+    if pushed is None:
+        raise NotInterpreted(f"docker {' '.join(args[:2])}")
+    files = {path: data for path, data in box.files.items() if not path.startswith(".github/")}
+    blobs, manifest = built([Layer(made_by="COPY . /", files=files)], created=datetime.fromtimestamp(0, UTC))
+    try:
+        digest = push_to_ecr(box.client("ecr"), pushed["repository"], pushed["tag"], blobs, manifest)
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as exc:
+        return 1, f"denied: {exc}\n"
+    return 0, f"{pushed['tag']}: digest: {digest} size: {len(manifest)}\n"
+
+
 def _npm(verb: str, url: str, box: Box) -> tuple[int, str]:
     npm = NpmCommand(url, box.env, box.files, box.id_token)
     try:
@@ -368,6 +388,6 @@ def _copy_up(source: str, target: str, box: Box) -> tuple[int, str]:
 
 _COMMANDS: dict[str, Callable[[list[str], str, Box], tuple[int, str]]] = {
     "echo": _echo, "printf": _printf, "env": _env, "printenv": _env, "base64": _base64, "export": _export,
-    "set": _set, "cat": _cat, "exit": _exit, "aws": _aws,
+    "set": _set, "cat": _cat, "exit": _exit, "aws": _aws, "docker": _docker,
     "true": lambda _a, _g, _b: (0, ""), "false": lambda _a, _g, _b: (1, ""),
 }  # fmt: skip

@@ -27,6 +27,7 @@ TITLES = {
     "crates-token-with-scopes": "The same, and the token is limited to scopes",
     "rubygems-key-in-public-log": "A release prints its RubyGems key",
     "aws-key-in-every-re-run": "A deploy run prints its AWS key, and was run again",
+    "aws-key-replaces-image": "A deploy run prints its AWS key, and somebody replaces the image",
     "documentation-key-in-log": "A run prints the key of AWS's documents",
     "pypi-token-minted-by-thief": "A thief makes a PyPI token of its own",
     "pypi-token-left-after-move": "A PyPI token is left from before trusted publishing",

@@ -18,6 +18,7 @@ from tests.actions import (
     arrangements,
     gcp_arrangements,
     identity_arrangements,
+    image_arrangements,
     registry_arrangements,
     session_arrangements,
     token_arrangements,
@@ -28,6 +29,7 @@ from tests.actions.conftest import USER, Drill
 ARRANGEMENTS = (
     *arrangements.ARRANGEMENTS, *token_arrangements.TOKENS, *registry_arrangements.REGISTRIES,
     *session_arrangements.SESSIONS, *identity_arrangements.IDENTITIES, *gcp_arrangements.CLOUD,
+    *image_arrangements.IMAGES,
 )  # fmt: skip
 VERBS = {
     "Ask", "Cancel", "Check", "Confirm", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable", "Enable",
