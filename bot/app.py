@@ -57,7 +57,7 @@ from bot.model import Before, Report, Triage
 from bot.npm import NpmClient
 from bot.playbook import Playbook, load_folder
 from bot.redact import Scrubber
-from bot.registries import CratesClient, PypiClient, RubyGemsClient
+from bot.registries import CratesClient, DockerHubClient, PypiClient, RubyGemsClient
 from bot.scenario import Drill, load_drills
 from bot.settings import Settings, listed
 from bot.signing import Attestor, Signers, by_name
@@ -143,6 +143,11 @@ def range_registries(urls: Mapping[str, str], tokens: Mapping[str, str]) -> dict
         made["crates"] = CratesClient(token=token, base_url=url, index_url=f"{url}/index", files_url=url)
     if url := urls.get("rubygems"):
         made["rubygems"] = RubyGemsClient(token=tokens.get("rubygems", ""), base_url=url)
+    if url := urls.get("dockerhub"):
+        user, _, token = tokens.get("dockerhub", "").partition(":")
+        made["dockerhub"] = DockerHubClient(
+            user=user, token=token, base_url=f"{url}/hub", registry_url=url, auth_url=url
+        )  # fmt: skip
     return made
 
 
@@ -180,6 +185,9 @@ def real_site(settings: Settings) -> Site:
         registries={
             "pypi": PypiClient(), "crates": CratesClient(token=settings.crates_token.get_secret_value()),
             "rubygems": RubyGemsClient(token=settings.rubygems_key.get_secret_value()),
+            "dockerhub": DockerHubClient(
+                user=settings.dockerhub_user, token=settings.dockerhub_token.get_secret_value()
+            ),
         },
         long_tail=Tail,
         gcp=GcpClient(key_file=gcp_key, now=clock.now),

@@ -268,6 +268,31 @@ class NpmTag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTag:
+    """A tag of an image repository, and the digest that it led to when it was found."""
+
+    package: str  # NAMESPACE/NAME
+    tag: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.package}:{self.tag}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagMove:
+    """A tag that leads to a bad image, and the digest of the good one that it should lead to."""
+
+    package: str
+    tag: str
+    bad: str
+    good: str
+
+    def __str__(self) -> str:
+        return f"{self.package}:{self.tag}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """Who may own a credential; higher ``score`` (0 to 100) first."""
 

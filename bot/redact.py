@@ -142,7 +142,8 @@ SHAPES: dict[str, Shape] = {
     "pypi-token": _shape(r"pypi-AgE[A-Za-z0-9_-]{50,}", "pypi-AgE"),
     "rubygems-key": _shape(r"rubygems_[a-f0-9]{48}", "rubygems_"),
     "crates-token": _shape(r"(?<![A-Za-z0-9])cio(?:_tp_)?[A-Za-z0-9]{32}(?![A-Za-z0-9])", "cio"),
-    "dockerhub-pat": _shape(r"dckr_[po]at_[A-Za-z0-9_-]{27,}", "dckr_"),
+    "dockerhub-pat": _shape(r"dckr_pat_[A-Za-z0-9_-]{27,}", "dckr_pat_"),
+    "dockerhub-oat": _shape(r"dckr_oat_[A-Za-z0-9_-]{32,}", "dckr_oat_"),
     "slack-token": _shape(r"(?:xox[a-z]|xapp|xoxe\.xox[bp])-[A-Za-z0-9-]{16,}", "xox", "xapp-"),
     "slack-webhook": _shape(
         r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<v>[\w+/-]{20,})", "hooks.slack.com"

@@ -20,7 +20,8 @@ from bot.strictyaml import Node, Problems, hint, items, kind_of, read, table, te
 SIMULATED = " (simulated)"
 PERSON_ACTS = (  # what somebody does in the range
     "revoke-npm-token", "mint-npm-token", "run-registry-access", "revoke-pypi-token", "yank-on-pypi",
-    "revoke-crates-token", "revoke-rubygems-key", "revoke-every-pypi-token",
+    "revoke-crates-token", "revoke-rubygems-key", "revoke-every-pypi-token", "revoke-dockerhub-token",
+    "mint-dockerhub-token", "run-hub-access", "wait-eleven-minutes",
 )  # fmt: skip
 MIGRATE = "migrate"  # the bot opens the migration's pull request, and the company rolls it out
 ACTS = (MIGRATE, "leak", "abuse")  # what the range's company and attacker can be told to do
@@ -53,10 +54,17 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "aws-key-replaces-image": Scenario(
         tries=(
-            "key", "second-key", "planted-user", "saved-session", "role-session", "default-pull", "base-pull",
+            "key",
+            "second-key",
+            "planted-user",
+            "saved-session",
+            "role-session",
+            "default-pull",
+            "base-pull",
             "bad-digest",
         ),
-        holes=("run_url", "image"), happens=("hide", "show", "leak-again"),
+        holes=("run_url", "image"),
+        happens=("hide", "show", "leak-again"),
     ),
     "gcp-key-in-public-log": Scenario(tries=("gcp-key", "gcp-token")),
     "npm-token-stolen-by-dependency": Scenario(
@@ -88,20 +96,31 @@ SCENARIOS: Mapping[str, Scenario] = {
         ),
         Scenario(tries=("registry-token", "default-install"), holes=("run_url", "package", "version")),
     ),
+    **dict.fromkeys(
+        ("dockerhub-pat-in-public-log", "dockerhub-oat-in-public-log"),
+        Scenario(
+            tries=("registry-token", "saved-bearer", "default-pull", "bad-tag"),
+            holes=("run_url", "package", "version"),
+            happens=("push-again",),
+        ),
+    ),
     "aws-key-in-every-re-run": Scenario(
         tries=("key", "second-key", "planted-user", "saved-session", "role-session", "logs"), happens=("hide-log",)
     ),
     "documentation-key-in-log": Scenario(tries=("documented-key",), happens=("tear-down", "put-back")),
     "pypi-token-minted-by-thief": Scenario(
-        tries=("registry-token", "default-install", "minted-token"), holes=("run_url", "package", "version"),
+        tries=("registry-token", "default-install", "minted-token"),
+        holes=("run_url", "package", "version"),
         happens=("known-only",),
     ),
     "pypi-token-left-after-move": Scenario(
-        tries=("registry-token", "default-install"), holes=("run_url", "package", "version"),
+        tries=("registry-token", "default-install"),
+        holes=("run_url", "package", "version"),
         happens=("publish-again", "keep-one", "delete-it"),
     ),
     "crates-token-rotated-halfway": Scenario(
-        tries=("registry-token", "default-install"), holes=("run_url", "package", "version"),
+        tries=("registry-token", "default-install"),
+        holes=("run_url", "package", "version"),
         happens=("publish-again",),
     ),
 }
@@ -173,8 +192,7 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
         order=read_order(top.get("order"), steps, problems),
         ends=choice(top["ends"], "ends", ENDS, problems) if "ends" in top else CONTAINED,
         undoes=tuple(
-            identifier(node, "a step that is undone", problems)
-            for node in _list(top.get("undoes"), "undoes", problems)
+            identifier(node, "a step that is undone", problems) for node in _list(top.get("undoes"), "undoes", problems)
         ),
     )
     if loaded.acts and stage is not _ANY and (MIGRATE in loaded.acts) != stage.moves:

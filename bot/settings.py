@@ -95,6 +95,13 @@ class Settings(BaseSettings):
     rubygems_key: SecretStr = Field(
         default=SecretStr(""), description="RubyGems.org API key with the scope yank_rubygem, of an owner of your gems"
     )
+    dockerhub_user: str = Field(
+        default="", pattern="^([a-z0-9]{4,30})?$", description="Docker Hub: the organization whose token it is"
+    )
+    dockerhub_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Docker Hub: access token of that organization, which may push, delete tags and read its log",
+    )
     gcp_key_file: Path | None = Field(
         default=None, description="Google Cloud: key file of the bot's own service account, which may disable keys"
     )

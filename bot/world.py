@@ -113,10 +113,13 @@ class Registry(Protocol):
 
     label: str
 
-    def tried(self, secret: Secret) -> tuple[Liveness, str]:
-        """Whether a token still works, in a way that changes nothing there, and what the registry said."""
+    def tried(self, secret: Secret, account: str = "") -> tuple[Liveness, str]:
+        """Whether a token still works, in a way that changes nothing there, and what the registry said.
 
-    def packages_of(self, secret: Secret) -> tuple[str, ...]:
+        ``account``: whose it is, for Docker Hub, which asks for a name beside the token.
+        """
+
+    def packages_of(self, secret: Secret, account: str = "") -> tuple[str, ...]:
         """The packages that a token may publish, as far as it or the registry tells."""
 
     def named_in(self, path: str, text: str) -> str:
@@ -268,7 +271,7 @@ class World:
     github_app: GitHub | None = None  # GitHub as the App itself: it may only ask about and suspend its installations
     images: Images | None = None
     npm: Npm | None = None
-    registries: Mapping[str, Registry] = field(default_factory=dict)  # pypi, crates, rubygems
+    registries: Mapping[str, Registry] = field(default_factory=dict)  # pypi, crates, rubygems, dockerhub
     gcp: Gcp | None = None
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by
     long_tail: LongTail | None = None  # it goes to whatever address a rule names, so the range's World has none

@@ -58,10 +58,14 @@ _INTRO = {
     "crates": "A token of an owner of your crates, with the scope `yank` and no other, limited to those crates.",
     "rubygems": "An API key of an owner of your gems, with the scope `yank_rubygem` and no other. Its account must not "
     "ask for a second factor at the API: then the step is a person's.",
+    "dockerhub": "An access token of your organization (Docker Team or Business), whose name `BULKHEAD_DOCKERHUB_USER` "
+    "says, with the scopes Image Push and Tag Admin on the repositories that pipelines push to, and Audit Log Read, "
+    "which tells where a tag led before. A personal token moves tags and deletes none. No token revokes tokens: that "
+    "is a person's step.",
     "people": "No identity: a person does it, or says so.",
 }
 _NAMES = {"aws": "AWS", "gcp": "Google Cloud", "github": "GitHub", "npm": "npm", "pypi": "PyPI", "crates": "crates.io",
-          "rubygems": "RubyGems.org", "people": "People"}  # fmt: skip
+          "rubygems": "RubyGems.org", "dockerhub": "Docker Hub", "people": "People"}  # fmt: skip
 
 
 def render(playbooks: dict[str, Playbook]) -> str:

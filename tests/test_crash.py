@@ -37,6 +37,7 @@ FEW = ["look", "decided", "outcome", "proof"]
 FIRST, *OTHERS = DRILLS = ["aws-key-in-public-log", "github-pat-in-image", "npm-token-stolen-by-dependency"]
 SHORT = [  # of each a sample
     "pypi-token-in-public-log", "crates-token-in-public-log", "rubygems-key-in-public-log", "gcp-key-in-public-log",
+    "dockerhub-pat-in-public-log",
 ]  # fmt: skip
 # Of two incidents beside one another both may disable the workflow, or the first alone: the second changes nothing.
 AGAIN = {"npm-token-stolen-by-dependency": "/disable"}

@@ -202,12 +202,17 @@ def test_the_npm_token_is_told_and_one_that_npm_refuses_is_broken(range_here: Ra
 def test_the_tokens_for_yanking_are_told_and_a_dead_one_is_broken(tmp_path: Path, range_here: Range) -> None:
     site, cast = range_site(range_here.endpoints), range_here.info["cast"]["registries"]
     dead = SecretStr("rubygems_" + "0" * 48)
-    settings = Settings(home=tmp_path, crates_token=SecretStr(cast["crates"]), rubygems_key=dead)
-    (crates, gems), powers = doctor.registries.look(settings, site)
-    assert (crates.state, gems.state) == ("ok", "broken")
-    assert [power.identity for power in powers] == ["the bot's token of crates.io"]
-    (missing, _), powers = doctor.registries.look(Settings(home=tmp_path), site)
+    user, _, token = cast["dockerhub"].partition(":")
+    hub = {"dockerhub_user": user, "dockerhub_token": SecretStr(token)}
+    settings = Settings(home=tmp_path, crates_token=SecretStr(cast["crates"]), rubygems_key=dead, **hub)
+    (crates, gems, images), powers = doctor.registries.look(settings, site)
+    assert (crates.state, gems.state, images.state) == ("ok", "broken", "ok")
+    assert [power.identity for power in powers] == ["the bot's token of crates.io", "the bot's token of Docker Hub"]
+    (missing, _, also), powers = doctor.registries.look(Settings(home=tmp_path), site)
     assert (missing.state, "BULKHEAD_CRATES_TOKEN" in missing.suggestion, powers) == ("missing", True, [])
+    assert (also.state, "BULKHEAD_DOCKERHUB_TOKEN" in also.suggestion) == ("missing", True)
+    nameless = doctor.registries.look(settings.model_copy(update={"dockerhub_user": ""}), site)[0][2]
+    assert (nameless.state, "BULKHEAD_DOCKERHUB_USER" in nameless.suggestion) == ("broken", True)
 
 
 def test_the_service_account_of_google_cloud_is_told_and_a_dead_key_is_broken(range_here: Range) -> None:

@@ -220,6 +220,7 @@ UNNAMED: dict[str, str] = {
     "rubygems-key": "ruby" + "gems_" + chars(48, "0123456789abcdef"),
     "crates-token": "ci" + "o" + chars(32),
     "dockerhub-pat": "dckr" + "_pat_" + chars(27),
+    "dockerhub-oat": "dckr" + "_oat_" + chars(32),
     "slack-token": "xo" + "xb-" + chars(12, string.digits) + "-" + chars(12, string.digits) + "-" + chars(24),
     "slack-webhook": "https://hooks.slack" + ".com/services/T01234567/B01234567/" + chars(24),
     "vault-token": "hv" + "s." + chars(95),

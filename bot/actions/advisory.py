@@ -48,6 +48,11 @@ REGISTRIES = {
         "RubyGems.org", "rubygems", "RubyGems", "gem",
         "`gem list -e {name}` shows {version}, or Gemfile.lock names it",
     ),
+    # GitHub and OSV know no images; the package URL is what names one (package-url, type docker).
+    "dockerhub": Registry(
+        "Docker Hub", "other", "", "docker",
+        "`docker images --digests {name}` shows a digest below, or a manifest or Dockerfile names {version}",
+    ),
 }  # fmt: skip
 
 
@@ -56,7 +61,7 @@ class DraftIn:
     """Where the advisory belongs, and what it is about. ``digests``: "SHA-256  file name" of what was published."""
 
     repository: str
-    registry: str  # npm, pypi, crates or rubygems
+    registry: str  # npm, pypi, crates, rubygems or dockerhub
     versions: tuple[PackageVersion, ...]
     digests: tuple[str, ...] = ()
 
@@ -142,7 +147,7 @@ def _look(world: World, given: DraftIn) -> DraftBefore:
 
 
 def _draft(world: World, given: DraftIn, before: DraftBefore) -> DraftOutcome:
-    """Make the draft, or find it again; the OSV record is saved either way."""
+    """Make the draft, or find it again; the OSV record is saved either way, where OSV knows the registry."""
     if not given.versions:
         return DraftOutcome(changed=False, summary=before.summary)
     there = _found(world, given)
@@ -160,8 +165,9 @@ def _draft(world: World, given: DraftIn, before: DraftBefore) -> DraftOutcome:
         }  # fmt: skip
         there = world.github.send("POST", f"{repository_path(given.repository)}/security-advisories", body).data
     ghsa = str(there["ghsa_id"])
-    record = json.dumps(osv(given, there), indent=1, sort_keys=True)
-    world.evidence.save(f"advisories/{ghsa}.osv.json", record.encode())
+    if _registry(given).osv:
+        record = json.dumps(osv(given, there), indent=1, sort_keys=True)
+        world.evidence.save(f"advisories/{ghsa}.osv.json", record.encode())
     verb = "Made the draft" if made else "There is"
     return DraftOutcome(changed=made, ghsa=ghsa, url=str(there["html_url"]), summary=f"{verb} {ghsa}: {before.title}")
 

@@ -45,7 +45,7 @@ class RevokeOutcome(Outcome):
 
 
 def _look_revoke(world: World, given: RevokeIn) -> RevokeBefore:
-    said = packages.tried(world, given.credential.key)
+    said = packages.tried(world, given.credential)
     if said is None:
         why = f"{given.credential.key}: its value is not held; only its owner can revoke it"
         return RevokeBefore(held=False, summary=why)
@@ -75,7 +75,7 @@ def _revoke(world: World, given: RevokeIn, before: RevokeBefore) -> RevokeOutcom
 
 def _prove_revoke(world: World, given: RevokeIn, _before: RevokeBefore, outcome: RevokeOutcome) -> Proof:
     """A token of a trusted publisher cannot be looked at: there crates.io's answer is all there is."""
-    said = packages.tried(world, given.credential.key)
+    said = packages.tried(world, given.credential)
     if outcome.left_to_owner or said is None:
         return Proof.proven(Grade.WORD, outcome.summary)
     live, why = said

@@ -51,12 +51,12 @@ def name_of(credential: Credential) -> str:
     return found
 
 
-def tried(world: World, credential: str) -> tuple[Liveness, str] | None:
+def tried(world: World, credential: Credential) -> tuple[Liveness, str] | None:
     """What its registry says to a held token, and in what words; None when its value is not held."""
-    value = world.secrets.of(credential)
+    value = world.secrets.of(credential.key)
     if value is None:
         return None
-    return registry(world, REGISTRY_OF[credential.partition(":")[0]]).tried(value)
+    return registry(world, name_of(credential)).tried(value, credential.account)
 
 
 # Check a token
@@ -84,13 +84,14 @@ class TokenOutcome(Outcome):
 
 
 def look_token(world: World, given: TokenIn) -> TokenBefore:
-    name, said = name_of(given.credential), tried(world, given.credential.key)
+    name, said = name_of(given.credential), tried(world, given.credential)
     if said is None:
         why = f"{given.credential.key}: its value is not held, so nothing can be asked"
         return TokenBefore(summary=why)
     live, why = said
     value = world.secrets.of(given.credential.key)
-    reach = registry(world, name).packages_of(value) if live == Liveness.LIVE and value is not None else ()
+    asked, account = registry(world, name), given.credential.account
+    reach = asked.packages_of(value, account) if live == Liveness.LIVE and value is not None else ()
     more = f"; it may publish {', '.join(reach)}" if reach else ""
     return TokenBefore(live=live.value, packages=reach, summary=f"{given.credential.key}: {why}{more}")
 
@@ -145,7 +146,7 @@ def look_packages(world: World, given: FindIn) -> FindBefore:
                 names.append(asked.named_in(row["path"], base64.b64decode(file["content"]).decode(errors="replace")))
     except NotFound:
         pass  # an empty repository: what the token tells is what there is
-    names += asked.packages_of(value) if value is not None else ()
+    names += asked.packages_of(value, given.credential.account) if value is not None else ()
     known = tuple(dict.fromkeys(filter(None, names)))
     said = ", ".join(known) or "no package that is known"
     return FindBefore(packages=known, summary=f"The token may publish {said} on {asked.label}")

@@ -17,7 +17,7 @@ from bot.actions.npm import registry, user_of
 from bot.clients import aws_errors
 from bot.errors import Conflict, InputError, NotFound, Refused
 from bot.model import OTHER, Before, Credential, Effect, Grade, Liveness, Outcome, Proof, Secret, material
-from bot.registries import REGISTRY_OF
+from bot.registries import DOCKERHUB_KINDS, REGISTRY_OF
 from bot.world import World
 
 AWS_KEY, NPM_TOKEN = "aws-access-key", "npm-token"
@@ -48,9 +48,14 @@ class DoIn:
     credential: Credential | None = None
 
     @property
-    def shown_by(self) -> str:
-        """``check``, whichever way it was said."""
-        return f"{REFUSED}{self.credential.key}" if self.credential else self.check
+    def dies(self) -> Credential | None:
+        """The credential whose refusal shows that it is done; None where there is none."""
+        if self.credential or not self.check:
+            return self.credential
+        kind, _, name = self.check.removeprefix(REFUSED).partition(":")
+        if not self.check.startswith(REFUSED) or not name:
+            raise InputError(f"{self.check!r} is not a check; write refused:<kind>:<id> of a credential")
+        return Credential(provider="", kind=kind, id=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +157,8 @@ def _asked(given: DoIn | RotateIn) -> str:
 def _look_do(world: World, given: DoIn) -> PersonBefore:
     if not given.who or not given.task:
         raise InputError("a task needs somebody to do it (who) and something to do (task)")
-    check = given.shown_by
-    if check and not (check.startswith(REFUSED) and check.removeprefix(REFUSED).partition(":")[2]):
-        raise InputError(f"{check!r} is not a check; write refused:<kind>:<id> of a credential")
     # Before anybody has answered, a value of the long tail is shown to nobody.
-    done = check and not check.startswith(f"{REFUSED}{OTHER}") and _checked(world, check)
+    done = given.dies and not given.dies.kind.startswith(OTHER) and _checked(world, given.dies)
     return PersonBefore(
         needed=not done, who=given.who, text=given.task, link=_link(given.link),
         summary=_asked(given) + (f"; already so: {done.detail}" if done else ""),
@@ -172,44 +174,46 @@ def _done(world: World, given: DoIn, before: PersonBefore) -> Answer:
 
 
 def _prove_do(world: World, given: DoIn, before: PersonBefore, outcome: Answer) -> Proof:
-    check = given.shown_by
-    if not check:
+    dies = given.dies
+    if dies is None:
         return _prove_answer(world, given, before, outcome)
-    proof = _checked(world, check)
+    proof = _checked(world, dies)
     if proof is not None:
         return proof
-    if not _checkable(world, check):
-        word = f"{outcome.by} says: {outcome.answer}"
-        why = "its value is not held" if world.secrets.of(check.removeprefix(REFUSED)) is None else "there is no check"
-        return Proof.proven(Grade.WORD, f"{word}; {why}, so nothing was tried")
-    return Proof.not_yet(f"{check.removeprefix(REFUSED)} is still accepted")
+    if why := _unseen(world, dies):
+        return Proof.proven(Grade.WORD, f"{outcome.by} says: {outcome.answer}; {why}, so nothing was tried")
+    return Proof.not_yet(f"{dies.key} is still accepted")
 
 
-def _checkable(world: World, check: str) -> bool:
-    kind, _, _id = check.removeprefix(REFUSED).partition(":")
-    rule = kingfisher.known(world, kind)
+def _unseen(world: World, dies: Credential) -> str:
+    """Why nobody can see whether it is dead; '' where that can be seen."""
+    kind, rule = dies.kind, kingfisher.known(world, dies.kind)
+    if kind == AWS_KEY:
+        return ""
+    if world.secrets.of(dies.key) is None:
+        return "its value is not held"
+    if kind in DOCKERHUB_KINDS and not dies.account:
+        return "under which name it signs in is not known"
     tried = kind == NPM_TOKEN or kind in REGISTRY_OF or kind.startswith("github-") or (rule is not None and rule.checks)
-    return kind == AWS_KEY or (tried and world.secrets.of(check.removeprefix(REFUSED)) is not None)
+    return "" if tried else "there is no check"
 
 
-def _checked(world: World, check: str) -> Proof | None:
+def _checked(world: World, dies: Credential) -> Proof | None:
     """A proof when the credential is dead, else None."""
-    key = check.removeprefix(REFUSED)
-    kind, _, name = key.partition(":")
-    value = world.secrets.of(key)
+    kind, value = dies.kind, world.secrets.of(dies.key)
     if kind == AWS_KEY:
         if value is None:
-            return _aws_state(world, name)
-        if refused_as(world, name):
-            return Proof.proven(Grade.REFUSED, f"AWS refuses {name}")
+            return _aws_state(world, dies.id)
+        if refused_as(world, dies.id):
+            return Proof.proven(Grade.REFUSED, f"AWS refuses {dies.id}")
     elif kind.startswith("github-") and value is not None and world.github.status_as(value) == 401:
         return Proof.proven(Grade.REFUSED, f"GitHub refused {value.fingerprint} with 401")
-    elif kind == NPM_TOKEN and value is not None and user_of(world, key) == "":
+    elif kind == NPM_TOKEN and value is not None and user_of(world, dies.key) == "":
         return Proof.proven(Grade.REFUSED, f"npm refused {value.fingerprint} with 401")
-    elif kind in REGISTRY_OF and (said := packages.tried(world, key)) is not None and said[0] == Liveness.DEAD:
+    elif kind in REGISTRY_OF and (said := packages.tried(world, dies)) is not None and said[0] == Liveness.DEAD:
         return Proof.proven(Grade.REFUSED, said[1])
     elif kind.startswith(OTHER) and value is not None:
-        return kingfisher.proof_of_death(world, key)
+        return kingfisher.proof_of_death(world, dies.key)
     return None
 
 
@@ -230,7 +234,7 @@ def _aws_state(world: World, key_id: str) -> Proof | None:
 do = Action(
     name="people.do", title="Have a person do what no API can", inputs=DoIn, before=PersonBefore, outcome=Answer,
     effect=Effect.CHANGE, look=_look_do, run=_done, prove=_prove_do, person=True, proof_deadline=3600.0,
-    kills=lambda given: given.shown_by.removeprefix(REFUSED),
+    kills=lambda given: given.dies.key if given.dies else "",
     undo_none="Only whoever did it can undo it",
 )  # fmt: skip
 
@@ -254,27 +258,36 @@ def _handed(world: World, given: RotateIn, _before: PersonBefore) -> Handed:
         raise InputError("no new value was handed in: answer with `bulkhead incident answer INCIDENT STEP --secret`")
     if old is not None and old.fingerprint == value.fingerprint:
         raise InputError("that is the old value; make a new one")
-    if given.credential.kind == NPM_TOKEN and not _npm_accepts(world, value):
-        raise InputError("npm does not accept the value that was handed in")
+    live, where = _tried_new(world, given, value)
+    if live == Liveness.DEAD:
+        raise InputError(f"{where} does not accept the value that was handed in")
     return Handed(changed=True, by=by, sealed={"secret": ref}, summary=f"{by} handed in {value.fingerprint}")
 
 
-def _npm_accepts(world: World, value: Secret) -> bool:
-    try:
-        return bool(registry(world).user_of(value))
-    except Refused:
-        return False
+def _tried_new(world: World, given: RotateIn, value: Secret) -> tuple[Liveness, str]:
+    """Whether a new value works, and who says so: its registry, where it can be asked."""
+    if given.credential.kind == NPM_TOKEN:
+        try:
+            return (Liveness.LIVE if registry(world).user_of(value) else Liveness.DEAD), "npm"
+        except Refused:
+            return Liveness.DEAD, "npm"
+    name = REGISTRY_OF.get(given.credential.kind)
+    if name is None:
+        return Liveness.UNKNOWN, ""
+    asked = packages.registry(world, name)
+    return asked.tried(value, given.credential.account)[0], asked.label
 
 
 def _prove_handed(world: World, given: RotateIn, _before: PersonBefore, outcome: Handed) -> Proof:
     value = world.secrets.open(outcome.sealed["secret"])
     if value is None:
         return Proof.refuted("the new value is no longer held")
-    if given.credential.kind != NPM_TOKEN:
+    live, where = _tried_new(world, given, value)
+    if live == Liveness.UNKNOWN:
         return Proof.proven(Grade.WORD, f"{outcome.by} handed in {value.fingerprint}")
-    if not _npm_accepts(world, value):
-        return Proof.refuted(f"npm refuses the new value {value.fingerprint}")
-    return Proof.proven(Grade.STATE, f"npm accepts the new value {value.fingerprint}")
+    if live == Liveness.DEAD:
+        return Proof.refuted(f"{where} refuses the new value {value.fingerprint}")
+    return Proof.proven(Grade.STATE, f"{where} accepts the new value {value.fingerprint}")
 
 
 rotate_by_hand = Action(

@@ -52,7 +52,7 @@ def settings_for(drill: Drill, home: Path, base: Settings) -> Settings:
     nobody = {"signers": None, "policy": None, "github_token": SecretStr(""), "github_app_key": SecretStr(""),
         "github_app_id": "",
               "npm_token": SecretStr(""), "crates_token": SecretStr(""), "rubygems_key": SecretStr(""),
-              "gcp_key_file": None}  # fmt: skip
+              "dockerhub_user": "", "dockerhub_token": SecretStr(""), "gcp_key_file": None}  # fmt: skip
     here = {"responders": ",".join(drill.responders), "mode": "act"}
     return frame.inside(base, home).model_copy(update=nobody | here)
 

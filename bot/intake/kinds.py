@@ -45,9 +45,10 @@ _WORDS = {
     "rubygems-key": ("rubygems_api_key", "rubygems-api-token", "rubygems", "rubygems-key"),
     "crates-token": ("crates_io_api_token", "cratesio", "crates-token", "crates_io_token"),
     "dockerhub-pat": (
-        "docker_personal_access_token", "docker_organization_access_token", "dockerhub", "docker_hub",
-        "docker_access_token", "dockerhub-pat", "dockerhub_token",
+        "docker_personal_access_token", "dockerhub", "docker_hub", "docker_access_token", "dockerhub-pat",
+        "dockerhub_token", "docker-personal-access-token", "dockerhub-personal-access-token",
     ),
+    "dockerhub-oat": ("docker_organization_access_token", "dockerhub-oat", "docker-organization-access-token"),
     "gcp-service-account-key": (
         "google_cloud_service_account_credentials", "gcp", "google_service_account", "gcp-service-account",
         "gcp-service-account-key",

@@ -14,6 +14,7 @@ from bot.range import shell
 from bot.range.expressions import Unsupported, condition, fill, text
 from bot.range.github import deployments
 from bot.range.github.nouns import Job, Run, StepRecord
+from bot.range.registries.docker import Docker
 from bot.range.workflow_file import action_refused, branch_allowed, token_scopes
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class JobRun:
         self.steps: dict[str, Any] = {}
         self.failed = False
         self.built = False
+        self.docker = Docker(runner.registries["dockerhub"]) if "dockerhub" in runner.registries else None
 
     # Log
 
@@ -270,7 +272,8 @@ class JobRun:
         self._header(first_line({"run": script}), {}, env, script)
         box = shell.Box(env=env, files=self.files, say=self._output, aws_url=self.runner.aws_url,
                         npm_url=self.runner.npm_url, registries=self.runner.registries,
-                        built=self.built, id_token=self._id_token if self.may_ask else None)  # fmt: skip
+                        built=self.built, docker=self.docker,
+                        id_token=self._id_token if self.may_ask else None)  # fmt: skip
         status = yield from shell.interpret(script, box)
         self.built = box.built
         self.env |= dict(row.split("=", 1) for row in box.sinks.get("env", "").splitlines() if "=" in row)

@@ -15,6 +15,7 @@ from bot.range.image_swap import ImageSwap
 from bot.range.key_in_log import Echo, KeyInLog
 from bot.range.npm_theft import NpmTheft
 from bot.range.oidc_replay import LeakAfterMove, TheftAfterMove
+from bot.range.registries.docker_theft import DockerTheft
 from bot.range.registries.doors import HalfRotated, LeftOver, MintedToken
 from bot.range.registries.theft import RegistryTheft
 from bot.range.token_thief import TokenInImage
@@ -56,6 +57,8 @@ SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     "crates-token-in-public-log": partial(RegistryTheft, registry="crates"),
     "crates-token-with-scopes": partial(RegistryTheft, registry="crates", scopes=("publish-update",)),
     "rubygems-key-in-public-log": partial(RegistryTheft, registry="rubygems"),
+    "dockerhub-pat-in-public-log": DockerTheft,
+    "dockerhub-oat-in-public-log": partial(DockerTheft, organizations=True),
     "pypi-token-minted-by-thief": MintedToken,
     "pypi-token-left-after-move": LeftOver,
     "crates-token-rotated-halfway": HalfRotated,

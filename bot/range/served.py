@@ -24,9 +24,9 @@ from bot.range.switchboard import AsgiApp, Switchboard
 class Problem(Exception):
     """An answer that is an error. ``body`` is JSON, or a text. ``reads``: what was asked could not change a thing."""
 
-    def __init__(self, status: int, body: Any, *, reads: bool = False) -> None:
+    def __init__(self, status: int, body: Any, *, reads: bool = False, headers: dict[str, str] | None = None) -> None:
         super().__init__(str(body))
-        self.status, self.body, self.reads = status, body, reads
+        self.status, self.body, self.reads, self.headers = status, body, reads, headers or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Served:
             with self.lock:
                 answer = handle(self, asked)
         except Problem as problem:
-            answer = Said(problem.body, problem.status, reads=problem.reads)
+            answer = Said(problem.body, problem.status, headers=problem.headers, reads=problem.reads)
         said = answer if isinstance(answer, Said) else Said(answer)
         if said.reads:
             request.scope["range.mutating"] = False

@@ -38,7 +38,7 @@ from bot.range.npm_theft import Collector
 from bot.range.npm_web import NpmWeb
 from bot.range.oidc_replay import LeakAfterMove
 from bot.range.port import HOST, listen
-from bot.range.registries import registries, theft
+from bot.range.registries import docker_theft, registries, theft
 from bot.range.registries import seed as seed_registries
 from bot.range.runner import Runner
 from bot.range.scenarios import FIRST, SCENARIOS, Scenario
@@ -46,7 +46,7 @@ from bot.range.slack import SlackRange
 from bot.range.stage import Stage
 from bot.range.switchboard import AsgiApp, Switchboard
 
-PERSON_ACTS = npm_theft.PERSON_ACTS | theft.PERSON_ACTS
+PERSON_ACTS = npm_theft.PERSON_ACTS | theft.PERSON_ACTS | docker_theft.PERSON_ACTS
 
 
 class Range:

@@ -25,6 +25,7 @@ from botocore.config import Config
 from bot.range.images import Layer, built, push_to_ecr
 from bot.range.npm_package import NpmCommand, NpmFailed
 from bot.range.registries import packages
+from bot.range.registries.docker import Docker
 
 SINKS = {"/github/env": "env", "/github/output": "output", "/github/summary": "summary", "/dev/null": "null"}
 # Commands that would build or test in a real job. Here they succeed; a build leaves its files in dist/.
@@ -60,6 +61,7 @@ class Box:
     id_token: Callable[[str], str] | None = None  # None where the job may ask for none
     sinks: dict[str, str] = field(default_factory=dict)  # env, output, summary -> text
     built: bool = False
+    docker: Docker | None = None  # the job's own, which remembers who has signed in
     trace: bool = False
 
     def client(self, service: str) -> Any:
@@ -258,7 +260,7 @@ def _command(words: list[str], given: str, box: Box) -> tuple[int, str]:
         return _npm(words[1], box.npm_url, box)
     known = next((known for known in packages.COMMANDS if said == known or said.startswith(f"{known} ")), "")
     if packages.COMMANDS.get(known, ("",))[0] in box.registries:
-        return _publish(known, box)
+        return _printed(lambda it: packages.publish(known, it.registries, it.env, it.files), box)
     if any(said == known or said.startswith(f"{known} ") for known in _BUILDS):
         box.built = True
         return 0, f"{said}: done\n"
@@ -341,14 +343,18 @@ def _aws(args: list[str], _given: str, box: Box) -> tuple[int, str]:
     raise NotInterpreted(f"aws {' '.join(args[:2])}")
 
 
-def _docker(args: list[str], _given: str, box: Box) -> tuple[int, str]:
-    """``docker build`` and, to ECR as its credential helper does, ``docker push``."""
+def _docker(args: list[str], given: str, box: Box) -> tuple[int, str]:
+    """``docker build``; ``docker push`` to ECR as its credential helper does, and to Docker Hub after a sign-in."""
     if args[:1] == ["build"]:
         box.built = True
+        if box.docker is not None:
+            box.docker.build(args, box.files)
         return 0, f"docker {' '.join(args)}: done\n"
     pushed = _ECR.fullmatch(args[1]) if args[:1] == ["push"] and len(args) == 2 else None
     if pushed is None:
-        raise NotInterpreted(f"docker {' '.join(args[:2])}")
+        if box.docker is None or args[:1] not in (["login"], ["tag"], ["push"]):
+            raise NotInterpreted(f"docker {' '.join(args[:2])}")
+        return _printed(lambda docker: docker.run(args, given), box.docker)
     files = {path: data for path, data in box.files.items() if not path.startswith(".github/")}
     blobs, manifest = built([Layer(made_by="COPY . /", files=files)], created=datetime.fromtimestamp(0, UTC))
     try:
@@ -366,9 +372,10 @@ def _npm(verb: str, url: str, box: Box) -> tuple[int, str]:
         return 1, f"{exc}\n"
 
 
-def _publish(command: str, box: Box) -> tuple[int, str]:
+def _printed(client: Callable[[Any], str], of: Any) -> tuple[int, str]:
+    """What a registry's client prints, and the status that it ends with."""
     try:
-        return 0, packages.publish(command, box.registries, box.env, box.files)
+        return 0, client(of)
     except packages.PublishFailed as exc:
         return 1, f"{exc}\n"
 

@@ -26,6 +26,8 @@ TITLES = {
     "crates-token-in-public-log": "A release prints its crates.io token",
     "crates-token-with-scopes": "The same, and the token is limited to scopes",
     "rubygems-key-in-public-log": "A release prints its RubyGems key",
+    "dockerhub-pat-in-public-log": "A release prints its Docker Hub token",
+    "dockerhub-oat-in-public-log": "The same, with the token of the organization",
     "aws-key-in-every-re-run": "A deploy run prints its AWS key, and was run again",
     "aws-key-replaces-image": "A deploy run prints its AWS key, and somebody replaces the image",
     "documentation-key-in-log": "A run prints the key of AWS's documents",
@@ -40,6 +42,12 @@ ACTS = {
     "yank-on-pypi": ("Mara yanks the release on PyPI", "Mara has yanked it on PyPI's page."),
     "revoke-crates-token": ("Mara revokes her crates.io token", "Mara has revoked it on crates.io's page."),
     "revoke-rubygems-key": ("Mara deletes her RubyGems key", "Mara has deleted it on RubyGems.org's page."),
+    "revoke-dockerhub-token": ("Mara deactivates the Docker Hub token", "Mara has deactivated it in Docker Home."),
+    "mint-dockerhub-token": (
+        "Mara makes a new Docker Hub token",
+        "Mara has a new token. It goes into the answer's secret field: ",
+    ),
+    "run-hub-access": ("Mara runs Hub access", "Mara has started the workflow Hub access."),
     "revoke-npm-token": ("Mara revokes her npm token", "Mara has revoked it on npm's page."),
     "mint-npm-token": ("Mara makes a new npm token", "Mara has a new token. It goes into the answer's secret field: "),
     "run-registry-access": ("Mara runs Registry access", "Mara has started the workflow Registry access."),
@@ -48,6 +56,9 @@ ACTS = {
 _PLAYED_IN = {
     "revoke-pypi-token": "pypi-token-in-public-log", "yank-on-pypi": "pypi-token-in-public-log",
     "revoke-crates-token": "crates-token-with-scopes", "revoke-rubygems-key": "rubygems-key-in-public-log",
+    **dict.fromkeys(
+        ("revoke-dockerhub-token", "mint-dockerhub-token", "run-hub-access"), "dockerhub-pat-in-public-log"
+    ),
 }  # fmt: skip
 SPEAKER, PLACE = "mara", "deploys"
 

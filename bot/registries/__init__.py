@@ -1,4 +1,4 @@
-"""The registries of packages beside npm behind ``bot.world.Registry``: PyPI, crates.io, RubyGems.
+"""The registries beside npm behind ``bot.world.Registry``: PyPI, crates.io, RubyGems, and Docker Hub for images.
 
 Each file is one registry: its addresses, its answers, its token. What they have in common, the calls themselves and how
 an answer becomes one of our errors, is in ``http``.
@@ -7,10 +7,15 @@ an answer becomes one of our errors, is in ``http``.
 from __future__ import annotations
 
 from bot.registries.crates import CratesClient
+from bot.registries.dockerhub import KINDS as DOCKERHUB_KINDS
+from bot.registries.dockerhub import DockerHubClient
 from bot.registries.pypi import PypiClient
 from bot.registries.rubygems import RubyGemsClient
 
-__all__ = ["REGISTRY_OF", "CratesClient", "PypiClient", "RubyGemsClient"]
+__all__ = ["DOCKERHUB_KINDS", "REGISTRY_OF", "CratesClient", "DockerHubClient", "PypiClient", "RubyGemsClient"]
 
 # Kind of credential -> the registry that it publishes to, as ``World.registries`` names it.
-REGISTRY_OF = {"pypi-token": "pypi", "crates-token": "crates", "rubygems-key": "rubygems"}
+REGISTRY_OF = {
+    "pypi-token": "pypi", "crates-token": "crates", "rubygems-key": "rubygems",
+    **dict.fromkeys(DOCKERHUB_KINDS, "dockerhub"),
+}  # fmt: skip

@@ -36,7 +36,7 @@ class CratesClient:
         )  # fmt: skip
         self._index = index_url.rstrip("/")
 
-    def tried(self, secret: Secret) -> tuple[Liveness, str]:
+    def tried(self, secret: Secret, account: str = "") -> tuple[Liveness, str]:
         """``GET /me``: no token may ask that, and a live one is told so (rust-lang/crates.io, auth.rs)."""
         if secret.reveal().startswith(SHORT_LIVED):
             return Liveness.UNKNOWN, "a trusted publisher's token lives half an hour and cannot be looked at"
@@ -53,7 +53,7 @@ class CratesClient:
             self._http.reply(answer, "GET /api/v1/me")
         return Liveness.UNKNOWN, f"crates.io answered {answer.status_code} to /api/v1/me"
 
-    def packages_of(self, secret: Secret) -> tuple[str, ...]:
+    def packages_of(self, secret: Secret, account: str = "") -> tuple[str, ...]:
         """None: neither the token nor crates.io tells."""
         return ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -101,12 +102,18 @@ class Http:
         if status in (404, 410):
             return errors.NotFound(text, provider=provider, code=code)
         if status == 429:
-            wait = headers.get("retry-after", "")
-            seconds = float(wait) if wait.isdigit() else 60.0
-            return errors.RateLimited(text, provider=provider, code=code, retry_after=seconds)
+            return errors.RateLimited(text, provider=provider, code=code, retry_after=_wait(headers))
         if status == 409 or status >= 500:
             return errors.Unavailable(text, provider=provider, code=code)
         return errors.Rejected(text, provider=provider, code=code)
+
+
+def _wait(headers: Any) -> float:
+    """Seconds. Docker Hub says in ``X-Retry-After`` at which unix time one may ask again."""
+    wait, at = headers.get("retry-after", ""), headers.get("x-retry-after", "")
+    if at.isdigit():
+        return min(max(float(at) - time.time(), 1.0), 3600.0)
+    return float(wait) if wait.isdigit() else 60.0
 
 
 def said(data: Any) -> str:

@@ -97,7 +97,7 @@ class PypiClient:
         self._http = Http(label=self.label, provider="pypi", base_url=base_url, hosts=(files_url,))
         self._upload = upload_url.rstrip("/")
 
-    def tried(self, secret: Secret) -> tuple[Liveness, str]:
+    def tried(self, secret: Secret, account: str = "") -> tuple[Liveness, str]:
         """An upload that names no file: 400 when PyPI knows the token, 403 when not (pypi/warehouse, forklift).
 
         It never carries a name: with a free one a token of an account would make a project.
@@ -116,7 +116,7 @@ class PypiClient:
         self._http.reply(answer, "POST /legacy/")
         return Liveness.UNKNOWN, f"PyPI answered {answer.status_code} to an upload without a file"
 
-    def packages_of(self, secret: Secret) -> tuple[str, ...]:
+    def packages_of(self, secret: Secret, account: str = "") -> tuple[str, ...]:
         """The projects that the token says it is limited to; PyPI itself tells of no token."""
         read = macaroon(secret.reveal())
         return read.projects if read else ()

@@ -38,7 +38,7 @@ class RubyGemsClient:
         url = f"{self._http.base}/api/v1/gems.json"
         return self._http.ask("GET", url, headers={"Authorization": secret.reveal()})
 
-    def tried(self, secret: Secret) -> tuple[Liveness, str]:
+    def tried(self, secret: Secret, account: str = "") -> tuple[Liveness, str]:
         """``GET /api/v1/gems.json``: 401 is a dead key, but for a second factor; 403 a live one that may not list."""
         answer = self._gems(secret)
         if answer.status_code == 401 and "otp code" in answer.text.lower():
@@ -50,7 +50,7 @@ class RubyGemsClient:
         self._http.reply(answer, "GET /api/v1/gems.json")
         return Liveness.UNKNOWN, f"RubyGems.org answered {answer.status_code} to the list of its gems"
 
-    def packages_of(self, secret: Secret) -> tuple[str, ...]:
+    def packages_of(self, secret: Secret, account: str = "") -> tuple[str, ...]:
         """The gems of the key's account, where the key may list them (scope ``index_rubygems``)."""
         answer = self._gems(secret)
         if answer.status_code in (401, 403):

@@ -23,6 +23,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "pypi-token": ("PyPI token", "registry"),
     "crates-token": ("crates.io token", "registry"),
     "rubygems-key": ("RubyGems key", "registry"),
+    "dockerhub-pat": ("Docker Hub token", "registry"),
+    "dockerhub-oat": ("Docker Hub token of the organization", "registry"),
+    "dockerhub-session": ("what was bought with the {}", "registry"),
     "github-pat-classic": ("GitHub token", "pipeline"),
     "github-pat-fine-grained": ("GitHub token", "pipeline"),
     "github-token": ("the job token of {}", "runner"),
@@ -34,7 +37,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 PROVIDERS: Mapping[str, str] = {
     "aws": "cloud", "gcp": "cloud", "github": "pipeline", "people": "people",
-    **dict.fromkeys(("npm", "pypi", "crates", "rubygems"), "registry"),
+    **dict.fromkeys(("npm", "pypi", "crates", "rubygems", "dockerhub"), "registry"),
 }  # fmt: skip
 SERVICES: Mapping[str, str] = {
     **PROVIDERS, "iam": "cloud", "sts": "cloud", "s3": "cloud", "registry": "open", "oidc": "issuer",

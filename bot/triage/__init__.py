@@ -32,10 +32,11 @@ from bot.model import (
     Triage,
     WorkflowRef,
 )
-from bot.registries import REGISTRY_OF
+from bot.registries import DOCKERHUB_KINDS, REGISTRY_OF
 from bot.triage import migration
 from bot.triage.campaign import KIND as CAMPAIGN
 from bot.triage.campaign import Hunt, Swept, sweep
+from bot.triage.dockerhub import account_of, bought_with
 from bot.triage.gcp import minted_by_key, roles_of_key
 from bot.triage.identify import Found, Recognizer
 from bot.triage.image import ImageLeak, find_in_image, read_image
@@ -181,6 +182,10 @@ class _Case:
 
     def ask(self) -> None:
         """Liveness, window, reach, stores, alerts, tails."""
+        if self.credential.kind in DOCKERHUB_KINDS:
+            account = account_of(self.world, self.credential, self.run, self.unknown)
+            self.credential = replace(self.credential, account=account)
+            self.tails.append(bought_with(self.world, self.credential))
         with ThreadPoolExecutor(1) as beside:  # two providers are asked at once: a cut waits for all of this
             asked = beside.submit(liveness, self.world, self.credential)
             if not self.run and self.credential.kind == "aws-access-key" and self.credential.id:

@@ -249,7 +249,7 @@ class Recognizer:
         return Found(
             kind=facts.kind or (GENERIC if rule.kind == "jwt" else rule.kind),
             provider=facts.provider or rule.provider,
-            id=facts.id, account=facts.account, checksum=facts.checksum, value=value,
+            id=facts.id, account=facts.account or rule.beside(view.text, at), checksum=facts.checksum, value=value,
             fingerprint=self.fingerprinter.of(value), line=view.line(at), encoding=view.encoding,
         )  # fmt: skip
 

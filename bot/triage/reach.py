@@ -17,6 +17,7 @@ from urllib.parse import quote
 from bot.errors import NotFound, Rejected
 from bot.gcp import KIND as GCP_KEY
 from bot.model import Credential, Reached, SecretStore, Tail
+from bot.registries import DOCKERHUB_KINDS
 from bot.triage.jobs import UNREADABLE, Files, Reader
 from bot.triage.npm import NPM_TOKEN
 from bot.triage.pair import key_of_repository
@@ -37,6 +38,9 @@ NAMED_AFTER = {
     "crates-token": ("crates.io", re.compile(r"CRATES|CARGO", re.IGNORECASE)),
     GCP_KEY: ("Google Cloud", re.compile(r"GCP|GCLOUD|GOOGLE|SERVICE_ACCOUNT", re.IGNORECASE)),
     "rubygems-key": ("RubyGems", re.compile(r"RUBYGEMS|GEM_HOST|GEMS?_", re.IGNORECASE)),
+    **dict.fromkeys(
+        DOCKERHUB_KINDS, ("Docker Hub", re.compile(r"DOCKER\w*(?:TOKEN|PASS|PWD|PAT|OAT|SECRET|KEY)", re.IGNORECASE))
+    ),
 }
 COPIES = ("dependabot", "codespaces", "agents")
 

@@ -1,4 +1,4 @@
-"""What PyPI, crates.io and RubyGems.org say of a token: whether it works, what it may publish, whose that is."""
+"""What a registry says of a token: whether it works, what it may publish, whose that is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def registry_liveness(world: World, credential: Credential) -> tuple[Liveness, s
     asked, secret = world.registries.get(REGISTRY_OF[credential.kind]), world.secrets.of(credential.key)
     if asked is None or secret is None:
         return Liveness.UNKNOWN, "its registry can only be asked with the token itself, and it is not held"
-    return asked.tried(secret)
+    return asked.tried(secret, credential.account)
 
 
 class Published:
@@ -32,7 +32,7 @@ class Published:
         if self._asked is None or secret is None:
             return ()
         try:
-            found = self._asked.packages_of(secret)
+            found = self._asked.packages_of(secret, credential.account)
         except ProviderError as exc:
             self._unknown.append(f"Which packages the token may publish could not be asked: {exc}")
             return ()

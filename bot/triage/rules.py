@@ -58,6 +58,7 @@ class Rule:
     examples: Callable[[Random], tuple[str, ...]]
     near: Callable[[Random], tuple[str, ...]]  # almost, but not
     read: Callable[[str], Facts | None] = lambda _value: Facts()  # None: it is not one after all
+    beside: Callable[[str, int], str] = lambda _text, _at: ""  # the account, where only what stands around tells it
 
 
 def chars(chance: Random, count: int, alphabet: str = ALNUM) -> str:
@@ -137,6 +138,30 @@ def _slack(token: str) -> Facts:
 def _slack_webhook(path: str) -> Facts:
     parts = path.split("/")
     return Facts(id="/".join(parts[:2]), account=parts[0])
+
+
+# How a name stands beside a token of Docker Hub, most telling first. Its names are 4 to 30 small letters and digits.
+_DOCKER_NAMES = tuple(re.compile(pattern) for pattern in (
+    r"(?<![a-z0-9])([a-z0-9]{4,30}):\Z",  # NAME:TOKEN, as docker's config.json and curl -u have it
+    r"(?i:docker[\w-]*?(?:user(?:_?name)?|login|org(?:ani[sz]ation)?|id))[\"']?\s{0,3}[=:]\s{0,3}[\"']?([a-z0-9]{4,30})(?![\w.-])",
+    r"docker login\b[^\n]{0,200}?(?:-u|--username)[ =][\"']?([a-z0-9]{4,30})(?![\w.-])",
+    r"(?m)^\s*username:\s*[\"']?([a-z0-9]{4,30})[\"']?\s*$",  # an input of docker/login-action
+))  # fmt: skip
+_BESIDE = 2000  # characters, either way
+
+
+def docker_names(text: str) -> tuple[str, ...]:
+    """Every account of Docker Hub that a text names as one that signs in, most telling first."""
+    return tuple(dict.fromkeys(match[1] for names in _DOCKER_NAMES for match in names.finditer(text)))
+
+
+def _docker_name(text: str, at: int) -> str:
+    """The account whose name stands beside a token; '' when none does, or several."""
+    start = max(0, at - _BESIDE)
+    if match := _DOCKER_NAMES[0].search(text[start:at]):
+        return match[1]
+    named = docker_names(text[start : at + _BESIDE])
+    return named[0] if len(named) == 1 else ""
 
 
 def _private_key(pem: str) -> Facts:
@@ -240,7 +265,8 @@ RULES: dict[str, Rule] = {
         ),
         _simple("rubygems-key", "rubygems", "rubygems_", 48, HEX),
         _simple("crates-token", "crates", "cio", 32),
-        _simple("dockerhub-pat", "dockerhub", "dckr_pat_", 27, URLSAFE),
+        _simple("dockerhub-pat", "dockerhub", "dckr_pat_", 27, URLSAFE, beside=_docker_name),
+        _simple("dockerhub-oat", "dockerhub", "dckr_oat_", 32, URLSAFE, beside=_docker_name),
         Rule(
             kind="slack-token", provider="slack", shape=SHAPES["slack-token"], read=_slack,
             examples=lambda r: (f"xoxb-{chars(r, 11, string.digits)}-{chars(r, 12, string.digits)}-{chars(r, 24)}",),

@@ -16,6 +16,7 @@ from bot.errors import Conflict, ProviderError
 from bot.model import Before, Effect, Outcome, Planted, Verdict
 from tests.actions import (
     arrangements,
+    dockerhub_arrangements,
     gcp_arrangements,
     identity_arrangements,
     image_arrangements,
@@ -30,6 +31,7 @@ ARRANGEMENTS = (
     *arrangements.ARRANGEMENTS, *token_arrangements.TOKENS, *registry_arrangements.REGISTRIES,
     *session_arrangements.SESSIONS, *identity_arrangements.IDENTITIES, *gcp_arrangements.CLOUD,
     *image_arrangements.IMAGES,
+    *dockerhub_arrangements.HUB,
 )  # fmt: skip
 VERBS = {
     "Ask", "Cancel", "Check", "Confirm", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable", "Enable",

@@ -156,7 +156,7 @@ def test_a_token_of_another_index_is_not_asked(drill: Drill) -> None:
     body = b"\x02" + _field(1, b"test.pypi.org") + _field(2, b"an id") + b"\0\0" + _field(6, bytes(32))
     other = "pypi-" + base64.urlsafe_b64encode(body).decode().rstrip("=")
     drill.world.secrets.seal(f"leaked:{credential.key}", other, credential.key)
-    live, why = packages.tried(drill.world, credential.key) or (None, "")
+    live, why = packages.tried(drill.world, credential) or (None, "")
     assert (live, "test.pypi.org" in why) == (Liveness.UNKNOWN, True)
 
 
@@ -291,7 +291,7 @@ def test_a_registry_that_does_not_answer_leaves_no_verdict(drill: Drill, name: s
     credential = leaked(drill, name)
     drill.range.switchboard.add([{"server": name, "status": 503, "times": 0}])
     with pytest.raises(Unavailable):
-        packages.tried(drill.world, credential.key)
+        packages.tried(drill.world, credential)
 
 
 def test_a_write_without_a_token_of_ours_names_the_setting(drill: Drill) -> None:

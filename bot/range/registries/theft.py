@@ -228,17 +228,17 @@ class RegistryTheft:
         good = delivered not in (BAD, LATER, LAST)
         return [
             self._try("registry-token", "publishing with the stolen token", self._token),
-            _tried("default-install", "its version, as what an install gets", good, delivered),
+            tried_to("default-install", "its version, as what an install gets", good, delivered),
         ]
 
     def _try(self, name: str, said: str, token: str) -> dict[str, Any]:
         """Publish what is there already."""
         answer = CLIENTS[self._shop.registry](self._url, token, self._shop.package, GOOD, BACKDOOR)
         dead = answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and "already" not in answer.text
-        return _tried(name, said, dead, str(answer.status_code))
+        return tried_to(name, said, dead, str(answer.status_code))
 
 
-def _tried(name: str, said: str, refused: bool, code: str) -> dict[str, Any]:
+def tried_to(name: str, said: str, refused: bool, code: str) -> dict[str, Any]:
     return {"name": name, "refused": refused, "code": code, "identity_code": code, "said": said}
 
 

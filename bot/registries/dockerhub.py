@@ -1,0 +1,326 @@
+"""Docker Hub: the Hub's API for tags and its log, and the registry for what a tag leads to.
+
+docs.docker.com/reference/api/hub, /reference/api/registry and /security/access-tokens/reference. Here a package is a
+repository and a version a tag, and a tag can be moved: what it leads to is a digest, which only the registry tells.
+Whoever signs in gives a name beside the token, so a token alone says nothing of itself. No token may list or revoke
+tokens (docker/hub-feedback#2478): a JWT that a token has bought is answered 403, or it would pass by the second factor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import requests
+
+from bot.errors import Forbidden, NotFound, ProviderError, Refused, Rejected
+from bot.model import Liveness, Release, Secret
+from bot.registries.http import Http, github_home, utc
+from bot.world import Reply
+
+HUB, REGISTRY, AUTH = "https://hub.docker.com", "https://registry-1.docker.io", "https://auth.docker.io"
+SERVICE = "registry.docker.io"
+KINDS = ("dockerhub-pat", "dockerhub-oat")
+OUTLIVES_S = 600  # a JWT of the Hub's API; a bearer of the registry lives for half of that
+PAGE, MOST_PAGES = 100, 20
+PUSHED = "repo.tag.push"
+SOURCE = "org.opencontainers.image.source"
+_OCI, _DOCKER = "application/vnd.oci.image", "application/vnd.docker.distribution.manifest"
+ACCEPT = f"{_OCI}.index.v1+json, {_OCI}.manifest.v1+json, {_DOCKER}.list.v2+json, {_DOCKER}.v2+json"
+# Where a workflow names images: docker's own command, and the inputs of docker/build-push-action and metadata-action.
+_NAMING = re.compile(
+    r"docker(?: +image)? +(?:push|tag)|docker +(?:buildx +)?build|--tag\b|(?<!\w)-t\b|\b(?:tags|images):"
+)
+_IMAGE = re.compile(
+    r"(?<![\w./@:-])(?:(?:index\.|registry-1\.)?docker\.io/)?([a-z0-9]{4,30}/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)(?=[:@\s\"',]|\Z)"
+)
+MAX_DOCUMENT = 4 * 1024 * 1024  # the specification asks registries to take manifests of this size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a tag leads to. ``digest`` is that of ``data``, which was checked."""
+
+    digest: str
+    media_type: str
+    data: bytes = field(repr=False)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Decoded. Raises Rejected."""
+        return _document(self.data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """A line of an organization's activity log: what a tag was made to lead to, when, and by whom."""
+
+    tag: str
+    digest: str
+    at: str  # ISO 8601 UTC
+    by: str
+
+
+class DockerHubClient:
+    """Docker Hub as the bot's own name and token, or as those that are being tried; without any, as everybody."""
+
+    label = "Docker Hub"
+
+    def __init__(
+        self,
+        *,
+        user: str = "",
+        token: str = "",
+        base_url: str = HUB,
+        registry_url: str = REGISTRY,
+        auth_url: str = AUTH,
+    ) -> None:
+        self._http = Http(
+            label=self.label, provider="dockerhub", base_url=base_url, token=token, setting="BULKHEAD_DOCKERHUB_TOKEN",
+            hosts=(registry_url, auth_url),
+        )  # fmt: skip
+        self.user, self._token = user, token
+        self._registry, self._auth = registry_url.rstrip("/"), auth_url.rstrip("/")
+
+    # tokens
+
+    def tried(self, secret: Secret, account: str = "") -> tuple[Liveness, str]:
+        """A sign-in without asking for anything: what it buys is good for nothing."""
+        if not account:
+            return (
+                Liveness.UNKNOWN,
+                "Docker Hub asks for the account's name beside a token, and whose it is is not known",
+            )
+        answer = self._sold("", (account, secret.reveal()))
+        if answer.status_code == 200:
+            return Liveness.LIVE, f"Docker Hub lets {account} sign in with it"
+        if answer.status_code == 401:
+            return Liveness.DEAD, f"Docker Hub refuses it: 401 to a sign-in as {account}"
+        self._http.reply(answer, "GET /token")
+        return Liveness.UNKNOWN, f"Docker Hub answered {answer.status_code} to a sign-in as {account}"
+
+    def packages_of(self, secret: Secret, account: str = "") -> tuple[str, ...]:
+        """The repositories of the account's own name; where else it may push, neither it nor Docker Hub tells."""
+        if not account:
+            return ()
+        try:
+            return tuple(
+                f"{account}/{row['name']}" for row in self._rows(f"/v2/namespaces/{quote(account)}/repositories")
+            )
+        except (NotFound, Forbidden):
+            return ()
+
+    def names_a_package(self, path: str) -> bool:
+        """No file at a repository's root says where its images go: the workflows do."""
+        return False
+
+    def named_in(self, path: str, text: str) -> str:
+        return ""
+
+    # tags
+
+    def releases(self, package: str) -> tuple[Release, ...]:
+        return tuple(self._release(package, row) for row in self._rows(f"{_path(package)}/tags"))
+
+    def _release(self, package: str, row: dict[str, Any]) -> Release:
+        at = str(row.get("tag_last_pushed") or row.get("last_updated") or "")
+        return Release(
+            package=package, version=str(row["name"]), at=utc(at), by=str(row.get("last_updater_username") or "")
+        )  # fmt: skip
+
+    def pushes(self, package: str) -> tuple[Push, ...]:
+        """What the activity log of its organization says of its tags, newest first. Raises Forbidden and NotFound.
+
+        Personal accounts have no such log, and a token needs the scope for it.
+        """
+        found: list[Push] = []
+        for number in range(1, MOST_PAGES + 1):
+            query = urlencode({"action": PUSHED, "name": package, "page": number, "page_size": PAGE})
+            rows = self._own("GET", f"/v2/auditlogs/{quote(package.split('/')[0])}?{query}").data.get("logs") or ()
+            found += [
+                Push(tag=str(row["data"]["tag"]), digest=str(row["data"]["digest"]), at=utc(row["timestamp"]),
+                     by=str(row.get("actor") or ""))
+                for row in rows
+            ]  # fmt: skip
+            if len(rows) < PAGE:
+                break
+        return tuple(found)
+
+    def owners(self, package: str) -> tuple[str, ...]:
+        """Nobody: Docker Hub tells nobody who may push to a repository."""
+        return ()
+
+    def home(self, package: str) -> str:
+        """What the image that ``latest`` leads to says of its source (OCI image-spec, "Annotations")."""
+        try:
+            labels = (self.config(package, self.manifest(package, "latest")).get("config") or {}).get("Labels") or {}
+        except (NotFound, Rejected):
+            return ""
+        return github_home((labels.get(SOURCE),))
+
+    def record(self, package: str, version: str) -> dict[str, Any]:
+        try:
+            log: Any = [vars_of(each) for each in self.pushes(package) if each.tag == version]
+        except ProviderError as exc:
+            log = str(exc)
+        return {"tag": self._read(f"{_path(package)}/tags/{quote(version)}"), "activity": log}
+
+    def is_default(self, package: str, version: str) -> bool:
+        """Whether a pull of this tag gets anything."""
+        return self.digest(package, version) != ""
+
+    def delete_tag(self, package: str, tag: str) -> None:
+        """Once. What it led to stays where it is. Raises NotFound, and Forbidden for a personal token."""
+        self._own("DELETE", f"{_path(package)}/tags/{quote(tag)}")
+
+    # what a tag leads to
+
+    def digest(self, package: str, ref: str) -> str:
+        """Of the manifest, as the registry tells it; '' when it has none."""
+        try:
+            answer = self._at_registry("HEAD", package, f"manifests/{quote(ref)}", "pull")
+        except NotFound:
+            return ""
+        return str(answer.headers.get("docker-content-digest", ""))
+
+    def manifest(self, package: str, ref: str) -> Manifest:
+        """A manifest or index by tag or digest. Raises NotFound, and Rejected where its digest is not its own."""
+        answer = self._at_registry("GET", package, f"manifests/{quote(ref)}", "pull")
+        found = f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
+        if found != (ref if ref.startswith("sha256:") else answer.headers.get("docker-content-digest", found)):
+            raise Rejected(f"Docker Hub gave another manifest than {ref}", provider="dockerhub")
+        kind = str(answer.headers.get("content-type", "")).partition(";")[0]
+        return Manifest(digest=found, media_type=kind, data=answer.content)
+
+    def blob(self, package: str, digest: str) -> bytes:
+        """A small blob, such as a config. Raises NotFound, and Rejected for one that is large or another."""
+        data = self._at_registry("GET", package, f"blobs/{digest}", "pull").content
+        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+            raise Rejected(f"Docker Hub gave another blob than {digest}", provider="dockerhub")
+        return data
+
+    def config(self, package: str, manifest: Manifest) -> dict[str, Any]:
+        """The configuration of an image; {} of an index."""
+        named = manifest.document.get("config") or {}
+        return _document(self.blob(package, str(named["digest"]))) if "digest" in named else {}
+
+    def put(self, package: str, tag: str, manifest: Manifest) -> None:
+        """Make a tag lead to a manifest whose blobs are there. Raises Rejected when one is not."""
+        answer = self._at_registry(
+            "PUT", package, f"manifests/{quote(tag)}", "pull,push", data=manifest.data,
+            headers={"Content-Type": manifest.media_type},
+        )  # fmt: skip
+        said = answer.headers.get("docker-content-digest", manifest.digest)
+        if said != manifest.digest:
+            raise Rejected(f"Docker Hub took {said} in place of {manifest.digest}", provider="dockerhub")
+
+    # asking
+
+    def download(self, url: str) -> bytes:
+        return self._http.download(url)
+
+    def send(self, verb: str, path: str, *, body: Any = None, form: dict[str, str] | None = None) -> Reply:
+        return self._own(verb, path, json=body, data=form)
+
+    def send_as(self, secret: Secret, verb: str, path: str) -> Reply:
+        raise Rejected("Docker Hub lets no token manage tokens", provider="dockerhub")
+
+    def _own(self, verb: str, path: str, **more: Any) -> Reply:
+        """The Hub's API as the bot. A JWT lives for ten minutes, so each call buys one."""
+        bought = self._http.ask(
+            "POST", f"{self._http.base}/v2/auth/token", json={"identifier": self.user, "secret": self._http.own()}
+        )
+        jwt = self._http.reply(bought, "POST /v2/auth/token").data["access_token"]
+        answer = self._http.ask(
+            verb, self._http.base + path, headers={"Authorization": f"Bearer {jwt}"}, **more
+        )  # fmt: skip
+        return self._http.reply(answer, f"{verb} {path}")
+
+    def _read(self, path: str) -> Any:
+        """A document of the Hub's API, as the bot where it has a token: private repositories are shown to it alone."""
+        return self._own("GET", path).data if self._token else self._http.get(path)
+
+    def _rows(self, path: str) -> Iterator[dict[str, Any]]:
+        for number in range(1, MOST_PAGES + 1):
+            page = self._read(f"{path}?page={number}&page_size={PAGE}")
+            yield from page.get("results") or ()
+            if not page.get("next"):
+                return
+
+    def _sold(self, scope: str, auth: tuple[str, str] | None) -> requests.Response:
+        """Ask the service of tokens for a bearer."""
+        query = urlencode({"service": SERVICE, **({"scope": scope} if scope else {})})
+        more: dict[str, Any] = {"auth": auth} if auth else {}
+        return self._http.ask("GET", f"{self._auth}/token?{query}", **more)
+
+    def _at_registry(
+        self, verb: str, package: str, what: str, actions: str, *, headers: dict[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> requests.Response:  # fmt: skip
+        """One call of the registry: reads as everybody where that is enough, writes as the bot."""
+        writes = actions != "pull"
+        own = (self.user, self._http.own()) if writes or self._token else None
+        sold = self._http.reply(self._sold(f"repository:{package}:{actions}", own), "GET /token").data
+        given = {"Authorization": f"Bearer {sold['token']}", "Accept": ACCEPT} | (headers or {})
+        answer = self._http.ask(verb, f"{self._registry}/v2/{package}/{what}", headers=given, data=data)
+        if verb == "GET" and answer.is_redirect:  # a blob lies elsewhere; what is got there has to have its digest
+            where = answer.headers["location"]
+            if not where.startswith(("https://", self._registry)):
+                raise Rejected(f"Docker Hub sends us to {where[:100]!r}", provider="dockerhub")
+            answer = self._http.ask("GET", where)  # without the bearer
+        if answer.status_code < 300:
+            if len(answer.content) > MAX_DOCUMENT:
+                raise Rejected(f"what {package} has there is larger than a manifest may be", provider="dockerhub")
+            return answer
+        try:
+            self._http.reply(answer, f"{verb} of {what.split('/')[0]} of {package}")
+        except Refused as exc:
+            if not writes:  # what is not there and what is private are answered alike
+                raise NotFound(f"{package} is not on Docker Hub, or not shown to us", provider="dockerhub") from None
+            need = "scope-image-push"
+            raise Forbidden(
+                f"{exc}: the bot's token may not push there", provider="dockerhub", permission=need
+            ) from None
+        raise AssertionError("an error has become one of ours")
+
+
+def images_in(workflow: str) -> tuple[str, ...]:
+    """The repositories of Docker Hub that a workflow builds, tags or pushes, as far as its text names them."""
+    found, indent = [], -1
+    for line in workflow.splitlines():
+        deep = len(line) - len(line.lstrip())
+        if named := _NAMING.search(line):
+            indent = deep if line.rstrip().endswith(("|", ">", "|-", ">-")) and ":" in named.group() else -1
+        elif indent >= 0 and line.strip() and deep <= indent:
+            indent = -1
+        if named or indent >= 0:  # a line that names images, or one of the block under such a key
+            found += [match[1] for match in _IMAGE.finditer(line)]
+    return tuple(dict.fromkeys(found))
+
+
+def vars_of(push: Push) -> dict[str, str]:
+    """A push as evidence shows it."""
+    return {"tag": push.tag, "digest": push.digest, "at": push.at, "by": push.by}
+
+
+def _path(package: str) -> str:
+    """Where the Hub's API has a repository. Raises Rejected for what is none."""
+    namespace, _, name = package.partition("/")
+    if not name or "/" in name:
+        raise Rejected(f"{package[:100]!r} is no repository of Docker Hub", provider="dockerhub")
+    return f"/v2/namespaces/{quote(namespace)}/repositories/{quote(name)}"
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Rejected("Docker Hub gave a document that is no JSON object", provider="dockerhub")
+    return found
