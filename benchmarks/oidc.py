@@ -196,6 +196,7 @@ def measure(
     """Migrate a corpus and count."""
     found, migrated, refused = Counter[str](), Counter[str](), Counter[str]()
     by_provider: dict[str, Counter[str]] = {}
+    left: list[dict[str, Any]] = []
     faults: list[str] = []
     bytes_outside = files = 0
     pairs: list[tuple[bytes, bytes]] = []
@@ -209,6 +210,8 @@ def measure(
         originals += repository.files.values()
         for outcome in made.outcomes:
             _count(outcome, found, migrated, refused, by_provider)
+            if outcome.refusal and outcome.credential.provider in MAIN:
+                left.append(_left(name, outcome))
         faults += [f"{name} {fault}" for fault in wrong(made)]
         bytes_outside += outside(made)
         for path, data in made.changed.items():
@@ -232,6 +235,7 @@ def measure(
         "files_per_s": round(files / spent, 1) if spent else 0,
         "other_share": round(refused["other"] / max(total, 1), 4),
         "main_found": wanted, "main_migrated": sum(migrated[p] for p in MAIN),
+        "main_undecided": sum(each["jobs"] for each in left if each["lacks"]), "main_refusals": left,
         "people": _people(people, bundle),
         "ours": oidc_peers.habits([("", old, new) for old, new in pairs]),
         "round_trip": {"files": len(originals), "identical": same},
@@ -257,13 +261,33 @@ def _count(
     (refused if outcome.refusal else migrated)[code if outcome.refusal else provider] += jobs
 
 
+def _left(name: str, outcome: Outcome) -> dict[str, Any]:
+    """One refusal: why, and the file or setting without which the corpus does not decide it."""
+    refusal, credential = outcome.refusal, outcome.credential
+    assert refusal is not None, "only what was refused is left"
+    return {
+        "code": refusal.code, "provider": credential.provider, "jobs": len(outcome.jobs), "where": name,
+        "secrets": list(credential.secrets), "why": refusal.why, "lacks": refusal.lacks,
+    }  # fmt: skip
+
+
+def _rates(figures: dict[str, Any]) -> str:
+    """The rate over all jobs, and over those that the corpus decides, each under its own name."""
+    found, done = figures["main_found"], figures["main_migrated"]
+    decided = found - figures["main_undecided"]
+    return (
+        f"of {', '.join(MAIN)}: {done} of all {found} jobs ({done / max(found, 1):.1%}); {decided} are decided by what "
+        f"the corpus holds ({done / max(decided, 1):.1%} of them), the rest lack a file or a setting that it does not"
+    )
+
+
 def told(figures: dict[str, Any]) -> str:
     """The figures for people."""
     unchecked = f" (not checked by {', '.join(figures['not_checked'])})" if figures["not_checked"] else ""
-    main = f"{figures['main_migrated']} of {figures['main_found']} of {', '.join(MAIN)}"
     lines = [
         f"{figures['files']} files, {figures['files_per_s']} a second",
-        f"{figures['found']} jobs with a static credential, {figures['migrated']} migrated ({main})",
+        f"{figures['found']} jobs with a static credential, {figures['migrated']} migrated",
+        _rates(figures),
         f"wrong {figures['wrong']}, bytes outside the edits {figures['outside_bytes']}",
         f"new errors {figures['new_errors']}{unchecked}",
         "refused: " + ", ".join(f"{code} {count}" for code, count in figures["refused"].items()),
@@ -273,6 +297,10 @@ def told(figures: dict[str, Any]) -> str:
     for who in ("ours", "people"):
         lines += [f"{who}: " + ", ".join(f"{k} {v}" for k, v in figures[who].items())] if figures[who] else []
     lines += [f"  {provider}: {counts}" for provider, counts in figures["by_provider"].items()]
+    for each in sorted(figures["main_refusals"], key=lambda row: (not row["lacks"], row["code"])):
+        lacks = f" [undecided, lacks {each['lacks']}]" if each["lacks"] else ""
+        jobs = f"{each['jobs']} job{'s' * (each['jobs'] != 1)}"
+        lines.append(f"  left, {each['code']}: {each['provider']}, {jobs} of {each['where']}: {each['why']}{lacks}")
     return "\n".join([*lines, *figures["wrong_said"], *map(str, figures["new_errors_said"].items())])
 
 

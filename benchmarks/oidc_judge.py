@@ -37,6 +37,9 @@ EXPORTED = {
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS",
     "GEM_HOST_API_KEY", "BUNDLE_GEM__PUSH_KEY", "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE",
 }  # fmt: skip
+# Actions that are one command around a token: the command may stand in their place.
+WRAPPED = {"cucumber/action-publish-npm": "npm publish"}
+NODE = re.compile(r"v?(2[4-9]|[3-9]\d)(\.\S*)?|lts/\*|lts/krypton|latest|current|node")
 COMPANIONS = re.compile(
     r"USER(NAME)?$|_USER|FILE_OVERRIDE|APPLICATION_CREDENTIALS|SESSION_TOKEN|GOOGLE_CREDENTIALS", re.IGNORECASE
 )
@@ -131,6 +134,7 @@ def _job(old: Tree, new: Tree, was: Tree, now: Tree, secrets: set[str], wide: se
     if old.get("steps") is not None:
         yield from _steps(old["steps"], new.get("steps") or [], secrets)
     yield from _scopes(old, new, was, now)
+    yield from _logged_in(old, new, secrets)
     yield from _dangling(old, new, gone | wide)
     if old != new:
         yield from _order(new, now, {_title(step).split("@")[0] for step in old.get("steps") or []})
@@ -175,6 +179,7 @@ def _same(old: Tree, new: Tree) -> bool:
         return False
     if old.get("uses"):
         replaced = not new.get("uses") and re.search("s3 sync|acr login", str(new.get("run")))
+        replaced = replaced or (not new.get("uses") and WRAPPED.get(_action(old)) == new.get("run"))
         gcloud = "setup-gcloud" in _action(old) and "setup-gcloud" in _action(new)
         return _action(old) == _action(new) or bool(replaced) or gcloud
     if new.get("uses") or not new.get("run"):
@@ -201,8 +206,9 @@ def _came(step: Tree) -> Iterator[str]:
 
 
 def _step(old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:
+    wrapped = (old.get("with") or {}) if _action(old) in WRAPPED else {}
     for key in {*old, *new} - {"env", "with", "run", "uses", "if"}:
-        if old.get(key) != new.get(key):
+        if old.get(key) != new.get(key) and wrapped.get(key) != new.get(key):
             yield f"{key} has changed"
     yield from _narrower("its condition", old, new)
     gone = yield from _env("it", old, new, secrets)
@@ -234,6 +240,7 @@ def _with(old: Any, new: Any, secrets: set[str], action: str) -> Iterator[str]:
     for name in set(old) & set(new):
         same = old[name] == new[name] or old[name].strip("${} ") in new[name] or _reads(old[name], secrets)
         same = same or "_PULL_REQUEST_" in new[name]
+        same = same or (name == "version" and "setup-gcloud" in action and new[name] == ">= 390.0.0")
         if not same and name not in {"node-version", "username", "package-manager-cache", "method", "enable-cache"}:
             yield f"input {name} was {old[name]!r} and is {new[name]!r}"
 
@@ -270,6 +277,50 @@ def _shorter(line: str, was: str, secrets: set[str]) -> bool:
             return False
         at = found + len(word)
     return True
+
+
+def _logged_in(old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:
+    """What took a credential away has to give another one, before the step that used it."""
+    steps = new.get("steps") or []
+    roles = [n for n, step in enumerate(steps) if _inputs(step).get("role-to-assume")]
+    google = [n for n, step in enumerate(steps) if _inputs(step).get("workload_identity_provider")]
+    titles = [_title(step) for step in steps]
+    if _lost_key(old, new, secrets) and not roles:
+        yield "its AWS key went and no role came"
+    for step in old.get("steps") or []:
+        at = titles.index(_title(step)) if titles.count(_title(step)) == 1 else len(steps)
+        here = next((each for each in steps if _title(each) == _title(step)), {})
+        if here and _lost_key(step, here, secrets) and not any(n < at for n in roles):
+            yield f"{_title(step)} lost its AWS key and no role came before it"
+        taken = {name for name in set(_inputs(step)) - set(_inputs(here)) if _reads(_inputs(step)[name], secrets)}
+        if here and taken & {"service_account_key", "credentials_json"} and not any(n <= at for n in google):
+            yield f"{_title(step)} lost its key and no login of Google came before it"
+    yield from _npm(old, steps)
+
+
+def _inputs(step: Tree) -> Tree:
+    found = step.get("with")
+    return found if isinstance(found, dict) else {}
+
+
+def _lost_key(old: Tree, new: Tree, secrets: set[str]) -> bool:
+    before, after = (each.get("env") if isinstance(each.get("env"), dict) else {} for each in (old, new))
+    return "AWS_ACCESS_KEY_ID" in set(before) - set(after) and _reads(before["AWS_ACCESS_KEY_ID"], secrets)
+
+
+def _npm(old: Tree, steps: list[Tree]) -> Iterator[str]:
+    """A publishing step that lost its token has a Node whose npm can do without."""
+    before = {_title(step): step for step in old.get("steps") or []}
+    node = ""
+    for step in steps:
+        if _action(step) == "actions/setup-node":
+            node = str(_inputs(step).get("node-version", ""))
+        was = before.get(_title(step), {})
+        lost = set(was.get("env") or {}) - set(step.get("env") or {}) if was else set()
+        if lost & {"NODE_AUTH_TOKEN", "NPM_TOKEN"} and "npm publish" in str(step.get("run")) and not NODE.fullmatch(
+            node
+        ):  # fmt: skip
+            yield f"{_title(step)} publishes with the npm of Node {node or 'nobody knows'}"
 
 
 def _scopes(old: Tree, new: Tree, was: Tree, now: Tree) -> Iterator[str]:

@@ -38,11 +38,13 @@ class Draft:
         self._replaced: dict[Path, str] = {}
         self._steps: dict[Path, list[Mapping[str, Any]]] = {}  # path of the step that they go before
         self._gone: set[Path] = set()  # steps
+        self._items: dict[Path, str] = {}  # path of the text that they go behind
         self._changes: list[Change] = []
         self._mentions: set[str] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._deleted or self._inserted or self._replaced or self._steps or self._gone)
+        edits = (self._deleted, self._inserted, self._replaced, self._steps, self._gone, self._items)
+        return any(edits)
 
     def mention(self, *names: str) -> None:
         """A comment directly above a deleted key goes with it when it holds one of these words."""
@@ -60,6 +62,10 @@ class Draft:
     def insert_step(self, before: Path, step: Mapping[str, Any]) -> None:
         """Put a step before another one, whose path is given."""
         self._steps.setdefault(before, []).append(step)
+
+    def insert_item(self, after: Path, text: str) -> None:
+        """Put a plain text behind another one in a list of texts, written as that one is."""
+        self._items[after] = text
 
     def delete_step(self, path: Path) -> None:
         """Take a whole step out."""
@@ -152,6 +158,8 @@ class Draft:
             self._insert_steps(path, steps)
         for path in self._gone:
             self._delete_step(path)
+        for path, text in self._items.items():
+            self._insert_item(path, text)
         text = applied(self.source.text, self._changes)
         data = self.source.encode(text)
         if Source(data).root.plain != self._expected(self.source.root, ()):
@@ -187,6 +195,7 @@ class Draft:
                 found += [plain(step) for step in self._steps.get((*path, number), ())]
                 if (*path, number) not in self._gone:
                     found.append(self._expected(item, (*path, number)))
+                found += [self._items[*path, number]] if (*path, number) in self._items else []
             return found + [plain(step) for step in self._steps.get((*path, len(node.items)), ())]
         inserted = {key: plain(value) for _, key, value in self._inserted.get(path, ())}
         if node.kind != "map":
@@ -297,6 +306,15 @@ class Draft:
             block = joined(body, column, newline)
             text += block + newline if blank and index < len(sequence.items) else (newline if blank else "") + block
         self._insert_lines(at, text, newline)
+
+    def _insert_item(self, path: Path, text: str) -> None:
+        item = self.source.own(path)
+        if self.source.own(path[:-1]).style == "flow" or item.kind != "scalar" or item.style not in {"", "'", '"'}:
+            raise Refusal("flow-style", "the list to edit is not written as one text a line")
+        written = _quoted(text, item.style) if item.style else scalar(text)
+        newline, column = self.source.newline(item.start), self.source.column(self._dash(item))
+        gap = item.start - self._dash(item) - 1
+        self._insert_lines(self._tail(item.end), f"{' ' * column}-{' ' * gap}{written}{newline}", newline)
 
     def _spaced(self, at: int) -> bool:
         """Whether a blank line stands before a line, as it does between steps that are set apart."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
 
-from bot.oidc import recipes
+from bot.oidc import elsewhere, recipes
 from bot.oidc.shape import ANY_SECRETS, EXPRESSION, Step, Workflow, computed, secrets_of, uses_token, walk
 from bot.oidc.source import Node, Path
 
@@ -167,7 +167,7 @@ def _classified(
     if kind in {"step-env", "job-env", "workflow-env"}:
         for provider, recipe in _providers().items():
             if part := recipe["env"].get(name.upper()):
-                return provider, part, names
+                return _packages(provider, step), part, names
     for secret in names:
         for provider in _providers():
             if _like(provider).fullmatch(secret):
@@ -185,6 +185,16 @@ def _classified(
             if owned := _in_script(provider, text):
                 return provider, "", owned
     return "", "", ()
+
+
+def _packages(provider: str, step: Step | None) -> str:
+    """A token of npm, or one of GitHub's where the job has set up GitHub Packages and nothing else."""
+    if provider != "npm" or step is None:
+        return provider
+    registries = {each.input("registry-url") for each in step.job.steps if each.input("registry-url")}
+    named = any("registry.npmjs.org" in text for each in step.job.steps for text in (each.run, *each.env.values()))
+    only = registries and all("npm.pkg.github.com" in each for each in registries) and not named
+    return "github-packages" if only else provider
 
 
 def _of_image(workflow: Workflow, path: Path) -> str:
@@ -233,6 +243,7 @@ def _registry(step: Step, name: str, names: tuple[str, ...]) -> tuple[str, str]:
 
 def credentials(workflows: Iterable[Workflow]) -> list[Credential]:
     """The static credentials of a repository's workflows, each with every carrier."""
+    workflows = list(workflows)
     found = [carrier for workflow in workflows for carrier in carriers(workflow)]
     owner: dict[str, str] = {}
     for carrier in sorted(found, key=lambda c: (not c.part, c.file, c.line)):
@@ -240,11 +251,20 @@ def credentials(workflows: Iterable[Workflow]) -> list[Credential]:
             if carrier.provider and carrier.part != "user":  # a name is no secret; it goes with its token
                 owner.setdefault(secret, carrier.provider)
     groups = _groups(found, owner)
-    return [
-        Credential(provider=provider, secrets=tuple(sorted(group)),
-                   carriers=tuple(c for c in found if group & set(c.secrets)))
-        for provider, group in groups
-    ]  # fmt: skip
+    read = {workflow.path: workflow for workflow in workflows}
+    made = []
+    for provider, group in groups:
+        own = tuple(c for c in found if group & set(c.secrets))
+        whose = "s3" if provider == "aws" and _of_another_store(own, read) else provider
+        made.append(Credential(provider=whose, secrets=tuple(sorted(group)), carriers=own))
+    return made
+
+
+def _of_another_store(carriers: Iterable[Carrier], workflows: Mapping[str, Workflow]) -> bool:
+    """Whether every job that carries a key sends its S3 calls to another service than AWS, so the key is that one's."""
+    jobs = {(c.file, c.job) for c in carriers if c.job}
+    found = [workflows[file].jobs[job] for file, job in jobs]
+    return bool(found) and all(elsewhere.store(job) for job in found)
 
 
 def _groups(found: list[Carrier], owner: Mapping[str, str]) -> list[tuple[str, set[str]]]:

@@ -17,6 +17,8 @@ from bot.oidc.work import Answers, Work
 NO_FEDERATION = {
     "tfc": "HCP Terraform takes no token of GitHub's issuer",
     "artifactory": "which Artifactory version and plan answers cannot be told from a file",
+    "github-packages": "it is a token of GitHub itself, which takes no other identity for it",
+    "s3": "the job sends its calls to another service than AWS, whose keys no role of AWS replaces",
     "azure-storage": "a shared key of a storage account is no identity; what reads it has to log in another way",
 }
 

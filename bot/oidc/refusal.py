@@ -35,10 +35,13 @@ CODES: Mapping[str, str] = MappingProxyType({
 
 
 class Refusal(Exception):
-    """A credential that is left as it is. ``hand``: what a person can do instead."""
+    """A credential that is left as it is.
 
-    def __init__(self, code: str, why: str, hand: str = "") -> None:
+    ``hand``: what a person can do instead. ``lacks``: the file or the setting that was not given and would decide it.
+    """
+
+    def __init__(self, code: str, why: str, hand: str = "", *, lacks: str = "") -> None:
         if code not in CODES:
             raise ValueError(f"{code} is not in the list of refusals")
-        self.code, self.why, self.hand = code, why, hand
+        self.code, self.why, self.hand, self.lacks = code, why, hand, lacks
         super().__init__(f"{code}: {why}")

@@ -41,7 +41,8 @@ class Repository:
         made = Repository(files={**self.files, **changed}, whole=self.whole, unreadable=dict(self.unreadable))
         made.workflows = {path: each for path, each in self.workflows.items() if path not in changed}
         for path in changed:
-            made._read(path)
+            if path.startswith(FOLDER):
+                made._read(path)
         made.workflows = dict(sorted(made.workflows.items()))
         return made
 

@@ -70,6 +70,11 @@ class Step:
         return _text(self.node.get("run"))
 
     @cached_property
+    def folder(self) -> str:
+        """Where its script runs, from the top of the repository; '' for the top."""
+        return _text(self.node.get("working-directory"))
+
+    @cached_property
     def condition(self) -> str:
         return _text(self.node.get("if"))
 

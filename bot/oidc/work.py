@@ -312,6 +312,7 @@ class Work:
             raise Refusal(
                 "callers-unknown", f"{path} is called by workflows whose files were not given",
                 "Plan over the whole repository; callers elsewhere have to grant id-token: write themselves.",
+                lacks="" if self.repository.whole else f"the callers of {path}",
             )  # fmt: skip
         for caller in callers:
             self._grant_caller(caller, path, why, scope)
@@ -335,7 +336,10 @@ class Work:
                 own = permissions.by_default(self.answers.default_permissions)
                 found = None if own is not None else found
             if found is not None and found.blocking:
-                raise Refusal("permissions-unknown", f"job {job.id} of {path}: {'; '.join(found.blocking)}")
+                raise Refusal(
+                    "permissions-unknown", f"job {job.id} of {path}: {'; '.join(found.blocking)}",
+                    lacks=permissions.SETTING,
+                )  # fmt: skip
             if own is not None and "*" in own:
                 raise Refusal("permissions-unknown", f"job {job.id} of {path} asks for all scopes")
             needed = {k: v for k, v in (found.needed if found else own or {}).items() if v in permissions.LEVELS}
@@ -356,7 +360,8 @@ class Work:
                     "Migrate that workflow first; then this call only has to grant id-token: write.",
                 )  # fmt: skip
             if path not in self.repository.workflows:
-                raise Refusal("callee-missing", f"{carrier.where} hands the secret to {path}, which was not given")
+                raise Refusal("callee-missing", f"{carrier.where} hands the secret to {path}, which was not given",
+                              lacks=path)  # fmt: skip
             if carrier.name.upper() not in self.credential.secrets:
                 raise Refusal("forwarded", f"{carrier.where} hands the secret on under another name")
             self.drop(carrier)

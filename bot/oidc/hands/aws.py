@@ -9,15 +9,15 @@ where it cannot the job is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from bot.oidc import permissions
+from bot.oidc import elsewhere, permissions
 from bot.oidc.find import Carrier
 from bot.oidc.hands import aws_script
 from bot.oidc.hands.aws_script import KEYS
 from bot.oidc.refusal import Refusal
-from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step, leaves
+from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step
 from bot.oidc.work import Work
 
 WHY = "AWS STS: AssumeRoleWithWebIdentity"
@@ -36,11 +36,11 @@ SPEAKS = re.compile(
     r"|npx (cdk|sls|serverless)|copilot|chalice|zappa|kops|helm secrets|sops)\b|s3://|\becr\b|amazonaws"
 )
 AWS_ACTIONS = re.compile(r"(?i)^aws-actions/|s3|cloudfront|lambda|ecs|ecr|elasticbeanstalk|beanstalk|cloudformation")
-ELSEWHERE = re.compile(
-    r"(?i)r2\.cloudflarestorage|digitaloceanspaces|wasabisys|backblazeb2|minio|storage\.googleapis|linodeobjects|scw\.cloud"
-    r"|--endpoint(-url)?[= ](?!\S*amazonaws)"
+# Tools that hand their key to a machine which uses it for hours (cml.dev/doc/ref/runner, "Cloud Compute Resource
+# Credentials": role-duration-seconds of 12 hours under OIDC).
+CARRIES = re.compile(
+    r"\bcml([ -](ci )?|-cloud-)runner\b[\s\S]*--cloud[= ]\s*aws|\bdocker-machine\s+create\b[\s\S]*amazonec2"
 )
-ENDPOINT_NAMES = re.compile(r"(?i)^(AWS_ENDPOINT(_URL.*)?|AWS_S3_ENDPOINT|S3_ENDPOINT(_URL)?|SCCACHE_ENDPOINT|R2_.*)$")
 TWO_VALUES_ONLY = {
     "jakejarvis/cloudfront-invalidate-action": "it writes a profile of two values",
     "elgohr/publish-docker-github-action": "it hands two values to docker login",
@@ -73,6 +73,7 @@ def migrate(work: Work) -> None:
 def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
     work.trusted(job)
     _refuse_elsewhere(job)
+    _refuse_carried_away(job)
     steps = {step.index: step for step in job.steps}
     by_step: dict[int, list[Carrier]] = {}
     for carrier in carriers:
@@ -91,6 +92,11 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
             logins.add(index)
         elif _consumer(work, step, own):
             consumers[index] = step
+    taken = _taken_over(job, {*by_step}) if wide and not by_step else None
+    if taken is not None and not _speaks_before(work, job, taken):
+        said = f"{job.workflow.path}, job {job.id}: the role of step {taken.name!r} took the key's place already"
+        work.notes.append(said)
+        return
     if wide:
         first = next((s for s in job.steps if not QUIET.fullmatch(s.action) or s.run), None)
         if first is None:
@@ -166,7 +172,7 @@ def _consumer(work: Work, step: Step, carriers: list[Carrier]) -> bool:
                 "Use the action's own OIDC or the SDK's environment, then plan again.",
             )  # fmt: skip
     if texts and work.draft(step.job.workflow.path).edit_lines(
-        (*step.path, "run"), lambda lines: aws_script.without(work, lines)
+        (*step.path, "run"), lambda lines: aws_script.without(work, lines, step.folder)
     ):
         work.draft(step.job.workflow.path).delete_step(step.path)
         later = [s for s in step.job.steps if s.index > step.index]
@@ -274,15 +280,50 @@ def _region(work: Work, job: Job, steps: list[Step]) -> str:
 
 def _refuse_elsewhere(job: Job) -> None:
     """Keys of a store that only speaks S3 (R2, MinIO, Spaces) are no keys of AWS."""
-    tables: Iterator[Mapping[str, str]] = iter((job.workflow.env, job.env, *(s.env for s in job.steps)))
-    named = next((name for table in tables for name in table if ENDPOINT_NAMES.match(name)), "")
-    text = next((t for t in leaves(job.node) if ELSEWHERE.search(t)), "")
-    if named or text:
-        said = named or (m[0] if (m := ELSEWHERE.search(text)) else "")
+    if said := elsewhere.perhaps(job):
         raise Refusal(
             "other-service", f"job {job.id} sends its calls elsewhere ({said}), so the key may be no key of AWS",
             "Ask that service for short-lived keys; keep this one in a protected environment until then.",
         )  # fmt: skip
+
+
+def _refuse_carried_away(job: Job) -> None:
+    """A tool that starts a machine and leaves the key with it needs a key that lives as long as the machine."""
+    if step := next((each for each in job.steps if CARRIES.search(each.run)), None):
+        raise Refusal(
+            "tool-cannot", f"step {step.name!r} of job {job.id} starts a machine that keeps the key to end itself",
+            "Give the machine an instance profile, then plan again.",
+        )  # fmt: skip
+
+
+def _taken_over(job: Job, touched: set[int]) -> Step | None:
+    """The step from which on a role by OIDC stands in the place of a key that every step was given.
+
+    What a step writes to GITHUB_ENV goes before the env of the job and of the workflow, and after that of a step
+    (actions/runner: FileCommandManager.cs sets the variables that JobExtension.cs has filled).
+    """
+    if not permissions.mints(permissions.effective(job)):
+        return None
+    for step in job.steps:
+        plain = step.action == CONFIGURE and step.input("role-to-assume") and not step.condition
+        kept = any(step.input(name) for name in (*KEY_INPUTS, "aws-profile", "role-chaining", "output-env-credentials"))
+        if plain and not kept and step.index not in touched:
+            return step
+    return None
+
+
+def _speaks_before(work: Work, job: Job, login: Step) -> bool:
+    """Whether a step before the login may need the key. What cannot be told of a script is listed."""
+    before = [step for step in job.steps if step.index < login.index]
+    if any(SPEAKS.search(s.run) or (not s.run and not QUIET.fullmatch(s.action)) or _names_key(s) for s in before):
+        return True
+    work.assumed += [f"job {job.id}: step {step.name!r} asks nothing of AWS" for step in before if step.run]
+    return False
+
+
+def _names_key(step: Step) -> bool:
+    """Whether a step names the variables of a key."""
+    return any(re.search(r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)", text) for text in step.texts())
 
 
 def _refuse_both_ways(job: Job, logins: set[int], consumers: Mapping[int, Step]) -> None:

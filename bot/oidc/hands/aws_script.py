@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
+from bot.oidc.hands import compose
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import SECRET, Job
 from bot.oidc.work import Work
@@ -34,8 +35,8 @@ _ASKED = re.compile(
 )
 
 
-def without(work: Work, lines: list[str]) -> list[str | None]:
-    """The lines of a script without the key. Raises Refusal when one cannot be told."""
+def without(work: Work, lines: list[str], folder: str = "") -> list[str | None]:
+    """The lines of a script without the key; ``folder`` is where it runs. Raises Refusal when one cannot be told."""
     made: list[str | None] = []
     names = set(work.credential.secrets)
     heredoc = ""
@@ -48,14 +49,14 @@ def without(work: Work, lines: list[str]) -> list[str | None]:
         if names & {n.upper() for pair in SECRET.findall(line) for n in pair if n}:
             carried = number and (lines[number - 1] or "").rstrip().endswith("\\")
             whole = not heredoc and not carried and not line.rstrip().endswith("\\")
-            new = _line(line, whole)
+            new = _line(work, line, whole, folder)
             if new is not None and names & {n.upper() for pair in SECRET.findall(new) for n in pair if n}:
                 raise Refusal("forwarded", f"a script hands the key on: {SECRET.sub('secrets.…', line).strip()[:80]}")
         made.append(new)
     return made
 
 
-def _line(line: str, whole: bool) -> str | None:
+def _line(work: Work, line: str, whole: bool, folder: str) -> str | None:
     if whole and ((_CONFIGURE_SET.fullmatch(line) and "--profile" not in line) or _TO_ENV.fullmatch(line)):
         return None
     handed = _HANDED_ID.sub(r"\g<flag> AWS_ACCESS_KEY_ID", line)
@@ -65,7 +66,9 @@ def _line(line: str, whole: bool) -> str | None:
         if left != handed and not left.strip():
             return None
         command = left.strip().split(" ")[0].rpartition("/")[2]
-        if left != handed and command in {"docker-compose", "docker", "podman", "sudo"}:
+        if left != handed and compose.COMMAND.match(left.strip()):
+            compose.hand_on(work, left, folder)
+        elif left != handed and command in {"docker", "podman", "sudo"}:
             raise Refusal("forwarded", "a script hands the key to containers, which a session token would not reach")
         return left if left == line or left[:1] == line[:1] else line[: len(line) - len(line.lstrip())] + left.lstrip()
     return handed
@@ -83,6 +86,8 @@ def hand_on(work: Work, job: Job) -> None:
         carried = bool(
             set(work.credential.secrets) & {n.upper() for pair in SECRET.findall(step.run) for n in pair if n}
         )
+        if not carried and compose.COMMAND.search(step.run):
+            compose.seen(work, job, step, step.folder)
         if not carried and _NAMED.search(step.run):
             draft.edit_lines((*step.path, "run"), partial(_handed_on, step.name))
 

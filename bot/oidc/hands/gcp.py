@@ -19,6 +19,7 @@ from bot.oidc.work import CHECKOUT, Work, free_id
 WHY = "Google workload identity federation"
 AUTH = "google-github-actions/auth"
 SETUP = ("google-github-actions/setup-gcloud", "googlecloudplatform/github-actions/setup-gcloud")
+LEAST_SDK = 390  # README of google-github-actions/auth, "Prerequisites": of bq and gsutil; gcloud itself 363
 OLD_INPUTS = ("service_account_key", "service_account_email", "export_default_credentials", "credentials_file_path")
 OWN_LOGIN = ("google-github-actions/deploy-cloudrun", "google-github-actions/deploy-appengine",
              "google-github-actions/get-gke-credentials", "google-github-actions/upload-cloud-storage",
@@ -88,7 +89,21 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
     auths = [steps[c.step] for c in carriers if c.step is not None and steps[c.step].action == AUTH]
     before = [s for s in known if not any(a.index < s.index and a.condition in {"", s.condition} for a in auths)]
     work.login(job, before, lambda condition: work.uses_step(AUTH, _inputs(work, job, before), **{"if": condition}))
+    _raise_sdk(work, job)
     work.grant(job, WHY)
+
+
+def _raise_sdk(work: Work, job: Job) -> None:
+    """An SDK that is older than federation would not know the credential."""
+    for step in (each for each in job.steps if each.action in SETUP):
+        version = re.match(r"\D*(\d+)", step.input("version"))
+        if version is not None and "<" not in step.input("version") and int(version[1]) < LEAST_SDK:
+            work.set_input(step, "version", f">= {LEAST_SDK}.0.0")
+            work.repin(step, SETUP[0])
+            work.notes.append(
+                f"{job.workflow.path}, job {job.id}: the SDK {step.input('version')} becomes {LEAST_SDK} or newer, "
+                "which knows federation"
+            )
 
 
 def _terraform(work: Work, carrier: Carrier) -> None:

@@ -106,7 +106,7 @@ def _step(work: Work, step: Step, carriers: Iterable[Carrier], names: set[str]) 
     for carrier in carriers:
         if carrier.kind == "step-env" and not carrier.part and not _only_for_auth(step, carrier.name):
             raise Refusal("renamed", f"{carrier.where} gives the token to a script under the name {carrier.name}")
-        if carrier.kind in {"step-env", "input"}:
+        if carrier.kind in {"step-env", "input"} and step.action not in npm_tools.RUNS:
             work.drop(carrier)
     if step.action == SETUP:
         return False  # it hands the variable on to every step that follows

@@ -42,6 +42,8 @@ ACTIONS = {
 }  # fmt: skip
 INPUTS = {"js-devtools/npm-publish": 4}  # an action whose token input may go, and the major version that allows it
 OLD_INPUTS = {"token", "registry", "package", "tag", "access", "dry-run"}  # those that versions 1 to 4 have alike
+# Actions that are one command around the token, by their action.yaml; the command takes their place.
+RUNS = {"cucumber/action-publish-npm": "npm publish"}
 CHANGESETS = (1, 7)  # before, the action writes an .npmrc with the text "undefined"
 _NEEDS = {"lerna": ("lerna", (9, 0)), "semantic-release": ("@semantic-release/npm", (13, 1))}
 _CANNOT = {
@@ -54,7 +56,7 @@ _CANNOT = {
 def script(step: Step) -> str:
     """The commands of a step, also of actions that run what they are given."""
     given = [step.input(name) for name in ("command", "publish", "run", "script", "cwd")] if step.uses else []
-    return "\n".join([step.run, *given]) + (
+    return "\n".join([step.run, RUNS.get(step.action, ""), *given]) + (
         " semantic-release" if ACTIONS.get(step.action) == "semantic-release" else ""
     )
 
@@ -62,6 +64,9 @@ def script(step: Step) -> str:
 def action(work: Work, step: Step, inputs: list[Carrier]) -> None:
     """See to it that an action works without the token. Raises Refusal when it cannot."""
     name = step.uses.split("@")[0]
+    if step.action in RUNS:
+        _run(work, step)
+        return
     if inputs and step.action not in INPUTS:
         raise Refusal("tool-cannot", f"{name} asks for the token", "Publish by `npm publish` in a step of its own.")
     if inputs:
@@ -76,7 +81,22 @@ def action(work: Work, step: Step, inputs: list[Carrier]) -> None:
             work.repin(step)
             work.notes.append(f"{step.job.workflow.path}: changesets/action goes to {work.pin(step.action).version}")
     elif step.action not in ACTIONS:
-        raise Refusal("tool-cannot", f"{name} is not known to publish without a token")
+        folder = work.repository.called_action(step.uses)
+        given = any(path.startswith(folder) for path in work.repository.files) if folder else True
+        raise Refusal("tool-cannot", f"{name} is not known to publish without a token",
+                      lacks="" if given else f"{folder}action.yml")  # fmt: skip
+
+
+def _run(work: Work, step: Step) -> None:
+    """The action's command in its place. Raises Refusal when it is told more than the token and a folder."""
+    if set(map(str.lower, step.inputs)) - {"npm-token", "working-directory"}:
+        raise Refusal("tool-cannot", f"{step.uses} has inputs that are not known", "Publish by `npm publish`.")
+    draft = work.draft(step.job.workflow.path)
+    draft.delete((*step.path, "uses"))
+    draft.delete((*step.path, "with"))
+    draft.insert(step.path, "run", RUNS[step.action], near="uses")
+    if folder := step.input("working-directory"):
+        draft.insert(step.path, "working-directory", folder, near="uses")
 
 
 def _version(step: Step) -> tuple[int, ...] | None:

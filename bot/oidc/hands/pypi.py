@@ -24,6 +24,9 @@ USERS = ("TWINE_USERNAME", "UV_PUBLISH_USERNAME", "PDM_PUBLISH_USERNAME", "FLIT_
          "POETRY_HTTP_BASIC_TESTPYPI_USERNAME")  # fmt: skip
 NATIVE = re.compile(r"(?<![\w-])(twine\s+upload|uv\s+publish|pdm\s+publish|maturin\s+(publish|upload))")
 BUILDERS = re.compile(r"(?<![\w-])(?P<tool>poetry|hatch|flit)\s+(--\S+\s+)*publish\b(?P<rest>[^\n&|;]*)")
+# Variables that a tool reads by itself, so that a script needs not name them.
+READ_BY = {"TWINE_": "twine 6.1 or newer", "UV_PUBLISH_": "uv publish", "PDM_PUBLISH_": "pdm publish",
+           "MATURIN_": "maturin"}  # fmt: skip
 _CONFIG = re.compile(r"\s*poetry\s+config\s+(pypi-token|http-basic)\.\S+\s.*")
 _RC = re.compile(r".*\.pypirc.*|\s*\[(pypi|distutils|server-login)\].*")
 _FLAG = re.compile(r"\s+(-p|--password|--token|-t|-u|--username)[= ](\"[^\"]*\"|'[^']*'|\S*\$\{\{[^}]*\}\}\S*|\S+)")
@@ -129,8 +132,9 @@ def _script(work: Work, step: Step, carriers: list[Carrier]) -> bool:
     if NATIVE.search(step.run):
         work.guard(step)
         return True
-    if any(name.upper().startswith("TWINE_") for name in names):
-        work.assumed.append(f"job {step.job.id}: what step {step.name!r} runs uploads with twine 6.1 or newer")
+    tool = next((tool for start, tool in READ_BY.items() for name in names if name.upper().startswith(start)), "")
+    if tool:
+        work.assumed.append(f"job {step.job.id}: what step {step.name!r} runs uploads with {tool}")
         work.guard(step)
         return True
     if names and any(re.search(rf"\$\{{?{re.escape(n)}\b", step.run) for n in names):
