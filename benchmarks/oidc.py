@@ -1,14 +1,14 @@
 """Migrate the workflow files of a folder and count: what was found, migrated, refused by reason, and what went wrong.
 
-    python benchmarks/oidc.py --corpus DIR [--json] [--out DIR] [--parser wp.cjs] [--config FILE]
+    python benchmarks/oidc.py --corpus DIR [--json] [--out DIR] [--config FILE]
 
 A folder with a list beside it (``DIR.tsv`` with the columns repo, path, commit and file) is read as repositories at a
 commit, so that callers and callees meet; with the columns before and after it holds what people did by hand, which is
 measured beside ours; otherwise each file is a repository of its own. ``--config`` are answers as ``bulkhead oidc plan``
 takes them. One job that carries one credential counts one. ``wrong`` is judged by ``oidc_judge``, a second reading that
 shares no code with the migration. ``outside_bytes`` are bytes that differ from the original once the edits are taken
-back. ``new_errors`` are findings of GitHub's parser (``--parser``), the JSON schema and zizmor that the original did
-not have; a tool that is not installed is named in ``not_checked``.
+back. ``new_errors`` are findings of zizmor, the JSON schema and GitHub's own parser that the original did not
+have (``bot/oidc/verify.py``); a reader that is not installed is named in ``not_checked``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,10 @@ import argparse
 import csv
 import json
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +34,7 @@ from bot.cli.oidc import configured
 from bot.oidc.plan import Outcome, Plan, plan
 from bot.oidc.repository import FOLDER, Repository
 from bot.oidc.splice import restored
+from bot.oidc.verify import new_errors
 from bot.oidc.work import Answers
 
 MAIN = ("aws", "npm", "pypi", "crates", "gcp", "rubygems")  # those of which most jobs should be migrated
@@ -119,79 +117,11 @@ def outside(made: Plan) -> int:
     return total
 
 
-# tools of others ------------------------------------------------------------------------------------------------------
-
-
-def tool(name: str) -> str:
-    """A program beside this Python, or on the path; '' when there is none."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.is_file() else shutil.which(name) or ""
-
-
-def zizmor(files: Iterable[Path]) -> dict[Path, Counter[str]]:
-    """Findings of the auditor's persona, by file and rule. A file that it cannot audit is a finding."""
-    found = {}
-    for file in files:
-        done = subprocess.run(
-            [tool("zizmor"), "--offline", "--no-progress", "-q", "--format", "json-v1", "--persona", "auditor", file],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        audited = done.returncode == 0 or 10 <= done.returncode <= 14
-        found[file] = (
-            Counter(each["ident"] for each in json.loads(done.stdout)) if audited else Counter({"not audited": 1})
-        )
-    return found
-
-
-def schema(files: list[Path]) -> dict[Path, Counter[str]]:
-    """Whether each file fits the JSON schema that check-jsonschema ships."""
-    found: dict[Path, Counter[str]] = {file: Counter() for file in files}
-    done = subprocess.run(
-        [tool("check-jsonschema"), "-o", "json", "--builtin-schema", "vendor.github-workflows", *map(str, files)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    said = json.loads(done.stdout)
-    for error in [*said.get("errors", []), *said.get("parse_errors", [])]:
-        found[Path(error["filename"])]["schema"] += 1
-    return found
-
-
-def parser(bundle: Path, files: list[Path]) -> dict[Path, Counter[str]]:
-    """Errors of GitHub's own parser, through a bundle that prints {file: [message]} as JSON."""
-    done = subprocess.run([tool("node"), str(bundle), *map(str, files)], capture_output=True, text=True, check=True)
-    return {Path(name): Counter(messages) for name, messages in json.loads(done.stdout).items()}
-
-
-def new_errors(pairs: list[tuple[bytes, bytes]], bundle: Path | None) -> tuple[Counter[str], list[str]]:
-    """What tools find after a migration and did not before, by tool and rule, and the tools that are not there."""
-    found: Counter[str] = Counter()
-    missing = []
-    with tempfile.TemporaryDirectory() as folder:
-        olds, news = [], []
-        for number, (old, new) in enumerate(pairs):
-            for name, data, into in (("old", old, olds), ("new", new, news)):
-                file = Path(folder, f"{number}-{name}", ".github", "workflows", "w.yml")
-                file.parent.mkdir(parents=True)
-                file.write_bytes(data)
-                into.append(file)
-        checks = {"zizmor": zizmor if tool("zizmor") else None, "schema": schema if tool("check-jsonschema") else None,
-                  "parser": (lambda files: parser(bundle, files)) if bundle and tool("node") else None}  # fmt: skip
-        for name, check in checks.items():
-            if check is None or not pairs:
-                missing += [name] if check is None else []
-                continue
-            before, after = check(olds), check(news)
-            for old_file, new_file in zip(olds, news, strict=True):
-                for rule, count in (after.get(new_file, Counter()) - before.get(old_file, Counter())).items():
-                    found[f"{name}: {rule}"] += count
-    return found, missing
-
-
 # figures --------------------------------------------------------------------------------------------------------------
 
 
 def measure(
-    corpus: Path, bundle: Path | None = None, out: Path | None = None, answers: Answers | None = None
+    corpus: Path, out: Path | None = None, answers: Answers | None = None
 ) -> dict[str, Any]:
     """Migrate a corpus and count."""
     found, migrated, refused = Counter[str](), Counter[str](), Counter[str]()
@@ -220,7 +150,7 @@ def measure(
                 target = out / where[path].relative_to(corpus)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
-    errors, missing = new_errors(pairs, bundle)
+    errors, missing = new_errors(pairs)
     listed = corpus.with_suffix(".tsv")
     hands = oidc_peers.pairs(corpus) if listed.is_file() and "before" in listed.read_text().split("\n")[0] else []
     people = [(provider, old.read_bytes(), new.read_bytes()) for provider, old, new in hands]
@@ -236,17 +166,17 @@ def measure(
         "other_share": round(refused["other"] / max(total, 1), 4),
         "main_found": wanted, "main_migrated": sum(migrated[p] for p in MAIN),
         "main_undecided": sum(each["jobs"] for each in left if each["lacks"]), "main_refusals": left,
-        "people": _people(people, bundle),
+        "people": _people(people),
         "ours": oidc_peers.habits([("", old, new) for old, new in pairs]),
         "round_trip": {"files": len(originals), "identical": same},
         "by_provider": {p: dict(c.most_common()) for p, c in sorted(by_provider.items())},
     }  # fmt: skip
 
 
-def _people(people: list[tuple[str, bytes, bytes]], bundle: Path | None) -> dict[str, int]:
+def _people(people: list[tuple[str, bytes, bytes]]) -> dict[str, int]:
     if not people:
         return {}
-    errors, _ = new_errors([(old, new) for _, old, new in people], bundle)
+    errors, _ = new_errors([(old, new) for _, old, new in people])
     return oidc_peers.habits(people) | {"new errors": sum(errors.values())}
 
 
@@ -311,9 +241,8 @@ def main() -> None:
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--out", type=Path, help="write the migrated files here")
     arguments.add_argument("--config", type=Path, help="answers, as `bulkhead oidc plan --config` takes them")
-    arguments.add_argument("--parser", type=Path, help="a bundle of @actions/workflow-parser for Node")
     given = arguments.parse_args()
-    figures = measure(given.corpus, given.parser, given.out, configured(given.config) if given.config else None)
+    figures = measure(given.corpus, given.out, configured(given.config) if given.config else None)
     print(json.dumps(figures, indent=2) if given.json else told(figures))
 
 

@@ -157,6 +157,10 @@ def test_the_judge_says_nothing_of_a_migration_made_by_hand() -> None:
         ("0123456789abcdef0123456789abcdef01234567", "v6", "not pinned"),
         ("        if: github.ref == 'refs/heads/main'\n        with", "        with", "pull requests may get the role"),
         ("        if: github.ref == 'refs/heads/main'\n        run", "        run", "the condition"),
+        (("      - uses: aws-actions/configure-aws-credentials@0123456789abcdef0123456789abcdef01234567 # v6.0.0\n"
+         "        if: github.ref == 'refs/heads/main'\n        with: {role-to-assume: '${{ vars.AWS_ROLE_ARN }}'}\n"),
+         "",
+         "its AWS key went and no role came"),
         ("  build:\n    runs-on: ubuntu-latest\n", "  build:\n    runs-on: ubuntu-latest\n    permissions: write-all\n",
          "nothing of it has changed"),
     ],
@@ -164,6 +168,54 @@ def test_the_judge_says_nothing_of_a_migration_made_by_hand() -> None:
 def test_the_judge_finds_each_fault(old: str, new: str, fault: str) -> None:
     assert old in AFTER_JOB
     assert any(fault in each for each in said(AFTER_JOB.replace(old, new, 1))), said(AFTER_JOB.replace(old, new, 1))
+
+
+STEPS = """\
+on: push
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    permissions: {contents: read, id-token: write}
+    steps:
+      - uses: actions/checkout@v4
+%s"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        (("      - {run: aws s3 ls, env: {AWS_ACCESS_KEY_ID: '${{ secrets.K }}'}}\n"
+         "      - uses: aws-actions/configure-aws-credentials@v4\n        with: {role-to-assume: r, aws-region: x}\n"),
+         ("      - {run: aws s3 ls}\n"
+         "      - uses: aws-actions/configure-aws-credentials@v4\n        with: {role-to-assume: r, aws-region: x}\n"),
+         "no role came before it"),
+        (("      - uses: google-github-actions/setup-gcloud@v2\n"
+         "        with: {service_account_key: '${{ secrets.K }}'}\n"),
+         "      - uses: google-github-actions/setup-gcloud@v2\n", "no login of Google came before it"),
+        (("      - {uses: actions/setup-node@v4, with: {node-version: '20'}}\n"
+         "      - {run: npm publish, env: {NODE_AUTH_TOKEN: '${{ secrets.K }}'}}\n"),
+         "      - {uses: actions/setup-node@v4, with: {node-version: '20'}}\n      - {run: npm publish}\n",
+         "publishes with the npm of Node 20"),
+        (("      - uses: cucumber/action-publish-npm@v1\n        with: {npm-token: '${{ secrets.K }}', "
+         "working-directory: js}\n"), "      - run: npm publish\n        working-directory: ts\n", "working-directory"),
+        ("      - uses: cucumber/action-publish-npm@v1\n        with: {npm-token: '${{ secrets.K }}'}\n",
+         "      - run: npm run deploy\n", "went"),
+    ],
+)  # fmt: skip
+def test_the_judge_asks_what_takes_the_place_of_what_went(old: str, new: str, fault: str) -> None:
+    found = judge({"w": STEPS % old}, {"w": STEPS % new}, {"K"})
+    assert any(fault in each for each in found), found
+
+
+def test_what_the_corpus_does_not_decide_is_counted_by_itself(tmp_path: Path) -> None:
+    for name in ("token-to-strangers.refuse.permissions-unknown", "renamed.refuse.renamed", "action.before"):
+        shutil.copy(CASES / "aws" / f"{name}.yml", tmp_path / f"{name.split('.')[0]}.yml")
+    figures = bench.measure(tmp_path)
+    assert (figures["main_found"], figures["main_migrated"], figures["main_undecided"]) == (3, 1, 1)
+    said = bench.told(figures)
+    assert "1 of all 3 jobs (33.3%); 2 are decided by what the corpus holds (50.0% of them)" in said
+    assert "left, renamed: aws, 1 job of" in said
+    assert "[undecided, lacks the repository's setting" in said
 
 
 def test_habits_of_people_and_a_round_trip_are_counted(tmp_path: Path) -> None:

@@ -69,10 +69,19 @@ def test_each_carrier_is_found(job: str, provider: str) -> None:
         step("{uses: google-github-actions/auth@v2, with: {service_account: '${{ secrets.GCP_SERVICE_ACCOUNT }}'}}"),
         step("{uses: aws-actions/configure-aws-credentials@v4, with: {role-to-assume: '${{ secrets.AWS_ROLE }}'}}"),
         step("run: echo ${{ secrets.SLACK_WEBHOOK }}"),
+        step("{uses: docker/build-push-action@v6, with: {build-args: 'K=${{ secrets.GOOGLE_MAPS_API_KEY }}'}}"),
+        step("{run: npm run build, env: {FIREBASE_API_KEY: '${{ secrets.FIREBASE_API_KEY }}'}}"),
     ],
 )
 def test_what_is_no_static_credential_of_these_is_not_reported(job: str) -> None:
     assert found(job) == {}
+
+
+def test_a_key_of_another_store_is_not_called_one_of_aws() -> None:
+    key = "AWS_ACCESS_KEY_ID: '${{ secrets.X }}', AWS_SECRET_ACCESS_KEY: '${{ secrets.Y }}'"
+    assert list(found(step("{run: x, env: {%s, SCCACHE_ENDPOINT: 'https://x'}}" % key))) == ["s3"]  # noqa: UP031
+    assert list(found(step("{run: x --endpoint-url https://acme.r2.dev, env: {%s}}" % key))) == ["s3"]  # noqa: UP031
+    assert list(found(step("{run: minio server & aws s3 ls, env: {%s}}" % key))) == ["aws"]  # noqa: UP031
 
 
 def test_every_provider_says_what_takes_its_place() -> None:
