@@ -3,8 +3,10 @@
 Merged? Has a run got in by its identity? Is the old secret still there, is the old key still alive? Each answer is an
 event of the incident whose step opened the pull request, so it is told where that incident is told, also when it has
 been closed for weeks. The events are all the memory there is: an answer has one key, so two clocks, or one that was
-killed, say it once. What is left after the first run is offered, once: a row, for which the engine asks people about
-each last step (``bot/engine/afterwards.py``). "Moved to OIDC" is said last, when the old credential is dead.
+killed, say it once. What is left after the first run is offered: a row, for which the engine asks people about each
+last step (``bot/engine/afterwards.py``). What is found later is offered then; what still lives after ``REMINDS`` is
+said again, and what was denied or has failed is offered again. "Moved to OIDC" is said last, when the old credential is
+dead.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 
 from bot.actions import aws_iam, aws_trail
 from bot.actions.github_oidc import Moved
-from bot.actions.github_secrets import delete_secret, places_of, shown
+from bot.actions.github_secrets import copies_of, delete_secret, places_of, shown
 from bot.clock import Job
 from bot.engine.afterwards import OFFER
 from bot.engine.decisions import HOUSE
@@ -34,7 +36,7 @@ OPENS, ROTATES = "github.open_migration", "aws.rotate_access_key"
 BY_HAND = "people.rotate_by_hand"
 KIND = "migration"
 EVERY_S = 1800.0
-REMINDS = timedelta(days=14)  # so long a pull request may stand open before that is said, and said again
+REMINDS = timedelta(days=14)  # so long a pull request, or a last step, may stand open before that is said again
 OVER = ("moved", "declined")
 log = logging.getLogger("bulkhead.moved")
 
@@ -151,18 +153,37 @@ class Watch:
             said = f"{one.given['repository']} has moved to OIDC: its jobs use it, and what they had before is dead"
             return new + self._say(one, world, "end", "moved", said + words)
         rest = "; ".join(each.said for each in left if each.alive)
-        new += self._say(one, world, "rest", rest, f"not moved yet: {rest}")
-        self._offer(one, world, [step for each in left if each.alive for step in each.steps])
+        times = int((world.now() - when(one.said["identity"].at)) / REMINDS)
+        new += self._say(one, world, "rest", *_rest(rest, times))
+        self._offer(one, world, [step for each in left if each.alive for step in each.steps], times)
         return new
 
-    def _offer(self, one: Migration, world: World, steps: list[dict[str, Any]]) -> None:
-        """Have people asked about the last steps, once: the engine does what they agree to, and proves it."""
-        row = {
-            "incident": one.incident, "step": one.step, "kind": OFFER, "by": HOUSE, "at": iso(world.now()),
-            "plan_hash": "", "body": {"steps": steps},
-        }  # fmt: skip
-        if steps:
-            self._store.add_decision(row)
+    def _offer(self, one: Migration, world: World, steps: list[dict[str, Any]], times: int) -> None:
+        """Have people asked about the last steps: the engine does what they agree to, and proves it.
+
+        A step is offered when it is first found, and again, under a number, when its last try was denied or failed and
+        another ``REMINDS`` is over. One that people are still asked about is not asked about twice.
+        """
+        rows = [r for r in self._store.decisions(one.incident, kind=OFFER) if r.step == one.step and r.by == HOUSE]
+        tries: dict[str, list[str]] = {}
+        for each in (step for row in rows for step in row.body["steps"]):
+            tries.setdefault(each.get("first", each["id"]), []).append(each["id"])
+        ended = {event.step for event in load(self._store, one.incident) if event.kind == "failed" or _proven(event)}
+        named: dict[str, str] = {}
+        for first in (step["id"] for step in steps):
+            past = tries.get(first, [])
+            if not past or (past[-1] in ended and len(past) <= times):
+                named[first] = f"{first}/{len(past) + 1}" if past else first
+        offered = [
+            step | {"id": named[step["id"]], "first": step["id"]}
+            | ({"needs": named[step["needs"]]} if step.get("needs") in named else {})
+            for step in steps if step["id"] in named
+        ]  # fmt: skip
+        if offered:
+            self._store.add_decision({
+                "incident": one.incident, "step": one.step, "kind": OFFER, "by": HOUSE, "at": iso(world.now()),
+                "plan_hash": f"again-{len(rows)}" if rows else "", "body": {"steps": offered},
+            })  # fmt: skip
 
     def _unmerged(self, one: Migration, world: World, state: str) -> int:
         if state != "open":
@@ -225,6 +246,41 @@ class Watch:
             gone = f"{name} (actions, {repository}) is gone"
             yield Left(question=f"secret:{name}", answer="stands" if found else "gone", said=what or gone,
                        alive=bool(found), steps=steps)  # fmt: skip
+        yield from self._copies(one, world, list(places))
+
+    def _copies(self, one: Migration, world: World, names: list[str]) -> Iterator[Left]:
+        """Secrets of the same names for Dependabot, Codespaces and agents: the old value lives on in them.
+
+        One that somebody has refused to delete is kept by that word: it may hold another value.
+        """
+        repository = one.given["repository"]
+        found, unseen = copies_of(world, repository, names)
+        for store in found:
+            step = f"{one.step}/delete-{store.name}@{store.store}"
+            kept = self._denied(one, step)
+            theirs = store.scope == "organization"
+            hand = "others may read it, so it is deleted by hand" if theirs else "delete it, if it is the same value"
+            said = f"{shown(store)} is kept: {kept}" if kept else f"{shown(store)} may hold the old credential: {hand}"
+            yield Left(
+                question=f"secret:{store.name}@{store.store}/{store.scope}", answer="kept" if kept else "stands",
+                said=said, alive=not kept and not theirs,
+                steps=() if theirs else ({"id": step, "uses": "github.delete_secret", "with": asdict(store)},),
+            )  # fmt: skip
+        there = {f"secret:{store.name}@{store.store}/{store.scope}" for store in found}
+        for question in (each for each in one.said if each.startswith("secret:") and "@" in each):
+            if question not in there:
+                said = f"{question.removeprefix('secret:')} is gone"
+                yield Left(question=question, answer="gone", said=said, alive=False)
+        if unseen:
+            said = f"whether the names stand elsewhere too could not be seen: {'; '.join(unseen)}"
+            yield Left(question="secret:unseen", answer=said, said=said, alive=False)
+
+    def _denied(self, one: Migration, step: str) -> str:
+        """Who has refused a last step, in words; '' for nobody."""
+        for event in load(self._store, one.incident):
+            if event.kind == "failed" and event.body and event.body["denied"] and _same(event.step, step):
+                return str(event.body["error"])
+        return ""
 
     def _keys(self, one: Migration, world: World) -> Iterator[Left]:
         for told, key in one.keys:
@@ -255,7 +311,7 @@ class Watch:
                 continue
             name = move.secrets[-1]
             step = f"{one.step}/revoke-{name}"
-            word = one.words.get(step, "")
+            word = next((said for each, said in one.words.items() if _same(each, step)), "")
             what = f"the credential of {move.title} that stood in {name}"
             task = f"revoke {what}, and say so; nobody here holds its value, so your word is all there is"
             yield Left(
@@ -276,6 +332,23 @@ class Watch:
         ).result()  # fmt: skip
         one.said[question] = event
         return 1
+
+
+def _proven(event: Event) -> bool:
+    return event.kind == "proof" and bool(event.body) and event.body["verdict"] == "proven"
+
+
+def _same(step: str, first: str) -> bool:
+    """Whether this is a try of a last step, the first one or a later."""
+    return step == first or step.startswith(f"{first}/")
+
+
+def _rest(rest: str, times: int) -> tuple[str, str]:
+    """What is left, as an answer and in words; said again each time that ``REMINDS`` is over."""
+    if not times:
+        return rest, f"not moved yet: {rest}"
+    days = (REMINDS * times).days
+    return f"{days} days: {rest}", f"still not moved, {days} days after the first run by an identity: {rest}"
 
 
 def watching(store: Store, timeline: Timeline, worlds: Mapping[str, Callable[[str], World]]) -> Job:

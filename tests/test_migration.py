@@ -8,17 +8,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot import heartbeat
 from bot.actions import CATALOGUE
 from bot.actions.aws_iam import key_of
 from bot.actions.aws_identity import ProviderIn, RoleIn
 from bot.app import Bulkhead, Site, opened
+from bot.cli.following import Followed, follow
 from bot.clients import AwsClients, GitHubClient
 from bot.engine.afterwards import OFFER
 from bot.engine.decisions import HOUSE, open_asks
@@ -26,7 +30,7 @@ from bot.engine.ledger import Ledger
 from bot.errors import DecisionRefused, InputError
 from bot.intake.rounds import rounds
 from bot.model import Credential, Grade, MigrationOrder, RowState, SecretStore
-from bot.moved import Watch
+from bot.moved import REMINDS, Watch
 from bot.range.company import DEPLOY_USER, FERRY, SMOKE_TEST_S
 from bot.range.npm_theft import dispatch
 from bot.range.server import Range
@@ -207,6 +211,47 @@ def test_ordered_twice_it_is_one_incident_and_whoever_may_not_decides_nothing(ho
     assert steps == {"provider", "role", "migrate"}, "a role was named: nothing is made in AWS"
 
 
+def test_ordered_again_with_another_role_it_opens_no_second_pull_request(house: House) -> None:
+    order, other = (ordered(FERRY, secret=PAIR, role=f"arn:aws:iam::123456789012:role/{n}") for n in ("one", "two"))
+    house.answers["migrate-as-told"] = "wait"
+    house.order(order)
+    house.run(lambda: bool(house.incidents()) and bool(open_asks(house.events())))
+    (incident,) = house.incidents()
+    inbox = house.bulkhead.inbox
+    assert inbox.ordered_otherwise(other, "range") == incident
+    assert inbox.ordered_otherwise(ordered(FERRY), "range") == incident, "all of them, so this one too"
+    assert inbox.ordered_otherwise(order, "range") == inbox.ordered_otherwise(ordered("acme/x"), "range") == ""
+    assert inbox.ordered_otherwise(ordered(FERRY, secret="NPM_TOKEN"), "range") == "", "that is another credential"
+    house.answers.clear()
+    house.run(house.over)
+    house.order(other, delivery="another")  # by a door that has not looked
+    house.run(lambda: len(house.incidents()) == 2 and any(e.kind == "failed" for e in house.events()))
+    (pull,) = house.pulls()
+    assert pull["state"] == "open"
+    (failed,) = [event for event in house.events() if event.kind == "failed"]
+    assert f"{pull['html_url']} is open already and moves the same with other answers" in str(failed.body)
+
+
+def test_an_order_is_followed_to_its_end_and_not_without_a_worker(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    landed = house.range.clock.now()
+    house.order()
+    one = Followed(ORDER, landed, world="range")
+    assert not follow(house.bulkhead, [one], 0.01)
+    assert "The worker is never seen" in capsys.readouterr().out
+    heartbeat.beat(house.bulkhead.store, "worker", datetime.now(UTC))
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(follow, house.bulkhead, [one], 0.05)
+        house.run(house.over)
+        assert looking.result(20)
+    said = " ".join(capsys.readouterr().out.split())
+    (pull,) = house.pulls()
+    for words in (f"incident approve {one.incident} provider", f"incident approve {one.incident} migrate",
+                  pull["html_url"], f"{FERRY}: {one.incident} is closed"):  # fmt: skip
+        assert words in said, said
+
+
 def test_who_says_no_has_opened_nothing_and_nothing_is_closed_by_it(house: House) -> None:
     house.answers["migrate"] = "deny"
     house.order()
@@ -331,6 +376,35 @@ def test_who_says_no_keeps_the_key_and_nobody_says_that_it_has_moved(house: Hous
     assert f"migrate/delete-{key}" not in house.asked, "it is not deleted while it still works"
     assert house.clock() == []
     assert f"{key} of {DEPLOY_USER} still works" in house.told()[-1]
+    house.range.clock.advance(REMINDS.total_seconds())
+    for _ in range(2):
+        assert house.clock() == []
+    assert house.told()[-1].startswith("still not moved, 14 days after the first run by an identity")
+    _first, again = house.bulkhead.store.decisions(kind=OFFER)
+    assert [step["id"] for step in again.body["steps"]] == [f"migrate/deactivate-{key}/2", f"migrate/delete-{key}/2"]
+    house.run(lambda: any(e.step == f"migrate/delete-{key}/2" and e.kind == "proof" for e in house.events()))
+    assert key_of(house.world, DEPLOY_USER, key) is None, "the second time nobody said no"
+
+
+def test_a_secret_of_the_same_name_for_dependabot_is_offered_too_and_one_that_is_kept_is_said(house: House) -> None:
+    for store in ("dependabot", "codespaces"):
+        house.range.github.state.set_secret(FERRY, "AWS_ACCESS_KEY_ID", "x", store=store)
+    house.range.github.state.set_secret(FERRY, "OTHER", "x", store="dependabot")
+    used(house)
+    assert house.clock() == []
+    ours, theirs = (f"migrate/delete-AWS_ACCESS_KEY_ID@{store}" for store in ("dependabot", "codespaces"))
+    house.answers[theirs] = "deny"
+    assert any(f"AWS_ACCESS_KEY_ID (dependabot, {FERRY}) may hold the old credential" in said for said in house.told())
+    key = house.range.company.deploy_key[0]
+    house.run(lambda: all(any(e.step == s and e.kind in ("failed", "proof") for e in house.events())
+                          for s in (ours, theirs, f"migrate/delete-{key}")))  # fmt: skip
+    (said,) = house.clock()
+    assert said.startswith(f"{FERRY} has moved to OIDC")
+    assert any(f"AWS_ACCESS_KEY_ID (codespaces, {FERRY}) is kept: bob said no" in said for said in house.told())
+    left = {row["name"] for row in house.world.github.pages(f"/repos/{FERRY}/dependabot/secrets", "secrets")}
+    assert left == {"OTHER"}
+    (offer,) = house.bulkhead.store.decisions(kind=OFFER)
+    assert "OTHER" not in str(offer.body)
 
 
 def worked(company: Range, home: Path, kill_at: str, until: str) -> int:

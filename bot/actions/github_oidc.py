@@ -1,7 +1,8 @@
 """GitHub: the pull request that moves a repository's workflows from static secrets to OIDC.
 
 One branch, one commit, one pull request, found again by its branch instead of opened twice: the branch is named after
-what it changes. Merging is a person's. Paths: docs.github.com/rest/git/trees, /git/commits, /git/refs, /pulls/pulls.
+what it changes. One of ours that is open and moves the same credential with other answers (another role) stands for
+this one too. Merging is a person's. Paths: docs.github.com/rest/git/trees, /git/commits, /git/refs, /pulls/pulls.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from urllib.parse import quote
 
 from bot.action import Action
 from bot.actions.github import differs, repository_path
-from bot.errors import Forbidden, NotFound
+from bot.errors import Conflict, EngineError, Forbidden, NotFound
 from bot.model import Before, Breaks, Credential, Effect, Grade, Outcome, Proof, SecretStore, material
-from bot.oidc import request, trust
+from bot.oidc import request, trust, verify
+from bot.oidc.find import carriers
 from bot.oidc.plan import Plan, plan
 from bot.oidc.repository import FOLDER, Repository
 from bot.oidc.work import Answers
 from bot.world import World
 
 GONE = ""
+BRANCHES = "bulkhead/oidc-"  # what the names of our branches begin with
+OTHERWISE = "is open already and moves the same with other answers: merge it or close it, then order again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,7 @@ class MigrationBefore(Before):
     kept: tuple[str, ...] = ()
     moves: tuple[Moved, ...] = ()
     asks: tuple[str, ...] = ()
+    rival: str = ""  # an open pull request of ours that moves the same with other answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,15 @@ def branch_of(world: World, repository: str) -> str:
     return str(world.github.get(repository_path(repository))["default_branch"])
 
 
+def _blobs(world: World, base: str, ref: str) -> dict[str, str]:
+    """The workflow files at a ref, and the blob of each."""
+    try:
+        listed = world.github.get(f"{base}/contents/{FOLDER.rstrip('/')}", ref=ref)
+    except NotFound:
+        return {}
+    return {row["path"]: str(row["sha"]) for row in listed if row["type"] == "file"}
+
+
 def workflows(world: World, repository: str) -> tuple[str, Repository]:
     """The default branch and its workflow files."""
     branch, _, found, _ = read(world, repository)
@@ -113,15 +127,15 @@ def read(world: World, repository: str) -> tuple[str, str, Repository, dict[str,
     """The default branch, its commit, its workflow files, and the blob of each."""
     base, branch = repository_path(repository), branch_of(world, repository)
     tip = str(world.github.get(f"{base}/git/ref/heads/{quote(branch)}")["object"]["sha"])
-    try:
-        listed = world.github.get(f"{base}/contents/{FOLDER.rstrip('/')}", ref=tip)
-    except NotFound:
-        listed = []
-    blobs = {row["path"]: str(row["sha"]) for row in listed if row["type"] == "file"}
+    blobs = _blobs(world, base, tip)
+    return branch, tip, _contents(world, base, blobs), blobs
+
+
+def _contents(world: World, base: str, blobs: dict[str, str]) -> Repository:
     files = {
         path: base64.b64decode(world.github.get(f"{base}/git/blobs/{sha}")["content"]) for path, sha in blobs.items()
     }
-    return branch, tip, Repository.of(files), blobs
+    return Repository.of(files)
 
 
 def _planned(world: World, given: MigrationIn) -> tuple[str, str, Plan, tuple[FileChange, ...]]:
@@ -141,7 +155,7 @@ def git_blob(data: bytes) -> str:
 def _head(given: MigrationIn, files: tuple[FileChange, ...]) -> str:
     """The same name whenever the same change is made, so that a repeat finds what it made."""
     said = given.repository + "".join(f" {each.path} {each.new}" for each in files)
-    return f"bulkhead/oidc-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+    return f"{BRANCHES}{hashlib.sha256(said.encode()).hexdigest()[:12]}"
 
 
 def _pull(world: World, given: MigrationIn, head: str) -> dict[str, Any] | None:
@@ -149,6 +163,21 @@ def _pull(world: World, given: MigrationIn, head: str) -> dict[str, Any] | None:
     owner = given.repository.partition("/")[0]
     found = world.github.get(f"{repository_path(given.repository)}/pulls", head=f"{owner}:{head}", state="all")
     return found[0] if found else None
+
+
+def _rival(world: World, given: MigrationIn, made: Plan, head: str) -> str:
+    """An open pull request of ours that moves one of the same credentials with other answers; '' for none."""
+    base = repository_path(given.repository)
+    wanted = [set(outcome.credential.secrets) for outcome in made.migrated]
+    for pull in world.github.pages(f"{base}/pulls", state="open") if wanted else ():
+        ref = str(pull["head"]["ref"])
+        if not ref.startswith(BRANCHES) or ref == head:
+            continue
+        held = _contents(world, base, _blobs(world, base, ref)).workflows.values()
+        left = {name for workflow in held for carrier in carriers(workflow) for name in carrier.secrets}
+        if any(not secrets & left for secrets in wanted):
+            return str(pull["html_url"])
+    return ""
 
 
 def counted(number: int) -> str:
@@ -161,7 +190,9 @@ def _look(world: World, given: MigrationIn) -> MigrationBefore:
         said = "in which workflows the credential stands is not known: nothing is moved"
         return MigrationBefore(needed=False, summary=said)
     branch, _, made, files = _planned(world, given)
-    opened = _pull(world, given, _head(given, files)) if files else None
+    head = _head(given, files)
+    opened = _pull(world, given, head) if files else None
+    rival = _rival(world, given, made, head) if files and opened is None else ""
     jobs = tuple(f"{path}: {job}" for outcome in made.migrated for path, job in outcome.granted)
     kept = tuple(f"{o.credential.title} ({', '.join(o.credential.secrets)}): {o.refusal}" for o in made.refused)
     said = f"{counted(len(made.migrated))} of {given.repository} can move to OIDC, {len(kept)} cannot"
@@ -169,8 +200,11 @@ def _look(world: World, given: MigrationIn) -> MigrationBefore:
         said += f": {'; '.join(kept)}"
     if opened is not None:
         said += f"; {opened['html_url']} is {opened['state']} already"
+    if rival:
+        said += f"; {rival} {OTHERWISE}"
     return MigrationBefore(
-        needed=bool(files) and opened is None, branch=branch, files=files, jobs=jobs, kept=kept, summary=said,
+        needed=bool(files) and opened is None and not rival, rival=rival,
+        branch=branch, files=files, jobs=jobs, kept=kept, summary=said,
         moves=tuple(
             Moved(provider=one.credential.provider, title=one.credential.title, secrets=one.credential.secrets)
             for one in made.migrated
@@ -184,6 +218,8 @@ def _open(world: World, given: MigrationIn, before: MigrationBefore) -> Migratio
     base, head, changed = repository_path(given.repository), _head(given, before.files), False
     if not before.files:
         return MigrationOutcome(changed=False, summary="No static credential can be moved")
+    if before.rival:
+        return MigrationOutcome(changed=False, summary=f"{before.rival} {OTHERWISE}")
     branch, tip, made, files = _planned(world, given)
     if files != before.files:
         raise differs(
@@ -191,10 +227,13 @@ def _open(world: World, given: MigrationIn, before: MigrationBefore) -> Migratio
             {f.path: f.new for f in before.files},
             {f.path: f.new for f in files},
         )
+    pull = _pull(world, given, head)
+    if pull is None and (rival := _rival(world, given, made, head)):  # another worker's, since the look
+        raise Conflict(f"{rival} {OTHERWISE}", {})
+    checked = _verified(made) if pull is None else ""
     title = request.title(made)
     account = given.role.split(":")[4] if given.role.count(":") >= 5 else ""
-    body = request.body(made, whose(world, given.repository, given.environment, branch), account)
-    pull = _pull(world, given, head)
+    body = request.body(made, whose(world, given.repository, given.environment, branch), account, checked)
     if pull is None and _tip(world, base, head) == GONE:  # one that was declined has no branch, and gets none again
         commit = _commit(world, base, tip, made, title)
         world.github.send("POST", f"{base}/git/refs", {"ref": f"refs/heads/{head}", "sha": commit})
@@ -204,6 +243,15 @@ def _open(world: World, given: MigrationIn, before: MigrationBefore) -> Migratio
         pull, changed = world.github.send("POST", f"{base}/pulls", asked).data, True
     said = f"{pull['html_url']} moves {counted(len(made.migrated))} to OIDC; a person merges it, the trust first"
     return MigrationOutcome(changed=changed, pull=int(pull["number"]), url=str(pull["html_url"]), summary=said)
+
+
+def _verified(made: Plan) -> str:
+    """What other tools say of the files, as a sentence. Raises EngineError when one finds what was not there before."""
+    pairs = [(made.before.files[path], data) for path, data in made.changed.items() if path.startswith(FOLDER)]
+    found, missing = verify.new_errors(pairs)
+    if found:
+        raise EngineError(f"the migrated workflows are not proposed. {verify.said(found, missing)}")
+    return verify.said(found, missing)
 
 
 def _tip(world: World, base: str, head: str) -> str:
@@ -229,6 +277,8 @@ def _commit(world: World, base: str, tip: str, made: Plan, title: str) -> str:
 def _prove(world: World, given: MigrationIn, before: MigrationBefore, outcome: MigrationOutcome) -> Proof:
     """The pull request stands as it was planned, or it is merged and the default branch holds its files."""
     base = repository_path(given.repository)
+    if before.rival:
+        return Proof.refuted(f"{before.rival} {OTHERWISE}")
     if not outcome.pull:
         return Proof.proven(Grade.STATE, "there was nothing to open")
     pull = world.github.get(f"{base}/pulls/{outcome.pull}")

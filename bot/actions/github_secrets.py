@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,12 +22,13 @@ from nacl.public import PublicKey, SealedBox
 from bot import workflow
 from bot.action import Action
 from bot.actions.github import cuts_own, differs, own_warning, repository_path
-from bot.errors import InputError, NotFound, VaultError
+from bot.errors import Forbidden, InputError, NotFound, VaultError
 from bot.model import Before, Breaks, Effect, EvidenceRef, Grade, Outcome, Proof, Secret, SecretStore, material
 from bot.world import World
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 WRITE_TAKES = timedelta(seconds=30)  # at most: our time-out, and whole seconds
+COPIES = ("dependabot", "codespaces", "agents")  # stores beside the one of Actions
 STORES = {"actions", "dependabot", "codespaces", "agents"}
 PERMISSIONS = (
     "secrets:write", "environments:write", "organization_secrets:write", "dependabot_secrets:write",
@@ -101,6 +103,29 @@ def places_of(world: World, repository: str, names: list[str]) -> dict[str, list
                 store = SecretStore(repository=repository, name=row["name"], scope=scope, environment=environment)
                 found[row["name"]].append(store)
     return found
+
+
+def copies_of(world: World, repository: str, names: Iterable[str]) -> tuple[list[SecretStore], list[str]]:
+    """Secrets of the same names in the stores beside Actions, which keep an old value; and the stores we may not see.
+
+    An organization's are named too: they are read by GitHub for this repository or for others.
+    """
+    wanted, found, unseen = set(names), list[SecretStore](), list[str]()
+    base, owner = repository_path(repository), repository.split("/")[0]
+    places = [(store, "repository", f"{base}/{store}/secrets") for store in COPIES]
+    if world.github.get(base)["owner"].get("type") != "User":
+        places += [(store, "organization", f"/orgs/{owner}/{store}/secrets") for store in COPIES]
+    for store, scope, path in places:
+        try:
+            rows = list(world.github.pages(path, "secrets"))
+        except (Forbidden, NotFound) as exc:
+            unseen.append(f"{store} ({owner if scope == 'organization' else repository}): {exc}")
+            continue
+        found += [
+            SecretStore(repository=repository, name=row["name"], store=store, scope=scope)
+            for row in rows if row["name"] in wanted
+        ]  # fmt: skip
+    return found, unseen
 
 
 def _get(world: World, store: SecretStore) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from bot import heartbeat
 from bot.actions.github_oidc import MigrationIn, open_migration
 from bot.app import Bulkhead, opened
 from bot.cli import frame, page
+from bot.cli.following import Followed, follow
 from bot.errors import BulkheadError, InputError
 from bot.model import MigrationOrder
 from bot.story import ASKS, BAD, DIM, GOOD, HEADING, Line
@@ -32,18 +33,23 @@ def migrate(
     open_: Annotated[
         bool, typer.Option("--open", help="Order the pull requests; else only say what would be.")
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="With --open: return when the orders have landed; --json does so too.")
+    ] = False,
     by: frame.By = "",
     json_: frame.Json = False,
 ) -> None:
     """Move repositories at GitHub to OIDC: one pull request each, ordered once, merged by people.
 
-    Ends with status 1 when one of them could not be looked at or ordered.
+    With --open it follows the orders to their end. Ends with status 1 when one of them could not be looked at or
+    ordered, or did not end in a pull request.
     """
     orders = [
         ordered(name, secret=secret, role=role, region=region, environment=environment) for name in repositories
     ]  # fmt: skip
     frame.quiet_logs()
     rows: list[dict[str, Any]] = []
+    began = datetime.now(UTC)
     with opened(frame.settings_of(None)) as bulkhead:
         for order in orders:
             if open_:
@@ -52,11 +58,15 @@ def migrate(
                 rows.append(_row(bulkhead, order, frame.person(by) if open_ else ""))
             if not json_:
                 page.lines(_told(rows[-1], open_=open_))
-        if open_ and not json_ and any(row["report"] for row in rows):
+        landed = [order for order, row in zip(orders, rows, strict=True) if row["report"]]
+        if landed and not json_:
             page.lines([Line(_next(bulkhead))])
+        closed = not landed or json_ or detach or not _works(bulkhead) or follow(
+            bulkhead, [Followed(order, began) for order in landed]
+        )  # fmt: skip
     if json_:
         frame.document(rows)
-    if any(row["error"] for row in rows):
+    if not closed or any(row["error"] for row in rows):
         raise typer.Exit(frame.FAILED)
 
 
@@ -73,6 +83,7 @@ def _row(bulkhead: Bulkhead, order: MigrationOrder, by: str) -> dict[str, Any]:
     """One repository: what would change, and the order of ``by``. An error of one does not end the others."""
     row: dict[str, Any] = {
         "repository": order.repository, "error": "", "needed": False, "report": "", "new": False, "incident": "",
+        "otherwise": "", "rival": "",
     }  # fmt: skip
     given = MigrationIn(
         repository=order.repository, secret=order.secret, role=order.role, region=order.region,
@@ -80,10 +91,12 @@ def _row(bulkhead: Bulkhead, order: MigrationOrder, by: str) -> dict[str, Any]:
     )  # fmt: skip
     try:
         before = open_migration.look(bulkhead.worlds[REAL](KIND), given)
-        row |= {name: asdict(before)[name] for name in ("summary", "needed", "files", "jobs", "kept")}
+        row |= {name: asdict(before)[name] for name in ("summary", "needed", "files", "jobs", "kept", "rival")}
         if by and before.needed:
             row["incident"] = bulkhead.inbox.ordered(order)
         if by and before.needed and not row["incident"]:
+            row["otherwise"] = bulkhead.inbox.ordered_otherwise(order)
+        if by and before.needed and not row["incident"] and not row["otherwise"]:
             landed = bulkhead.inbox.migration(order, by=by, at=datetime.now(UTC))
             row |= {"report": landed.id, "new": landed.new}
     except BulkheadError as exc:
@@ -102,6 +115,9 @@ def _told(row: dict[str, Any], *, open_: bool) -> list[Line]:
     elif row["incident"]:
         said = f"It was ordered already: bulkhead incident show {row['incident']}"
         lines.append(Line(said, style=GOOD))
+    elif row["otherwise"]:
+        said = f"{row['otherwise']} moves the same with other answers; end it first: {frame.program()} incident show"
+        lines.append(Line(said, style=ASKS))
     elif row["report"]:
         said = "has landed" if row["new"] else "was here already"
         lines.append(Line(f"The order {row['report']} {said}.", style=GOOD))
@@ -110,10 +126,14 @@ def _told(row: dict[str, Any], *, open_: bool) -> list[Line]:
     return [*lines, Line("")]
 
 
+def _works(bulkhead: Bulkhead) -> bool:
+    return heartbeat.words(heartbeat.ages(bulkhead.store, datetime.now(UTC))["worker"]) == "ok"
+
+
 def _next(bulkhead: Bulkhead) -> str:
     """Who does it, and what people are asked."""
     said = "it asks before each change (bulkhead incident list), and the clock tells what became of the pull request"
     age = heartbeat.ages(bulkhead.store, datetime.now(UTC))["worker"]
-    if heartbeat.words(age) != "ok":
+    if not _works(bulkhead):
         return f"No worker runs now ({heartbeat.words(age)}). Start one with `bulkhead serve`: {said}."
     return f"The worker that runs takes it up: {said}."

@@ -16,7 +16,7 @@ import yaml
 from bot.cli import frame, page
 from bot.cli.migrate import migrate
 from bot.errors import InputError
-from bot.oidc import find, provision, recipes, report, trust
+from bot.oidc import find, provision, recipes, report, trust, verify
 from bot.oidc.branches import others
 from bot.oidc.plan import Outcome, Plan
 from bot.oidc.plan import plan as make_plan
@@ -139,12 +139,18 @@ def plan(
         Path | None, typer.Option(help="For --out: CloudTrail events of the old key, for the least permissions.")
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Have zizmor, the JSON schema and GitHub's parser read the result; with "
+                                           "--write nothing is written that one of them finds fault with.")
+    ] = False,
     json_: frame.Json = False,
 ) -> None:
     """Say for each static credential how it is migrated, or why not; show the difference, and write it if told to."""
     repository = load(path)
     answers = _answers(config, role or [], region, environment, consumer or [], session, default_permissions)
     made = make_plan(repository, answers)
+    new, missing = _checked(made) if check else (Counter[str](), list[str]())
+    write = write and not new
     if out is not None:
         setup = provision.files(made, _owner(repository_, account, branch), _events(events) if events else None)
         for name, text in setup.items():
@@ -154,9 +160,19 @@ def plan(
         for name, data in made.changed.items():
             (path if path.is_file() else path / name).write_bytes(data)
     if json_:
-        frame.document(report.planned(made) | {"written": write})
+        read = {"checked": {"new_findings": dict(new), "not_installed": missing}} if check else {}
+        frame.document(report.planned(made) | {"written": write} | read)
     else:
         page.lines(_told(made, write))
+        page.lines([Line(verify.said(new, missing), style=BAD if new else DIM)] if check else [])
+    if new:
+        raise typer.Exit(frame.FAILED)
+
+
+def _checked(made: Plan) -> tuple[Counter[str], list[str]]:
+    pairs = [(made.before.files[name], data) for name, data in made.changed.items() if name.startswith(FOLDER)]
+    with frame.busy("reading the result with other tools"):
+        return verify.new_errors(pairs)
 
 
 def _owner(given: str, account: str, branch: str) -> provision.Owner:
@@ -255,6 +271,7 @@ def _outcome(outcome: Outcome) -> list[Line]:
     name = f"{credential.title} ({', '.join(credential.secrets)})"
     if outcome.refusal is not None:
         lines = [Line(f"{name}: left as it is, {outcome.refusal.code}: {outcome.refusal.why}", style=ASKS)]
+        lines += [Line(f"  Not given, and would decide it: {outcome.refusal.lacks}")] if outcome.refusal.lacks else []
         return lines + ([Line(f"  By hand: {outcome.refusal.hand}")] if outcome.refusal.hand else [])
     jobs = ", ".join(f"{Path(file).name}:{job}" for file, job in outcome.granted)
     lines = [Line(f"{name}: migrated; an identity for {jobs}", style=GOOD)]

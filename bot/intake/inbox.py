@@ -173,6 +173,24 @@ class Inbox:
         found = Known(self.store).find(world, [key]).get(key)
         return found if found and self.store.incident(found).status == "open" else ""
 
+    def ordered_otherwise(self, order: MigrationOrder, world: str = REAL) -> str:
+        """The incident that is open for the same credentials with other answers (another role), or ''."""
+        for row in self.store.incidents(status="open"):
+            if row.world != world or not migration.is_order(row.credential_key):
+                continue
+            other = migration.order_of_key(row.credential_key)
+            same = other.repository.lower() == order.repository.lower()
+            if same and other != order and (other.secret == order.secret or not (other.secret and order.secret)):
+                return row.id
+        return ""
+
+    def opened_for(self, order: MigrationOrder, since: datetime, world: str = REAL) -> str:
+        """The incident of an order that landed at a time, also when it has ended since; '' until a worker opens it."""
+        key = migration.credential_of(order).key
+        found = Known(self.store).find(world, [key]).get(key, "")
+        row = self.store.incident(found) if found else None
+        return found if row and (row.status == "open" or row.opened_at >= iso(since)) else ""
+
     def _asked(
         self, credential: Credential, text: str, *, by: str, at: datetime, world: str, source: str, delivery: str = ""
     ) -> Landed:  # fmt: skip

@@ -112,6 +112,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "migrated": refusal is None,
         "refused": None if refusal is None else {
             "code": refusal.code, "means": CODES[refusal.code], "why": refusal.why, "by_hand": refusal.hand,
+            "lacks": refusal.lacks,
         },
         "granted": [{"file": file, "job": job} for file, job in outcome.granted],
         "set": dict(outcome.asks), "assumed": list(outcome.assumed), "notes": list(outcome.notes),

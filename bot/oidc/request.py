@@ -23,8 +23,11 @@ def title(plan: Plan) -> str:
     return f"Replace {_joined(names)} by short-lived OIDC identities"
 
 
-def body(plan: Plan, job: trust.Job | None = None, account: str = "") -> str:
-    """The description, in Markdown. ``job``: whose token the trust policy of AWS is for, where it is known."""
+def body(plan: Plan, job: trust.Job | None = None, account: str = "", checked: str = "") -> str:
+    """The description, in Markdown. ``job``: whose token the trust policy of AWS is for, where it is known.
+
+    ``checked``: what other tools said of the files, as a sentence.
+    """
     parts = ["## What leaks today", *map(_leaks, plan.migrated), "## What changes", *_changes(plan), "## Roll it out"]
     parts += ["\n".join(f"{number}. {step}" for number, step in enumerate(ORDER, 1))]
     asks = {name: what for outcome in plan.migrated for name, what in outcome.asks.items()}
@@ -38,6 +41,7 @@ def body(plan: Plan, job: trust.Job | None = None, account: str = "") -> str:
         parts += ["## Assumed, so please check", "\n".join(f"- {each}" for each in dict.fromkeys(unsure))]
     if plan.refused:
         parts += ["## What was not touched", "\n".join(map(_stays, plan.refused))]
+    parts += [checked] if checked else []
     parts.append(f"Releases of actions are pinned as of {recipes.pin_date()}, from a table; GitHub was not asked.")
     return "\n\n".join(parts) + "\n"
 

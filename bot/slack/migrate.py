@@ -150,6 +150,11 @@ def submitted(heard: Heard) -> None:
         heard.ack()
         heard.say(f"`{clip(repository)}` was ordered already: `{standing}`.")
         return
+    otherwise = house.inbox.ordered_otherwise(order, heard.room.world)
+    if otherwise:
+        heard.ack()
+        heard.say(f"`{clip(repository)}`: `{otherwise}` moves the same with other answers. End it first.")
+        return
     landed = house.inbox.migration(
         order, by=heard.who, at=heard.at, world=heard.room.world, source="slack", delivery=heard.delivery.id
     )

@@ -66,6 +66,11 @@ def order_of(credential: Credential) -> MigrationOrder:
     return ordered(repository, **parts)
 
 
+def order_of_key(credential_key: str) -> MigrationOrder:
+    """Back from the key of an incident's row. Raises InputError for what is no order."""
+    return order_of(Credential(provider="github", kind=KIND, id=credential_key.removeprefix(f"{KIND}:")))
+
+
 def found(world: World, report: Report, credential: Credential) -> Triage:
     """The repository as GitHub names it, and whether we can set the trust up. Raises what GitHub says."""
     order, unknown = order_of(credential), list[str]()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import botocore.exceptions
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from bot.actions.github_oidc import MigrationIn, git_blob
 from bot.errors import Conflict
 from bot.model import Grade, Verdict
-from bot.oidc import trust
+from bot.oidc import trust, verify
 from bot.range.aws_sts import ACCOUNT
 from bot.range.company import DEPLOY, DEPLOY_USER, FERRY, FERRY_ID, LEDGER, ORG_ID, SMOKE_TEST_S
 from bot.range.npm_company import RELEASE
@@ -71,6 +73,54 @@ def test_it_is_found_again_instead_of_opened_twice_also_when_it_was_declined(dri
     declined, _ = drill.do(OPEN, GIVEN)
     assert not declined.needed
     assert len(list(drill.world.github.pages(f"/repos/{FERRY}/pulls", state="all"))) == 1
+
+
+def test_with_another_role_the_open_one_stands_for_it_and_once_closed_a_new_one_is_opened(drill: Drill) -> None:
+    from bot.actions import CATALOGUE
+
+    other = replace(GIVEN, role="arn:aws:iam::123456789012:role/other")
+    before_both = CATALOGUE[OPEN].look(drill.world, other)
+    _, outcome = drill.do(OPEN, GIVEN)
+    again, _ = drill.do(OPEN, other)
+    assert not again.needed
+    assert again.rival == outcome.url
+    assert "moves the same with other answers" in again.summary
+    with pytest.raises(Conflict, match="with other answers"):  # two workers looked before either had opened one
+        CATALOGUE[OPEN].run(drill.world, other, before_both)
+    assert len(list(drill.world.github.pages(f"/repos/{FERRY}/pulls", state="all"))) == 1
+    drill.world.github.send("PATCH", f"/repos/{FERRY}/pulls/{outcome.pull}", {"state": "closed"})
+    after, _ = drill.do(OPEN, other)
+    assert (after.needed, after.rival) == (True, "")
+
+
+def test_the_words_tell_who_else_has_read_the_files_and_a_finding_stops_it(
+    drill: Drill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bot.actions import CATALOGUE
+    from bot.errors import EngineError
+
+    _, outcome = drill.do(OPEN, GIVEN)
+    body = drill.world.github.get(f"/repos/{FERRY}/pulls/{outcome.pull}")["body"]
+    assert "Read before and after by zizmor's auditor, the JSON schema" in body
+    drill.world.github.send("PATCH", f"/repos/{FERRY}/pulls/{outcome.pull}", {"state": "closed"})
+    other = replace(GIVEN, region="eu-west-3", role="")
+    strict = tmp_path / "zizmor"  # an auditor who calls every id-token an error
+    strict.write_text(STRICT)
+    strict.chmod(0o755)
+    monkeypatch.setattr(verify, "tool", {"zizmor": str(strict)}.get)
+    before = CATALOGUE[OPEN].look(drill.world, other)
+    with pytest.raises(EngineError, match="zizmor: too-much"):
+        CATALOGUE[OPEN].run(drill.world, other, before)
+    assert len(list(drill.world.github.pages(f"/repos/{FERRY}/pulls", state="all"))) == 1
+
+
+STRICT = f"""#!{sys.executable}
+import json, pathlib, sys
+files = [name for name in sys.argv[1:] if name.endswith(".yml")]
+bad = [name for name in files if "id-token: write" in pathlib.Path(name).read_text()]
+def at(name): return {{"symbolic": {{"kind": "Primary", "key": {{"Local": {{"verbatim_path": name}}}}}}}}
+print(json.dumps([{{"ident": "too-much", "locations": [at(name)]}} for name in bad]))
+"""
 
 
 def test_merged_it_stays_proven_nothing_is_left_to_move_and_it_is_not_undone(drill: Drill) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from bot.cli.oidc import app
 from bot.oidc import verify
-from tests.oidc.test_cases import BEFORE
+from tests.oidc.test_cases import BEFORE, CASES
 
 PAIRS = [(p.read_bytes(), p.with_name(p.name.replace(".before.", ".after.")).read_bytes()) for p in BEFORE]
 GOOD = b"on: push\npermissions: {}\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps: [{run: 'true'}]\n"
@@ -66,6 +70,32 @@ def test_a_finding_that_was_not_there_is_found() -> None:
     assert any(name.startswith("schema") for name in errors)
     assert "New findings" in verify.said(errors, missing)
     assert not verify.new_errors([(GOOD, GOOD)])[0]
+
+
+def test_a_plan_can_be_read_by_them_and_nothing_is_written_that_one_finds_fault_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "w.yml"
+    shutil.copy(CASES / "aws" / "action.before.yml", file)
+    done = CliRunner().invoke(app, ["plan", str(file), "--check"])
+    assert done.exit_code == 0, done.output
+    assert "Read before and after by zizmor's auditor, the JSON schema" in " ".join(done.output.split())
+    strict = tmp_path / "check-jsonschema"  # a schema that knows no id-token
+    strict.write_text(STRICT)
+    strict.chmod(0o755)
+    monkeypatch.setattr(verify, "tool", {"check-jsonschema": str(strict)}.get)
+    before = file.read_bytes()
+    done = CliRunner().invoke(app, ["plan", str(file), "--check", "--write", "--json"])
+    assert (done.exit_code, file.read_bytes()) == (1, before)
+    said = json.loads(done.stdout)
+    assert (said["written"], said["checked"]["new_findings"]) == (False, {"schema: schema": 1})
+
+
+STRICT = f"""#!{sys.executable}
+import json, pathlib, sys
+bad = [name for name in sys.argv[1:] if name.endswith(".yml") and "id-token" in pathlib.Path(name).read_text()]
+print(json.dumps({{"errors": [{{"filename": name}} for name in bad]}}))
+"""
 
 
 def test_who_has_read_and_who_is_not_installed_is_said(tmp_path: Path) -> None:
