@@ -258,6 +258,19 @@ class EcrTag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostedVersion:
+    """A version of an organization's package, by GitHub's number of it. An image of ghcr.io is a ``container``."""
+
+    organization: str
+    package: str
+    version: int
+    type: str = "container"
+
+    def __str__(self) -> str:
+        return f"{self.organization}/{self.package} version {self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NpmTag:
     """A dist-tag that names a bad version, and the good one that it should name."""
 

@@ -66,6 +66,9 @@ SCENARIOS: Mapping[str, Scenario] = {
         holes=("run_url", "image"),
         happens=("hide", "show", "leak-again"),
     ),
+    "github-pat-pushes-image": Scenario(
+        tries=("token", "image-push", "default-pull", "bad-digest"), holes=("run_url", "image")
+    ),
     "gcp-key-in-public-log": Scenario(tries=("gcp-key", "gcp-token")),
     "npm-token-stolen-by-dependency": Scenario(
         tries=("npm-token", "npm-publish", "default-install", "key", "saved-session"),

@@ -1,4 +1,4 @@
-"""The drill of the image that somebody replaced in ECR: tags back, bad images gone by decision, and both taken back."""
+"""The drills of an image that somebody replaced, in ECR and at ghcr.io: contained on proof, and taken back."""
 
 from __future__ import annotations
 
@@ -45,3 +45,25 @@ def test_a_deployment_gets_the_good_image_again(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "bulkhead.db") as db:
         assert db.execute("SELECT count(*) FROM vault WHERE sealed IS NOT NULL").fetchone() == (0,)
 
+
+def test_at_ghcr_nobody_gets_the_bad_image_and_github_can_restore_it(tmp_path: Path) -> None:
+    result, state, canaries, told = play("github-pat-pushes-image", tmp_path)
+    assert result.contained, result.why_not
+    before, after = ({t["name"]: t["refused"] for t in result.attacker[k]} for k in ("before", "after"))
+    assert before == dict.fromkeys(after, False)
+    assert after == dict.fromkeys(("token", "image-push", "default-pull", "bad-digest"), True)
+    (row,) = [row for row in result.ledger if row["key"].startswith("github-pat")]
+    assert (row["state"], row["proof"]) == ("closed", "refused")
+
+    proofs = {e["step"]: e["body"]["detail"] for e in result.timeline if e["kind"] == "proof"}
+    assert "it can be restored" in proofs["delete-packages#0"]
+    assert [(each["step"], each["came"]) for each in result.undone] == [("delete-packages#0", "undone")]
+    tags = state["github"]["packages"]["harbor-lights/container/lantern"].values()
+    assert sorted(tags) == [["2.4.0"], ["latest"]], "and it has the tag again that it took"
+    assert any(row["name"].startswith("packages/harbor-lights-lantern-") for row in result.evidence)
+    repository = state["github"]["repositories"]["harbor-lights/lantern"]
+    assert not any(run["logs"] for run in repository["runs"])
+    assert state["github"]["secrets"].get("actions repository harbor-lights/lantern", {}) == {}
+
+    assert [(n, hit) for n, data in everything(tmp_path) if (hit := found_in(data, canaries))] == []
+    assert found_in(told.encode(), canaries) == []

@@ -49,5 +49,8 @@ class Explains:
         runs = world.github.pages(f"{repository_path(self.repository)}/actions/runs", "workflow_runs", created=window)
         good = [run for run in runs if run["conclusion"] in (None, "success")]  # None: it is still going on
         publishing = [r for r in good if not self.workflows or str(r["path"]).split("@")[0] in self.workflows]
-        spans = [(datetime.fromisoformat(r["created_at"]), datetime.fromisoformat(r["updated_at"])) for r in publishing]
-        return any(start <= at <= end + _WHOLE_SECONDS for start, end in spans)
+        return any(
+            datetime.fromisoformat(run["created_at"]) <= at
+            and (run["conclusion"] is None or at <= datetime.fromisoformat(run["updated_at"]) + _WHOLE_SECONDS)
+            for run in publishing
+        )

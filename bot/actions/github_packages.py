@@ -14,20 +14,10 @@ from urllib.parse import quote
 
 from bot.action import Action
 from bot.errors import Conflict, InputError, NotFound, Rejected
-from bot.model import Before, Breaks, Effect, EvidenceRef, Grade, Outcome, Proof, material
+from bot.model import Before, Breaks, Effect, EvidenceRef, Grade, HostedVersion, Outcome, Proof, material
 from bot.world import World
 
 TYPES = ("container", "npm", "maven", "rubygems", "nuget", "docker")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackageVersionIn:
-    """A version of an organization's package, by GitHub's number of it. An image of ghcr.io is a ``container``."""
-
-    organization: str
-    package: str
-    version: int
-    type: str = "container"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,28 +30,28 @@ class DeleteBefore(Before):
     forbidden: str = material(default="")
 
 
-def _versions(given: PackageVersionIn) -> str:
+def _versions(given: HostedVersion) -> str:
     if given.type not in TYPES:
         raise InputError(f"{given.type!r} is no type of package; there are: {', '.join(TYPES)}")
     owner, package = quote(given.organization, safe=""), quote(given.package, safe="")
     return f"/orgs/{owner}/packages/{given.type}/{package}/versions"
 
 
-def _version(world: World, given: PackageVersionIn) -> dict[str, Any] | None:
+def _version(world: World, given: HostedVersion) -> dict[str, Any] | None:
     try:
         return dict(world.github.get(f"{_versions(given)}/{given.version}"))
     except NotFound:
         return None
 
 
-def _deleted(world: World, given: PackageVersionIn) -> bool:
+def _deleted(world: World, given: HostedVersion) -> bool:
     try:
         return any(row["id"] == given.version for row in world.github.pages(_versions(given), state="deleted"))
     except NotFound:
         return False
 
 
-def _look(world: World, given: PackageVersionIn) -> DeleteBefore:
+def _look(world: World, given: HostedVersion) -> DeleteBefore:
     row, what = _version(world, given), f"version {given.version} of {given.organization}/{given.package}"
     if row is None:
         return DeleteBefore(needed=False, exists=False, summary=f"GitHub has no {what}")
@@ -75,14 +65,14 @@ def _look(world: World, given: PackageVersionIn) -> DeleteBefore:
     )  # fmt: skip
 
 
-def _save(world: World, given: PackageVersionIn, _before: DeleteBefore) -> tuple[EvidenceRef, ...]:
+def _save(world: World, given: HostedVersion, _before: DeleteBefore) -> tuple[EvidenceRef, ...]:
     """All that GitHub tells of it. Its bytes stay with GitHub, restorable for thirty days."""
     text = json.dumps(_version(world, given), indent=1, sort_keys=True)
     name = f"packages/{given.organization}-{given.package.replace('/', '-')}-{given.version}.json"
     return (world.evidence.save(name, world.scrub(text).encode(), hashlib.sha256(text.encode()).hexdigest()),)
 
 
-def _delete(world: World, given: PackageVersionIn, before: DeleteBefore) -> Outcome:
+def _delete(world: World, given: HostedVersion, before: DeleteBefore) -> Outcome:
     if before.forbidden:
         raise Rejected(f"GitHub's rules forbid it: {before.forbidden}", provider="github", code="400")
     if not before.needed or _version(world, given) is None:
@@ -91,14 +81,14 @@ def _delete(world: World, given: PackageVersionIn, before: DeleteBefore) -> Outc
     return Outcome(changed=True, summary=f"Deleted version {given.version} of {given.package}; GitHub keeps it 30 days")
 
 
-def _prove(world: World, given: PackageVersionIn, _before: DeleteBefore, _outcome: Outcome) -> Proof:
+def _prove(world: World, given: HostedVersion, _before: DeleteBefore, _outcome: Outcome) -> Proof:
     if _version(world, given) is not None:
         return Proof.refuted(f"GitHub still has version {given.version} of {given.package}")
     kept = "; it can be restored" if _deleted(world, given) else ""
     return Proof.proven(Grade.STATE, f"GitHub has no version {given.version} of {given.package} any more{kept}")
 
 
-def _undo(world: World, given: PackageVersionIn, before: DeleteBefore, _outcome: Outcome) -> Outcome:
+def _undo(world: World, given: HostedVersion, before: DeleteBefore, _outcome: Outcome) -> Outcome:
     if _version(world, given) is not None or not before.exists:
         return Outcome(changed=False, summary=f"Version {given.version} of {given.package} is as it was")
     if not _deleted(world, given):
@@ -116,7 +106,7 @@ def _breaks(before: DeleteBefore) -> Breaks:
 
 
 delete_package_version = Action(
-    name="github.delete_package_version", title="Delete a version of a package or image", inputs=PackageVersionIn,
+    name="github.delete_package_version", title="Delete a version of a package or image", inputs=HostedVersion,
     before=DeleteBefore, outcome=Outcome, effect=Effect.CONTAIN, look=_look, run=_delete, prove=_prove, undo=_undo,
     breaks=_breaks, evidence=_save,
     permissions=("a classic token: `read:packages`, `delete:packages`, and `write:packages` to restore",),

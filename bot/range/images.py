@@ -1,22 +1,26 @@
-"""A small public registry of container images, as the OCI distribution specification says: anonymous pull, no push.
+"""GHCR of the range: a registry of container images, as the OCI distribution specification says, public to pull from.
 
-Paths, headers and error codes: github.com/opencontainers/distribution-spec, "Pull"; media types: OCI image-spec.
+Paths, headers and error codes: github.com/opencontainers/distribution-spec, "Pull" and "Push"; media types: OCI
+image-spec. Who may push, and which versions are deleted, it asks the range's GitHub, as ghcr.io does.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
 import json
+import secrets
 import tarfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
+import requests
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -84,15 +88,55 @@ def push_to_ecr(client: Any, repository: str, tag: str, blobs: dict[str, bytes],
     return digest_of(manifest)
 
 
+class PushDenied(Exception):
+    """The registry takes no image from this token."""
+
+
+def push_to_ghcr(url: str, token: str, name: str, tag: str, blobs: dict[str, bytes], manifest: bytes) -> str:
+    """``docker push`` with a token, by the calls that it comes to; returns the digest. Raises PushDenied."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {base64.b64encode(token.encode()).decode()}"
+        for digest, blob in blobs.items():
+            if session.head(f"{url}/v2/{name}/blobs/{digest}", timeout=20).ok:
+                continue
+            started = session.post(f"{url}/v2/{name}/blobs/uploads/", timeout=20)
+            if not started.ok:
+                raise PushDenied(str(started.status_code))
+            session.put(url + started.headers["location"], params={"digest": digest}, data=blob, timeout=20)
+        headers = {"Content-Type": MANIFEST}
+        done = session.put(f"{url}/v2/{name}/manifests/{tag}", data=manifest, headers=headers, timeout=20)
+    if not done.ok:
+        raise PushDenied(str(done.status_code))
+    return digest_of(manifest)
+
+
+class Keeper(Protocol):
+    """What a registry asks of whoever keeps its packages."""
+
+    def may_push(self, token: str, name: str) -> bool:
+        """Whether a token may push to NAME (owner/package)."""
+
+    def pushed(self, name: str, digest: str, tag: str, source: str) -> None:
+        """An image was pushed; ``source`` is the repository that it says it is of, owner/name or ''."""
+
+    def gone(self, name: str, digest: str) -> bool:
+        """Whether this version has been deleted."""
+
+
 class ImageRange:
-    """``asgi`` is the app; ``push`` puts an image there; ``reset`` forgets all."""
+    """``asgi`` is the app; ``push`` puts an image there; ``reset`` forgets all. Without a ``keeper`` nobody pushes."""
 
     def __init__(self, switchboard: Switchboard) -> None:
         self._lock = threading.Lock()
+        self.keeper: Keeper | None = None
         self.reset()
         methods = ["GET", "HEAD"]
         app = Starlette(routes=[
             Route("/v2/", self._version, methods=methods),
+            Route("/v2/{name:path}/blobs/uploads/", self._begin, methods=["POST"]),
+            Route("/v2/{name:path}/blobs/uploads/{upload}", self._upload, methods=["PUT"]),
+            Route("/v2/{name:path}/manifests/{ref}", self._put, methods=["PUT"]),
             Route("/v2/{name:path}/tags/list", self._tags),
             Route("/v2/{name:path}/manifests/{ref}", self._manifest, methods=methods),
             Route("/v2/{name:path}/blobs/{digest}", self._blob, methods=methods),
@@ -126,11 +170,61 @@ class ImageRange:
         tags = self._tagged.get(name)
         return JSONResponse({"name": name, "tags": sorted(tags)}) if tags else _error("NAME_UNKNOWN", name)
 
+    def _refused(self, request: Request) -> bool:
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        try:
+            token = base64.b64decode(given, validate=True).decode() if kind == "Bearer" else ""
+        except ValueError:
+            token = ""
+        return self.keeper is None or not self.keeper.may_push(token, request.path_params["name"])
+
+    def _begin(self, request: Request) -> Response:
+        if self._refused(request):
+            return _denied()
+        where = f"/v2/{request.path_params['name']}/blobs/uploads/{secrets.token_hex(8)}"
+        return Response(status_code=202, headers={"location": where})
+
+    async def _upload(self, request: Request) -> Response:
+        data = await request.body()
+        if self._refused(request):
+            return _denied()
+        if digest_of(data) != request.query_params.get("digest"):
+            return _error("DIGEST_INVALID", "the digest is not that of the blob", 400)
+        with self._lock:
+            self._blobs[request.path_params["name"], digest_of(data)] = data
+        return Response(status_code=201)
+
+    async def _put(self, request: Request) -> Response:
+        document = await request.body()
+        if self._refused(request):
+            return _denied()
+        name, ref, digest = request.path_params["name"], request.path_params["ref"], digest_of(document)
+        manifest = json.loads(document)
+        config = self._blobs.get((name, manifest["config"]["digest"]))
+        if config is None or any((name, each["digest"]) not in self._blobs for each in manifest["layers"]):
+            return _error("MANIFEST_BLOB_UNKNOWN", name)
+        with self._lock:
+            self._manifests.setdefault(name, {})[digest] = document
+            self._tagged.setdefault(name, {})[ref] = digest
+        labels = json.loads(config)["config"].get("Labels") or {}
+        if self.keeper is not None:
+            source = str(labels.get("org.opencontainers.image.source", "")).removesuffix("/")
+            self.keeper.pushed(name, digest, ref, "/".join(source.split("/")[-2:]))
+        return Response(status_code=201, headers={"docker-content-digest": digest})
+
+    def tagged(self, name: str, tag: str) -> str:
+        """The digest that a pull of this tag gets, or ''."""
+        digest = self._tagged.get(name, {}).get(tag, "")
+        return "" if not digest or self._gone(name, digest) else digest
+
+    def _gone(self, name: str, digest: str) -> bool:
+        return self.keeper is not None and self.keeper.gone(name, digest)
+
     def _manifest(self, request: Request) -> Response:
         name, ref = request.path_params["name"], request.path_params["ref"]
         digest = self._tagged.get(name, {}).get(ref, ref)
         found = self._manifests.get(name, {}).get(digest)
-        if found is None:
+        if found is None or self._gone(name, digest):
             return _error("MANIFEST_UNKNOWN", f"{name}:{ref}")
         return _answer(request, found, MANIFEST, digest)
 
@@ -147,8 +241,12 @@ def _answer(request: Request, data: bytes, kind: str, digest: str) -> Response:
     return Response(b"" if request.method == "HEAD" else data, headers=headers)
 
 
-def _error(code: str, detail: str) -> Response:
-    return JSONResponse({"errors": [{"code": code, "message": code.lower(), "detail": detail}]}, status_code=404)
+def _error(code: str, detail: str, status: int = 404) -> Response:
+    return JSONResponse({"errors": [{"code": code, "message": code.lower(), "detail": detail}]}, status_code=status)
+
+
+def _denied() -> Response:
+    return _error("DENIED", "permission_denied: the token provided does not match expected scopes.", 403)
 
 
 def _descriptor(kind: str, data: bytes) -> dict[str, Any]:

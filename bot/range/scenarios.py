@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bot.range.false_alarm import DocumentationKey
 from bot.range.gcp.theft import KeyTheft
+from bot.range.ghcr_theft import GhcrTheft
 from bot.range.image_swap import ImageSwap
 from bot.range.key_in_log import Echo, KeyInLog
 from bot.range.npm_theft import NpmTheft
@@ -52,6 +53,7 @@ SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     "oidc-non-event-dependency": TheftAfterMove,
     "github-pat-in-image": TokenInImage,
     "github-pat-in-image-revoked": partial(TokenInImage, found=True),
+    "github-pat-pushes-image": GhcrTheft,
     "gcp-key-in-public-log": KeyTheft,
     "pypi-token-in-public-log": partial(RegistryTheft, registry="pypi"),
     "crates-token-in-public-log": partial(RegistryTheft, registry="crates"),

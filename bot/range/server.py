@@ -31,6 +31,7 @@ from bot.range.clock import RangeClock
 from bot.range.gcp import Gcp
 from bot.range.gcp import seed as seed_gcp
 from bot.range.github import GitHubRange
+from bot.range.github.packages import Ghcr
 from bot.range.images import ImageRange
 from bot.range.issuer import OidcIssuer
 from bot.range.npm import NpmRegistry
@@ -82,7 +83,7 @@ class Range:
             server.base_url = self.runner.registries[name] = self._serve(server.asgi)
         self.gcp.base_url = self._serve(self.gcp.asgi)
         self.collector.url = self._serve(self.collector.asgi)
-        self.registry_url = self._serve(self.images.asgi)
+        self.registry_url = self.runner.registries["ghcr"] = self._serve(self.images.asgi)
         self.slack.base_url = self._serve(self.slack.asgi)
         self.slack.start()
         self.control_url = self._serve(control(self))
@@ -123,6 +124,7 @@ class Range:
             self.aws.reset()
             self.github.reset()
             self.images.reset()
+            self.images.keeper = Ghcr(self.github.state)
             self.npm.reset()
             self.collector.reset()
             for server in self.registries.values():

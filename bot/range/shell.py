@@ -22,7 +22,7 @@ import botocore.loaders
 import botocore.session
 from botocore.config import Config
 
-from bot.range.images import Layer, built, push_to_ecr
+from bot.range.images import Layer, PushDenied, built, push_to_ecr, push_to_ghcr
 from bot.range.npm_package import NpmCommand, NpmFailed
 from bot.range.registries import packages
 from bot.range.registries.docker import Docker
@@ -35,7 +35,9 @@ _BUILDS = ("make", "npm ci", "npm install", "npm run", "npm test", "yarn", "pnpm
 _NPM = ("npm ci", "npm publish", "npm whoami")  # these work against the range's registry, in a package of it
 _BUILT = ("dist/", "build/", "target/")
 _SERVICE_MODELS = botocore.loaders.create_loader()  # reading a service's model takes 0.1 s: once a process
-_ECR = re.compile(r"\d{12}\.dkr\.ecr\.[\w-]+\.amazonaws\.com/(?P<repository>[\w./-]+):(?P<tag>[\w.-]+)")
+_IMAGE = re.compile(
+    r"(?P<host>ghcr\.io|\d{12}\.dkr\.ecr\.[\w-]+\.amazonaws\.com)/(?P<repository>[\w./-]+):(?P<tag>[\w.-]+)"
+)
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 Run = Generator[float, None, int]
 
@@ -63,6 +65,7 @@ class Box:
     built: bool = False
     docker: Docker | None = None  # the job's own, which remembers who has signed in
     trace: bool = False
+    docker_token: str = ""  # of the registry that the step has logged in to
 
     def client(self, service: str) -> Any:
         """A client with the credentials of the step's environment, never the machine's. Raises ``BotoCoreError``."""
@@ -344,22 +347,32 @@ def _aws(args: list[str], _given: str, box: Box) -> tuple[int, str]:
 
 
 def _docker(args: list[str], given: str, box: Box) -> tuple[int, str]:
-    """``docker build``; ``docker push`` to ECR as its credential helper does, and to Docker Hub after a sign-in."""
+    """``docker build``; ``docker push`` to ECR as its helper signs in, and after a login to Docker Hub and ghcr.io."""
     if args[:1] == ["build"]:
         box.built = True
         if box.docker is not None:
             box.docker.build(args, box.files)
         return 0, f"docker {' '.join(args)}: done\n"
-    pushed = _ECR.fullmatch(args[1]) if args[:1] == ["push"] and len(args) == 2 else None
+    if args[:2] == ["login", "ghcr.io"] and args[-1] == "--password-stdin":
+        box.docker_token = given.strip()
+        return 0, "Login Succeeded\n"
+    pushed = _IMAGE.fullmatch(args[1]) if args[:1] == ["push"] and len(args) == 2 else None
     if pushed is None:
         if box.docker is None or args[:1] not in (["login"], ["tag"], ["push"]):
             raise NotInterpreted(f"docker {' '.join(args[:2])}")
         return _printed(lambda docker: docker.run(args, given), box.docker)
     files = {path: data for path, data in box.files.items() if not path.startswith(".github/")}
-    blobs, manifest = built([Layer(made_by="COPY . /", files=files)], created=datetime.fromtimestamp(0, UTC))
+    labels = {"org.opencontainers.image.source": f"https://github.com/{box.env.get('GITHUB_REPOSITORY', '')}"}
+    blobs, manifest = built(
+        [Layer(made_by="COPY . /", files=files)], created=datetime.fromtimestamp(0, UTC), labels=labels
+    )
     try:
-        digest = push_to_ecr(box.client("ecr"), pushed["repository"], pushed["tag"], blobs, manifest)
-    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as exc:
+        if pushed["host"] == "ghcr.io":
+            url = box.registries["ghcr"]
+            digest = push_to_ghcr(url, box.docker_token, pushed["repository"], pushed["tag"], blobs, manifest)
+        else:
+            digest = push_to_ecr(box.client("ecr"), pushed["repository"], pushed["tag"], blobs, manifest)
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, PushDenied) as exc:
         return 1, f"denied: {exc}\n"
     return 0, f"{pushed['tag']}: digest: {digest} size: {len(manifest)}\n"
 

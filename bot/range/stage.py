@@ -21,6 +21,7 @@ TITLES = {
     "oidc-non-event-dependency": "The same dependency, once the release has moved to OIDC",
     "github-pat-in-image": "An image holds a maintainer's GitHub token",
     "github-pat-in-image-revoked": "The same, and GitHub was faster",
+    "github-pat-pushes-image": "A release prints the token that pushes its image",
     "gcp-key-in-public-log": "A deploy run prints its Google Cloud key",
     "pypi-token-in-public-log": "A release prints its PyPI token",
     "crates-token-in-public-log": "A release prints its crates.io token",

@@ -21,6 +21,7 @@ from bot.registries import DOCKERHUB_KINDS
 from bot.triage.jobs import UNREADABLE, Files, Reader
 from bot.triage.npm import NPM_TOKEN
 from bot.triage.pair import key_of_repository
+from bot.triage.token import USER_TOKENS
 from bot.workflow import may_mint, tokens_of
 from bot.world import World
 
@@ -40,6 +41,9 @@ NAMED_AFTER = {
     "rubygems-key": ("RubyGems", re.compile(r"RUBYGEMS|GEM_HOST|GEMS?_", re.IGNORECASE)),
     **dict.fromkeys(
         DOCKERHUB_KINDS, ("Docker Hub", re.compile(r"DOCKER\w*(?:TOKEN|PASS|PWD|PAT|OAT|SECRET|KEY)", re.IGNORECASE))
+    ),
+    **dict.fromkeys(
+        sorted(USER_TOKENS), ("GitHub", re.compile(r"(^|_)PAT(_|$)|GHCR|GH_TOKEN|PERSONAL_ACCESS", re.IGNORECASE))
     ),
 }
 COPIES = ("dependabot", "codespaces", "agents")

@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from bot.actions import advisory, crates, github_packages, pypi
+from bot.actions import advisory, crates, pypi
+from bot.actions.github_package_find import FindHostedIn
 from bot.actions.packages import FindIn, TokenIn
-from bot.model import Credential, PackageVersion
+from bot.model import Credential, HostedVersion, PackageVersion
 from bot.range.company import FERRY, ORG
 from bot.range.github.packages import Package, Version
 from bot.range.registries.crates import Crates
@@ -128,14 +129,28 @@ def _advisory(drill: Drill) -> dict[str, Any]:
     return row
 
 
-def packaged(drill: Drill, count: int = 2) -> github_packages.PackageVersionIn:
+def packaged(drill: Drill, count: int = 2) -> HostedVersion:
     """An image of the organization with this many versions; the newest is to go."""
     package, at = Package(id=1, name="ferry"), drill.range.clock.now()
     for number in range(101, 101 + count):
         tags = ["latest", "1.4.3"] if number == 100 + count else ["1.4.2"]
         package.versions[number] = Version(id=number, name=f"sha256:{number:064}", tags=tags, created_at=at)
     drill.range.github.state.packages[ORG, "container", "ferry"] = package
-    return github_packages.PackageVersionIn(organization=ORG, package="ferry", version=100 + count)
+    return HostedVersion(organization=ORG, package="ferry", version=100 + count)
+
+
+def _pushed(drill: Drill) -> Any:
+    """Somebody pushes an image as the newest, and no run was under way."""
+    since = drill.range.clock.now()
+    drill.range.clock.advance(60)
+    packaged(drill)
+    return FindHostedIn(repository=FERRY, since=since.isoformat())
+
+
+def _pushed_more(drill: Drill, _inputs: Any, _out: Any) -> None:
+    at = drill.range.clock.now()
+    more = Version(id=777, name=f"sha256:{777:064}", tags=[], created_at=at)
+    drill.range.github.state.packages[ORG, "container", "ferry"].versions[777] = more
 
 
 def _image(drill: Drill, given: Any) -> Version:
@@ -162,6 +177,7 @@ REGISTRIES: tuple[Arrangement, ...] = (
         take_away=lambda d, i, o: _advisory(d)["vulnerabilities"].pop() and None,
         meddle=lambda d, i, o: _advisory(d).update(state="published"),
     ),
+    Arrangement(action="github.find_unexplained_packages", seed=_pushed, take_away=_pushed_more),
     Arrangement(
         action="github.delete_package_version", seed=packaged,
         take_away=lambda d, i, o: setattr(_image(d, i), "deleted_at", None),

@@ -6,12 +6,16 @@ days; the last version of a package, and a public one with more than 5,000 downl
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bot.range.github import shapes
 from bot.range.github.http import Answer, Call, Op, Problem, not_found
+
+if TYPE_CHECKING:
+    from bot.range.github.state import State
 
 R = "/orgs/{org}/packages/{type}/{package}/versions"
 RESTORABLE, WIDESPREAD = timedelta(days=30), 5_000
@@ -31,6 +35,7 @@ class Version:
 class Package:
     id: int
     name: str
+    repository: str = ""  # owner/name that it is linked to
     versions: dict[int, Version] = field(default_factory=dict)
 
     @property
@@ -38,9 +43,54 @@ class Package:
         return [version for version in self.versions.values() if version.deleted_at is None]
 
 
-def _package(call: Call, *scopes: str) -> Package:
-    """The package of the path, for a classic token with these scopes of an administrator. Raises 403, 404."""
-    token, kind = call.caller.token, call.params["type"]
+class Ghcr:
+    """What ghcr.io asks GitHub: it keeps the layers, GitHub keeps who may push and which versions there are.
+
+    It takes no lock of GitHub's: a job that pushes runs inside a request to GitHub, which holds it.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state, self._lock = state, threading.Lock()
+
+    def may_push(self, token: str, name: str) -> bool:
+        """A classic token of a member, with ``write:packages``."""
+        held = self._state.tokens.get(token)
+        organization = self._state.orgs.get(name.partition("/")[0])
+        return (
+            held is not None and held.kind == "classic" and not held.revoked and organization is not None
+            and "write:packages" in held.scopes and held.account.login in organization.members
+        )  # fmt: skip
+
+    def pushed(self, name: str, digest: str, tag: str, source: str) -> None:
+        """A version more, or an older one that gets a tag; a deleted one is there again."""
+        organization, _, package = name.partition("/")
+        with self._lock:
+            place = (organization, "container", package)
+            held = self._state.packages.get(place)
+            if held is None:
+                held = self._state.packages[place] = Package(
+                    id=self._state.next_id(), name=package, repository=source if source in self._state.repos else ""
+                )
+            for version in held.versions.values():
+                version.tags = [each for each in version.tags if each != tag]
+            row = next((version for version in held.versions.values() if version.name == digest), None)
+            if row is None:
+                number = self._state.next_id()
+                row = held.versions[number] = Version(id=number, name=digest, tags=[], created_at=self._state.now())
+            row.deleted_at = None
+            row.tags.append(tag)
+
+    def gone(self, name: str, digest: str) -> bool:
+        """Whether GitHub has deleted this version."""
+        organization, _, package = name.partition("/")
+        held = self._state.packages.get((organization, "container", package))
+        rows = held.versions.values() if held else ()
+        return any(row.name == digest and row.deleted_at is not None for row in rows)
+
+
+def _admin(call: Call, *scopes: str) -> None:
+    """Raises 403 for whatever is no classic token with these scopes, or of no administrator."""
+    token = call.caller.token
     if token is None or token.kind != "classic":
         raise Problem(403, "Resource not accessible by integration")
     if missing := [scope for scope in scopes if scope not in token.scopes]:
@@ -48,7 +98,13 @@ def _package(call: Call, *scopes: str) -> Package:
         raise Problem(403, said, headers={"x-accepted-oauth-scopes": ", ".join(scopes)})
     if call.org.members.get(token.account.login) != "admin":
         raise Problem(403, "Must have admin rights to the package.")
-    found: Package | None = call.state.packages.get((call.params["org"], kind, call.params["package"]))
+
+
+def _package(call: Call, *scopes: str) -> Package:
+    """The package of the path, for whoever may. Raises 403, 404."""
+    _admin(call, *scopes)
+    place = (call.params["org"], call.params["type"], call.params["package"])
+    found: Package | None = call.state.packages.get(place)
     if found is None:
         raise not_found()
     return found
@@ -63,6 +119,26 @@ def _json(call: Call, package: Package, row: Version) -> dict[str, Any]:
         "metadata": {"package_type": call.params["type"], "container": {"tags": row.tags}},
         **({"deleted_at": shapes.when(row.deleted_at)} if row.deleted_at else {}),
     }  # fmt: skip
+
+
+def packages(call: Call) -> Any:
+    """The packages of one type; without a type GitHub lists none."""
+    _admin(call, "read:packages")
+    kind = call.query.get("package_type", "")
+    if not kind:
+        raise Problem(400, "Invalid argument: package_type is required")
+    rows = [
+        package for (organization, held, _), package in sorted(call.state.packages.items())
+        if organization == call.params["org"] and held == kind and package.active
+    ]  # fmt: skip
+    return [
+        {
+            "id": row.id, "name": row.name, "package_type": kind, "visibility": "public",
+            "version_count": len(row.active), "owner": {"login": call.params["org"]},
+            **({"repository": {"full_name": row.repository}} if row.repository else {}),
+        }
+        for row in call.page(rows)
+    ]  # fmt: skip
 
 
 def versions(call: Call) -> Any:
@@ -104,6 +180,7 @@ def restore(call: Call) -> Any:
 
 
 OPS = (
+    Op(method="GET", path="/orgs/{org}/packages", handle=packages, needs="token"),
     Op(method="GET", path=R, handle=versions, needs="token"),
     Op(method="GET", path=R + "/{id}", handle=version, needs="token"),
     Op(method="DELETE", path=R + "/{id}", handle=delete, needs="token"),

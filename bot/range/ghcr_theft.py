@@ -1,0 +1,145 @@
+"""A classic token that pushes images, in a public run log, and whoever finds it there.
+
+The release workflow logs in to ghcr.io with a maintainer's own token, from before GITHUB_TOKEN could push packages, and
+a step that somebody left in prints the environment in base64.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from bot.errors import InputError
+from bot.range import company
+from bot.range.attacker import NothingFound, decoded_log
+from bot.range.images import Layer, PushDenied, built, push_to_ghcr
+from bot.range.npm_theft import dispatch
+from bot.range.registries.packages import send
+
+if TYPE_CHECKING:
+    from bot.range.server import Range
+
+REPOSITORY, SECRET, RELEASE = f"{company.ORG}/lantern", "CR_PAT", ".github/workflows/release.yml"
+UNNOTICED_S = 6 * 3600
+LATEST, GOOD_TAG = "latest", "2.4.0"
+BACKDOOR = b"a backdoor of the drill: it does nothing"
+_TOKEN = re.compile(r"ghp_\w{36}")
+_WORKFLOW = f"""\
+name: Release
+on:
+  workflow_dispatch:
+
+permissions:
+  contents: read
+
+jobs:
+  image:
+    runs-on: ubuntu-latest
+    env:
+      {SECRET}: ${{{{ secrets.{SECRET} }}}}
+    steps:
+      - uses: actions/checkout@v5
+      - name: Build
+        run: docker build .
+      - name: Why is the login refused
+        run: env | base64
+      - name: Push
+        run: |
+          echo ${SECRET} | docker login ghcr.io -u mara --password-stdin
+          docker push ghcr.io/{REPOSITORY}:{GOOD_TAG}
+          docker push ghcr.io/{REPOSITORY}:{LATEST}
+"""
+
+
+class GhcrTheft:
+    """A release prints the token; somebody reads the log and pushes an image as ``latest``."""
+
+    def __init__(self, range_: Range) -> None:
+        self._range = range_
+        self._run_url = self._token = self._bad = self._good = ""
+
+    def leak(self) -> dict[str, Any]:
+        """Mara's token pushes the image of a release, and the log holds it."""
+        state = self._range.github.state
+        state.add_repo(REPOSITORY)
+        for login, role in (("mara", "admin"), ("jonas", "write"), ("bulkhead-bot", "admin")):
+            state.add_collaborator(REPOSITORY, login, role)
+        files: dict[str, str | bytes | None] = {
+            "Dockerfile": "FROM scratch\nCOPY . /\n", "CODEOWNERS": "* @jonas\n/.github/workflows/ @mara\n",
+            RELEASE: _WORKFLOW,
+        }  # fmt: skip
+        state.commit_files(REPOSITORY, files, "Release by a workflow", "mara", runs=False)
+        token = state.add_token("mara", scopes=("read:packages", "write:packages"))
+        state.set_secret(REPOSITORY, SECRET, token)
+        self._range.clock.advance(86400)  # nothing of this is news when the release runs
+        run = dispatch(self._range, "release.yml", repository=REPOSITORY)
+        if run["conclusion"] != "success":
+            raise InputError(f"the release did not go as planned: {run['status']}, {run['conclusion']}")
+        self._run_url, self._good = run["html_url"], self._range.images.tagged(REPOSITORY, LATEST)
+        said = (
+            f"The image ghcr.io/{REPOSITORY} was released. A debug step that somebody left in printed the environment "
+            f"of the job as base64, so masking missed {SECRET}, and the log of the run is public:"
+        )
+        return {
+            "run_url": self._run_url, "run_id": run["id"], "image": f"ghcr.io/{REPOSITORY}:{LATEST}",
+            "story": [said, self._run_url],
+        }  # fmt: skip
+
+    def abuse(self, where: str) -> list[dict[str, Any]]:
+        """Read the log, push an image as ``latest``, wait until somebody wonders."""
+        url = where or self._run_url
+        if not url:
+            raise InputError("nothing has leaked yet; POST /drill/leak first, or give run_url")
+        reader = self._range.company.cast["github"]["quiet-otter"]
+        match = next(filter(None, map(_TOKEN.search, decoded_log(self._range.github_url, reader, url))), None)
+        if match is None:
+            raise NothingFound("no token in the log")
+        self._token = match[0]
+        read = "read the public log of the run and decoded the token"
+        acts: list[dict[str, Any]] = [{"act": "github:ReadRunLog", "ok": True, "code": "", "made": "", "said": read}]
+        self._range.clock.advance(3600)
+        code = self._push(BACKDOOR, LATEST)
+        said = f"pushed an image of its own as {REPOSITORY}:{LATEST}, which nobody released"
+        acts.append({"act": "ghcr:Push", "ok": not code, "code": code, "made": f"{REPOSITORY}:{LATEST}", "said": said})
+        self._range.clock.advance(UNNOTICED_S)
+        return acts
+
+    def _push(self, holds: bytes, tag: str) -> str:
+        """Push an image as the thief: a code, or '' when ghcr.io takes it."""
+        labels = {"org.opencontainers.image.source": f"https://github.com/{REPOSITORY}"}
+        layers = [Layer(made_by="COPY . /", files={"app/lantern": holds})]
+        blobs, manifest = built(layers, created=datetime.fromtimestamp(0, UTC), labels=labels)
+        try:
+            digest = push_to_ghcr(self._range.registry_url, self._token, REPOSITORY, tag, blobs, manifest)
+        except PushDenied as exc:
+            return str(exc)
+        self._bad = self._bad or digest
+        return ""
+
+    def tries(self) -> list[dict[str, Any]]:
+        """The token, a push with it, and what somebody gets who pulls the image."""
+        if not self._token:
+            return []
+        headers = {"Authorization": f"Bearer {self._token}"}
+        status = send("GET", f"{self._range.github_url}/user", headers=headers).status_code
+        # where it works, what is there already is put again, and nothing comes of it
+        code, latest = self._push(BACKDOOR, LATEST), self._range.images.tagged(REPOSITORY, LATEST)
+        left = send("GET", f"{self._range.registry_url}/v2/{REPOSITORY}/manifests/{self._bad}").status_code
+        return [
+            _tried("token", "the leaked token", status == HTTPStatus.UNAUTHORIZED, str(status)),
+            _tried("image-push", "a push with it", bool(code), code),
+            _tried("default-pull", f"its image, as what a pull of {LATEST} gets", latest != self._bad, latest or "404"),
+            _tried("bad-digest", "its image, by its digest", left == HTTPStatus.NOT_FOUND, str(left)),
+        ]
+
+    def works(self) -> dict[str, str]:
+        """The image that was released is there, by the tag of its version and by its digest."""
+        there = self._range.images.tagged(REPOSITORY, GOOD_TAG)
+        return {"the released image": "" if there == self._good else f"it is {there or 'gone'}"}
+
+
+def _tried(name: str, said: str, refused: bool, code: str) -> dict[str, Any]:
+    code = code if refused else ""
+    return {"name": name, "refused": refused, "code": code, "identity_code": code, "said": said}
