@@ -182,8 +182,9 @@ class Planted:
     """Something a credential created: kind is access-key, user, role, login-profile, user-policy, role-policy or trust.
 
     ``name`` is the user or role that it belongs to; ``id`` the key id or policy name where there is one. At GitHub:
-    github-deploy-key (``id``: its number), github-workflow-file (``id``: its path) of the repository ``name``, and
-    github-stolen-secret (``id``: its name), which a planted workflow that ran could read.
+    github-deploy-key and github-runner (``id``: its number), github-workflow-file (``id``: its path) and
+    github-collaborator (``id``: the account) of the repository ``name``, and github-stolen-secret (``id``: its name),
+    which a planted workflow that ran could read.
     """
 
     kind: str

@@ -1,17 +1,15 @@
-"""GitHub: find what a stolen token planted, and take its deploy keys away. Workflow files: ``github_files``.
+"""GitHub: find what a stolen token planted. What takes it away: ``github_keys``, ``github_files``, ``github_access``.
 
 What is looked for is what stolen tokens have been seen to do (reported of GhostAction, September 2025, and of the npm
 worms of the same autumn): deploy keys that outlive the token, workflows that send secrets away on every branch that
-runs them, collaborators and webhooks. Who did it is told by the activity of each repository and by the key's own
-record; an author's name in a commit tells nothing, since anybody can write it.
+runs them, collaborators, webhooks and self-hosted runners. Who did it is told by the activity of each repository and by
+the key's own record; an author's name in a commit tells nothing, since anybody can write it.
 Paths: docs.github.com/rest/deploy-keys, /rest/repos/repos ("List repository activities"), /rest/repos/webhooks.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,9 +18,10 @@ from urllib.parse import quote
 
 from bot import workflow
 from bot.action import Action
-from bot.actions.github import differs, repository_path
+from bot.actions.github import repository_path
+from bot.actions.github_access import COLLABORATOR, RUNNER
 from bot.errors import InputError, NotFound, ProviderError
-from bot.model import Before, Breaks, Effect, EvidenceRef, Grade, Outcome, Planted, Proof, WorkflowRef, material
+from bot.model import Before, Effect, Grade, Outcome, Planted, Proof, WorkflowRef
 from bot.world import World
 
 FOLDER = ".github/workflows"
@@ -51,7 +50,8 @@ class SearchBefore(Before):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlantedAtGitHub(Outcome):
-    """What was planted and is still there. ``planted`` is all of it; ``keys`` and ``files`` are parts of that.
+    """What was planted and is still there. ``planted`` is all of it; ``keys``, ``files``, ``people`` (whom the account
+    has invited) and ``runners`` are parts of that.
 
     ``workflows``: planted files that GitHub knows as workflows. ``question`` asks about the files, when ``pushed``.
     ``others`` are changes that only a person can judge; ``unknown`` says in sentences what could not be seen.
@@ -60,6 +60,8 @@ class PlantedAtGitHub(Outcome):
     planted: tuple[Planted, ...] = ()
     keys: tuple[Planted, ...] = ()
     files: tuple[Planted, ...] = ()
+    people: tuple[Planted, ...] = ()
+    runners: tuple[Planted, ...] = ()
     workflows: tuple[WorkflowRef, ...] = ()
     pushed: bool = False
     question: str = ""
@@ -110,7 +112,7 @@ class _Search:
         """Search one repository. What may not be seen is a sentence that names what is missing."""
         for what, search in (
             ("deploy keys", self._keys), ("pushes", self._files), ("webhooks", self._hooks),
-            ("invitations", self._invitations),
+            ("invitations", self._invitations), ("runners", self._runners),
         ):  # fmt: skip
             try:
                 search(name)
@@ -205,7 +207,38 @@ class _Search:
         for row in self.world.github.pages(f"{repository_path(name)}/invitations"):
             if self._fresh(row.get("created_at")):
                 invitee, by = row["invitee"]["login"], (row.get("inviter") or {}).get("login")
-                self.others.append(f"{invitee} invited to {name} ({row['permissions']}) by {by}")
+                if str(by).lower() == self.owner.lower():
+                    self._add(Planted(
+                        kind=COLLABORATOR, name=name, id=invitee, at=row["created_at"], event=row["permissions"]
+                    ))  # fmt: skip
+                else:
+                    self.others.append(f"{invitee} invited to {name} ({row['permissions']}) by {by}")
+
+    def _runners(self, name: str) -> None:
+        """GitHub tells neither when a runner came nor who brought it: planted is one that no workflow asks for."""
+        found = list(self.world.github.pages(f"{repository_path(name)}/actions/runners", "runners"))
+        if not found:
+            return
+        asked = self._asks_for_runners(name)
+        for row in found:
+            if asked:
+                self.others.append(f"self-hosted runner {row['name']!r} of {name}; {asked} asks for such runners")
+            else:
+                self._add(Planted(kind=RUNNER, name=name, id=str(row["id"]), event=str(row["name"])))
+
+    def _asks_for_runners(self, name: str) -> str:
+        """A workflow of the default branch, none of the planted ones, with a job for self-hosted runners; or ''."""
+        default = str(self.world.github.get(repository_path(name))["default_branch"])
+        planted = {p.id for p in self.planted.values() if p.name == name}
+        for path in workflow_files(self.world, name, default).keys() - planted:
+            text = read_file(self.world, name, path, default).decode(errors="replace")
+            try:
+                jobs = workflow.parse(text, path).jobs
+            except InputError:
+                continue
+            if any(job.self_hosted for job in jobs):
+                return path
+        return ""
 
 
 def activity(world: World, repository: str, **only: str) -> list[dict[str, Any]]:
@@ -254,6 +287,8 @@ def _find(world: World, given: SearchIn, before: SearchBefore) -> PlantedAtGitHu
     several = "" if len(planted) == 1 else "s"
     return PlantedAtGitHub(
         changed=False, planted=planted, files=files, keys=tuple(p for p in planted if p.kind == "github-deploy-key"),
+        people=tuple(p for p in planted if p.kind == COLLABORATOR),
+        runners=tuple(p for p in planted if p.kind == RUNNER),
         workflows=tuple(search.workflows), pushed=bool(files), question=question if files else "",
         others=tuple(search.others), unknown=(*search.unknown, _AT_GITHUB),
         summary=f"{len(planted)} thing{several} planted, {len(search.others)} that a person has to judge",
@@ -274,102 +309,4 @@ find_planted_by_token = Action(
     permissions=(
         "metadata:read", "contents:read", "actions:read", "administration:read", "webhooks:read", "secrets:read",
     ),
-)  # fmt: skip
-
-
-# Deploy keys
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyBefore(Before):
-    """The key as it was: all that is needed to add it again."""
-
-    title: str = ""
-    key: str = material(default="")
-    read_only: bool = material(default=True)
-    added_by: str = ""
-    created_at: str = ""
-    last_used: str = ""
-
-
-def _keys(given: Planted) -> str:
-    if given.kind != "github-deploy-key" or not given.id.isdecimal():
-        raise InputError(f"{given.key} is not a deploy key")
-    return f"{repository_path(given.name)}/keys"
-
-
-def _key(world: World, given: Planted) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = world.github.get(f"{_keys(given)}/{given.id}")
-    except NotFound:
-        next(iter(world.github.pages(_keys(given))), None)  # its error: we may not look there
-        return None
-    return found
-
-
-def _look_key(world: World, given: Planted) -> KeyBefore:
-    found = _key(world, given)
-    if found is None:
-        return KeyBefore(needed=False, summary=f"{given.name} has no deploy key {given.id} any more")
-    may = "read" if found["read_only"] else "read and push"
-    return KeyBefore(
-        title=found["title"], key=found["key"], read_only=found["read_only"], added_by=found.get("added_by") or "",
-        created_at=found["created_at"], last_used=found.get("last_used") or "",
-        summary=f"Deploy key {found['title']!r} of {given.name} may {may}; added by {found.get('added_by')}",
-    )  # fmt: skip
-
-
-def _save_key(world: World, given: Planted, before: KeyBefore) -> tuple[EvidenceRef, ...]:
-    record = {n: getattr(before, n) for n in KeyBefore.__dataclass_fields__} | {"key": given.key, "public": before.key}
-    text = world.scrub(json.dumps(record, indent=1, sort_keys=True)).encode()
-    return (world.evidence.save(f"keys/{given.id}.json", text, hashlib.sha256(text).hexdigest()),)
-
-
-def _delete_key(world: World, given: Planted, _before: KeyBefore) -> Outcome:
-    if _key(world, given) is None:
-        return Outcome(changed=False, summary="The deploy key is already gone")
-    try:
-        world.github.send("DELETE", f"{_keys(given)}/{given.id}")
-    except NotFound:
-        return Outcome(changed=False, summary="The deploy key went meanwhile")
-    return Outcome(changed=True, summary=f"Deleted deploy key {given.id} of {given.name}")
-
-
-def _same(world: World, given: Planted, before: KeyBefore) -> dict[str, Any] | None:
-    """A deploy key of the repository with the same public key, under whatever number."""
-    return next((row for row in world.github.pages(_keys(given)) if before.key and row["key"] == before.key), None)
-
-
-def _prove_key(world: World, given: Planted, before: KeyBefore, _outcome: Outcome) -> Proof:
-    """By its number and by the key itself: added again it has another number."""
-    if _key(world, given) is not None or _same(world, given, before) is not None:
-        return Proof.refuted(f"{given.name} still lists the deploy key {before.title!r}")
-    return Proof.proven(Grade.STATE, f"GitHub lists no such deploy key of {given.name} any more")
-
-
-def _add_again(world: World, given: Planted, before: KeyBefore, _outcome: Outcome) -> Outcome:
-    now = _same(world, given, before)
-    wanted = {"title": before.title, "key": before.key, "read_only": before.read_only}
-    if now is not None:
-        found = {name: now[name] for name in wanted}
-        if found != wanted:
-            raise differs(f"the deploy key {before.title!r}", wanted, found)
-        return Outcome(changed=False, summary="The deploy key is there")
-    if not before.needed:
-        return Outcome(changed=False, summary="It was not there")
-    world.github.send("POST", _keys(given), wanted)
-    return Outcome(changed=True, summary=f"Added the deploy key {before.title!r} again, under a new number")
-
-
-def _breaks_key(before: KeyBefore) -> Breaks:
-    used = f"; last used {before.last_used}" if before.last_used else "; GitHub knows of no use"
-    if not before.needed:
-        return Breaks()
-    return Breaks(stops=(f"Whoever fetches or pushes with the deploy key {before.title!r}{used}",))
-
-
-delete_deploy_key = Action(
-    name="github.delete_deploy_key", title="Delete a deploy key", inputs=Planted, before=KeyBefore, outcome=Outcome,
-    effect=Effect.CONTAIN, look=_look_key, run=_delete_key, prove=_prove_key, breaks=_breaks_key, undo=_add_again,
-    evidence=_save_key, kills=lambda given: given.key, permissions=("administration:write",),
 )  # fmt: skip

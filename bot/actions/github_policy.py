@@ -1,4 +1,4 @@
-"""GitHub: what Actions may do in a repository at all.
+"""GitHub: what Actions may do in a repository, or in an organization, at all.
 
 Paths and codes: docs.github.com/rest/actions/permissions.
 """
@@ -183,4 +183,70 @@ set_default_token_permissions = Action(
     inputs=TokenPermissionsIn, before=TokenPermissionsBefore, outcome=Outcome, effect=Effect.CHANGE,
     look=_look_permissions, run=_set_permissions, prove=_prove_permissions, breaks=_breaks_permissions,
     undo=_undo_permissions, permissions=("administration:write",),
+)  # fmt: skip
+
+
+# Fork pull requests that a maintainer has to let run
+
+
+STRICTEST = "all_external_contributors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalBefore(Before):
+    """The policy as it was."""
+
+    policy: str = material()
+
+
+def _approval(world: World, given: RepositoryIn) -> str:
+    path = f"{repository_path(given.repository)}/actions/permissions{_POLICY['fork_approval']}"
+    return str(world.github.get(path)["approval_policy"])
+
+
+def _approve_only(world: World, given: RepositoryIn, policy: str) -> None:
+    path = f"{repository_path(given.repository)}/actions/permissions{_POLICY['fork_approval']}"
+    world.github.send("PUT", path, {"approval_policy": policy})
+
+
+def _look_approval(world: World, given: RepositoryIn) -> ApprovalBefore:
+    policy = _approval(world, given)
+    return ApprovalBefore(
+        needed=policy != STRICTEST, policy=policy,
+        summary=f"In {given.repository} a maintainer lets the runs of {policy.replace('_', ' ')} start",
+    )  # fmt: skip
+
+
+def _require_approval(world: World, given: RepositoryIn, _before: ApprovalBefore) -> Outcome:
+    if _approval(world, given) == STRICTEST:
+        return Outcome(changed=False, summary="It is so already")
+    _approve_only(world, given, STRICTEST)
+    return Outcome(changed=True, summary=f"No stranger's pull request runs in {given.repository} without approval")
+
+
+def _prove_approval(world: World, given: RepositoryIn, _before: ApprovalBefore, _outcome: Outcome) -> Proof:
+    said = f"GitHub's record says {(now := _approval(world, given))}"
+    return Proof.proven(Grade.STATE, said) if now == STRICTEST else Proof.refuted(said)
+
+
+def _undo_approval(world: World, given: RepositoryIn, before: ApprovalBefore, _outcome: Outcome) -> Outcome:
+    now = _approval(world, given)
+    if now == before.policy:
+        return Outcome(changed=False, summary="It is as it was")
+    if now != STRICTEST:
+        raise differs(f"the fork policy of {given.repository}", {"policy": STRICTEST}, {"policy": now})
+    _approve_only(world, given, before.policy)
+    return Outcome(changed=True, summary=f"Put the fork policy of {given.repository} back")
+
+
+def _breaks_approval(before: ApprovalBefore) -> Breaks:
+    said = "Pull requests of outside contributors wait for a maintainer; those of pull_request_target never wait"
+    return Breaks(stops=(said,) if before.needed else ())
+
+
+require_fork_approval = Action(
+    name="github.require_fork_approval", title="Have every run of a stranger's pull request wait for a maintainer",
+    inputs=RepositoryIn, before=ApprovalBefore, outcome=Outcome, effect=Effect.CHANGE, look=_look_approval,
+    run=_require_approval, prove=_prove_approval, breaks=_breaks_approval, undo=_undo_approval,
+    permissions=("administration:write",),
 )  # fmt: skip

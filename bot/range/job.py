@@ -12,10 +12,10 @@ import botocore.exceptions
 
 from bot.range import shell
 from bot.range.expressions import Unsupported, condition, fill, text
-from bot.range.github import deployments
+from bot.range.github import caches, deployments
 from bot.range.github.nouns import Job, Run, StepRecord
 from bot.range.registries.docker import Docker
-from bot.range.workflow_file import action_refused, branch_allowed, token_scopes
+from bot.range.workflow_file import action_refused, branch_allowed, environment_of, token_scopes
 
 if TYPE_CHECKING:
     from bot.range.runner import Runner
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ACTIONS_APP = 15368  # the App that GITHUB_TOKEN belongs to, on github.com
 LINE = timedelta(microseconds=20)
 _COMMAND = re.compile(r"::(add-mask|debug|notice|warning|error|group|endgroup)(?: [^:]*)?::(.*)")
-_NO_EFFECT = ("actions/setup-node", "actions/setup-python", "actions/setup-go", "actions/setup-java", "actions/cache")
+_NO_EFFECT = ("actions/setup-node", "actions/setup-python", "actions/setup-go", "actions/setup-java")
 
 
 class StepCancelled(Exception):
@@ -48,6 +48,7 @@ class JobRun:
         self.failed = False
         self.built = False
         self.docker = Docker(runner.registries["dockerhub"]) if "dockerhub" in runner.registries else None
+        self.missed: list[tuple[str, str]] = []  # caches that were not there: key and path
 
     # Log
 
@@ -77,12 +78,12 @@ class JobRun:
         token = self.job.token.value if self.job.token else ""
         github = {
             "repository": repo.full_name, "repository_owner": repo.owner.login, "repository_id": str(repo.id),
-            "ref": run.ref, "ref_name": run.ref.split("/", 2)[2], "sha": run.head_sha, "event_name": run.event,
+            "ref": run.ref, "ref_name": run.ref.split("/", 2)[2], "sha": run.sha, "event_name": run.event,
             "actor": run.actor.login, "triggering_actor": run.triggering_actor.login, "run_id": str(run.id),
             "run_number": str(run.number), "run_attempt": str(run.attempt), "workflow": run.workflow.name,
             "job": self.job.key, "token": token, "server_url": self.state.base_url, "api_url": self.state.base_url,
             "head_ref": run.head_branch if run.pull else "", "base_ref": run.pull.base_ref if run.pull else "",
-            "workspace": "/home/runner/work/" + repo.name, "event": {"inputs": run.inputs},
+            "workspace": "/home/runner/work/" + repo.name, "event": {"inputs": run.inputs} | _of_pull(run),
             "ref_type": "tag" if run.ref.startswith("refs/tags/") else "branch",
         }  # fmt: skip
         return {
@@ -127,6 +128,8 @@ class JobRun:
             return "failure"
         for record, spec in zip(self.job.steps[1:], self.job.spec["steps"], strict=True):
             yield from self._one_step(record, spec)
+        if not self.failed and not self.run.cancelled:
+            self._save_caches()
         self.say("Cleaning up orphan processes")
         self.job.steps[-1].last_line = len(self.job.log)
         return "cancelled" if self.run.cancelled else "failure" if self.failed else "success"
@@ -145,7 +148,7 @@ class JobRun:
         condition(job.spec.get("if"), self.contexts(), self._status(False))
         problem = self._enter_environment()
         for uses in (str(spec["uses"]) for spec in job.spec["steps"] if "uses" in spec):
-            problem = problem or action_refused(run.repo, uses)
+            problem = problem or action_refused(run.repo, uses, self.state.orgs.get(run.repo.owner.login))
         job.token = self.state.mint_server_token(
             ACTIONS_APP, self.state.actions_bot, self.permissions, frozenset({run.repo.full_name}), kind="job",
             life_s=6 * 3600,
@@ -184,8 +187,7 @@ class JobRun:
 
     def _enter_environment(self) -> str:
         """Environment secrets are read here, when the job starts; a missing environment is made, unprotected."""
-        named = self.job.spec.get("environment")
-        name = str(named.get("name", "") if isinstance(named, dict) else named or "")
+        name = environment_of(self.job.spec)
         if not name:
             return ""
         name = self.job.environment = fill(name, self.contexts())
@@ -272,7 +274,7 @@ class JobRun:
         self._header(first_line({"run": script}), {}, env, script)
         box = shell.Box(env=env, files=self.files, say=self._output, aws_url=self.runner.aws_url,
                         npm_url=self.runner.npm_url, registries=self.runner.registries,
-                        built=self.built, docker=self.docker,
+                        built=self.built, docker=self.docker, hosts=self.runner.hosts,
                         id_token=self._id_token if self.may_ask else None)  # fmt: skip
         status = yield from shell.interpret(script, box)
         self.built = box.built
@@ -298,19 +300,25 @@ class JobRun:
             return self._google_credentials(given)
         if name == "actions/upload-artifact":
             return self._artifact(given)
+        if name == "actions/cache":
+            return self._cache(given, str(spec.get("id") or ""))
         if name in _NO_EFFECT:
             return 0
         self.say(f"##[error]the range's runner does not interpret the action {uses}")
         return 1
 
     def _checkout(self, given: dict[str, str]) -> int:
-        git = self.run.head_repo.git
-        commit = git.resolve(given["ref"]) if given.get("ref") else git.commits[self.run.head_sha]
-        if commit is None or given.get("repository", self.run.repo.full_name) != self.run.repo.full_name:
+        run, git = self.run, self.run.head_repo.git
+        if run.base_sha and not given.get("ref"):
+            git = run.repo.git  # of a pull_request_target: the base, unless the file asks for the head
+        commit = git.resolve(given["ref"]) if given.get("ref") else git.commits[run.sha]
+        if commit is None or given.get("repository", run.repo.full_name) not in (
+            run.repo.full_name, run.head_repo.full_name,
+        ):  # fmt: skip
             self.say("##[error]fatal: couldn't find remote ref")
             return 1
         self.files = {path: git.blobs[entry.sha] for path, entry in git.files(commit).items()}
-        self.say(f"Syncing repository: {self.run.head_repo.full_name}")
+        self.say(f"Syncing repository: {(run.head_repo if git is run.head_repo.git else run.repo).full_name}")
         self.say(f"HEAD is now at {commit.sha[:7]} {commit.message.splitlines()[0]}")
         return 0
 
@@ -320,6 +328,32 @@ class JobRun:
         self.run.repo.artifacts[number] = {"id": number, "name": name, "run": self.run, "at": self.job.cursor}
         self.say(f"Artifact {name} has been successfully uploaded! Artifact ID is {number}")
         return 0
+
+    def _cache(self, given: dict[str, str], step: str) -> int:
+        """Bring back what was saved under the key; what is not there is saved when the job ends well."""
+        key, path = given.get("key", ""), given.get("path", "").strip().rstrip("/")
+        if not key or not path:
+            self.say(f"##[error]Input required and not supplied: {'path' if key else 'key'}")
+            return 1
+        found = caches.restored(self.run, key, path, given.get("restore-keys", "").split(), self.state.now())
+        hit = found is not None and found["key"] == key
+        if found is not None:
+            self.files = {**self.files, **found["files"]}
+            self.say(f"Cache restored from key: {found['key']}")
+        else:
+            self.say(f"Cache not found for input keys: {key}")
+        if not hit:
+            self.missed.append((key, path))
+        if step:
+            self.steps[step] = {"outputs": {"cache-hit": "true" if hit else ""}}
+        return 0
+
+    def _save_caches(self) -> None:
+        for key, path in self.missed:
+            held = {name: data for name, data in self.files.items() if name == path or name.startswith(f"{path}/")}
+            at = (self.job.cursor or self.state.now()).replace(microsecond=0)
+            if held and caches.save(self.run, self.state.next_id(), key, path, held, at):
+                self.say(f"Cache saved with key: {key}")
 
     def _google_credentials(self, given: dict[str, str]) -> int:
         """A key goes into a file of the workspace, and its name into the environment of the steps that follow.
@@ -389,6 +423,16 @@ class JobRun:
         )
         found: dict[str, str] = answer["Credentials"]
         return found
+
+
+def _of_pull(run: Run) -> dict[str, Any]:
+    """``github.event.pull_request``, as far as workflows ask for it."""
+    if run.pull is None:
+        return {}
+    pull = run.pull
+    head = {"sha": pull.head_sha, "ref": pull.head_ref, "repo": {"full_name": pull.head_repo.full_name}}
+    base = {"sha": pull.base_sha, "ref": pull.base_ref, "repo": {"full_name": run.repo.full_name}}
+    return {"pull_request": {"number": pull.number, "title": pull.title, "head": head, "base": base}}
 
 
 def first_line(step: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bot.range.server import Range
 
 PATIENCE_S, UNNOTICED_S = 24 * 3600, 6 * 3600  # the attacker waits a day; nobody looks for some hours
+COLLECTOR = "collector.example"  # its name in scripts
 LATER = "1.4.4"  # what is published when the token is left alive
 BACKDOOR = b"// a backdoor of the drill: it does nothing\nmodule.exports = {}\n"
 

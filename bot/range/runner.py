@@ -3,7 +3,9 @@
 What it holds to (docs.github.com/actions, "Secrets", "Automatic token authentication", "Workflow cancellation"):
 
 - repository and organization secrets are read when a run is queued, those of an environment when its job starts;
-- a run of a fork's pull request gets no secrets, a token that can only read and no id-token;
+- a run of a fork's pull request gets no secrets, a token that can only read and no id-token; one of
+  ``pull_request_target`` is not by these rules: it is the base branch's file, with its secrets, and waits for nobody;
+- a job of an environment with reviewers waits until one of them agrees;
 - secrets are masked where they stand in the log exactly as they are; any encoding of them passes;
 - GITHUB_TOKEN has the scopes of ``permissions:`` and dies with its job; the id-token endpoint is there only with
   ``id-token: write``;
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.range import workflow_file
 from bot.range.clock import RangeClock
-from bot.range.github.nouns import Account, Job, Pull, Repo, Run, Workflow
+from bot.range.github.nouns import TARGET, Account, Job, Pull, Repo, Run, Workflow
 from bot.range.issuer import OidcIssuer
 from bot.range.job import JobRun, StepCancelled
 from bot.range.workflow_file import WorkflowMistake
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 CANCEL_GRACE_S = 300
 JOB_LIMIT_S = 6 * 3600
+WAITING = "waiting"  # for a reviewer
 
 
 class Runner:
@@ -40,6 +43,7 @@ class Runner:
         self.clock, self.issuer, self.aws_url = clock, issuer, aws_url
         self.npm_url: str | None = None  # where ``npm`` commands go, once there is a registry
         self.registries: dict[str, str] = {}  # where ``twine``, ``cargo`` and ``gem`` publish
+        self.hosts: dict[str, str] = {}  # where ``curl`` gets to, by host name: addresses of the range
         self._state: State | None = None
         self._active: list[Run] = []
 
@@ -61,8 +65,9 @@ class Runner:
         """Queue a run of every workflow that listens to this event, as of the commit."""
         if not repo.actions["enabled"]:
             return []
-        source = pull.head_repo.git if pull else repo.git
-        commit, made = source.commits[sha], []
+        source = pull.head_repo.git if pull and event != TARGET else repo.git
+        base = repo.git.resolve(f"refs/heads/{pull.base_ref}") if pull and event == TARGET else None
+        commit, made = base or source.commits[sha], []
         branch = pull.base_ref if pull else ref.removeprefix("refs/heads/")
         changed = [change.path for change in source.changes(commit)]
         for path in sorted(source.files(commit)):
@@ -76,7 +81,8 @@ class Runner:
             if workflow_file.listens(spec, event, branch, changed):
                 workflow = self.state.workflow(repo, path, data)
                 if workflow.state == "active":
-                    made.append(self._queue(repo, workflow, spec, event, ref, sha, actor, pull=pull))
+                    at = base.sha if base else ""
+                    made.append(self._queue(repo, workflow, spec, event, ref, sha, actor, pull=pull, base_sha=at))
         return made
 
     def dispatch(
@@ -99,7 +105,7 @@ class Runner:
 
     def _queue(
         self, repo: Repo, workflow: Workflow, spec: dict[str, Any], event: str, ref: str, sha: str, actor: Account,
-        *, pull: Pull | None = None, inputs: dict[str, Any] | None = None,
+        *, pull: Pull | None = None, inputs: dict[str, Any] | None = None, base_sha: str = "",
     ) -> Run:  # fmt: skip
         now = self.clock.now()
         head = pull.head_repo if pull else repo
@@ -110,7 +116,7 @@ class Runner:
             head_branch=pull.head_ref if pull else ref.split("/", 2)[2], head_sha=sha, head_repo=head, actor=actor,
             triggering_actor=actor, created_at=now, updated_at=now, started_at=now, spec=spec, pull=pull,
             title=pull.title if pull else workflow.name if event == "workflow_dispatch" else message,
-            inputs=inputs or {},
+            inputs=inputs or {}, base_sha=base_sha,
         )  # fmt: skip
         self.state.runs[run.id] = run
         if spec.get("mistake"):
@@ -177,9 +183,8 @@ class Runner:
     def _advance_run(self, run: Run) -> bool:
         moved = False
         for job in run.of_attempt(run.attempt):
-            if job.status == "queued" and self._ready(run, job):
-                self._start(run, job)
-                moved = True
+            if job.status in ("queued", WAITING) and self._ready(run, job):
+                moved = self._gate(run, job) or moved
             elif job.status == "in_progress":
                 moved = self._wake(run, job) or moved
         jobs = run.of_attempt(run.attempt)
@@ -195,6 +200,30 @@ class Runner:
 
     def _ready(self, run: Run, job: Job) -> bool:
         return all(other.status == "completed" for other in self._needed(run, job))
+
+    def _gate(self, run: Run, job: Job) -> bool:
+        """Start a job, unless its environment has reviewers and none of them has agreed. Whether anything moved."""
+        name = workflow_file.environment_of(job.spec)
+        environment = run.repo.environments.get(name)
+        if environment and environment.reviewers and name not in run.let_in and not run.cancelled:
+            moved, job.status, run.status = job.status != WAITING, WAITING, WAITING
+            return moved
+        self._start(run, job)
+        return True
+
+    def judge(self, run: Run, names: set[str], *, agreed: bool) -> list[Job]:
+        """A reviewer's word on the jobs that wait for these environments; returns those jobs."""
+        waiting = [
+            job for job in run.of_attempt(run.attempt)
+            if job.status == WAITING and workflow_file.environment_of(job.spec) in names
+        ]  # fmt: skip
+        if agreed:
+            run.let_in |= names
+        for job in waiting if not agreed else ():
+            job.started_at = self.clock.now()
+            self._end(run, job, "failure", job.started_at)
+        self.advance()
+        return waiting
 
     def _start(self, run: Run, job: Job) -> None:
         needed = self._needed(run, job)
@@ -299,14 +328,14 @@ def id_claims(run: Run, job: Job) -> dict[str, Any]:
     repo, base = run.repo, run.pull.base_ref if run.pull else ""
     file = f"{repo.full_name}/{run.workflow.path}@{run.ref}"
     claims: dict[str, Any] = {
-        "ref": run.ref, "sha": run.head_sha, "repository": repo.full_name, "repository_owner": repo.owner.login,
+        "ref": run.ref, "sha": run.sha, "repository": repo.full_name, "repository_owner": repo.owner.login,
         "repository_owner_id": str(repo.owner.id), "run_id": str(run.id), "run_number": str(run.number),
         "run_attempt": str(run.attempt), "repository_visibility": "private" if repo.private else "public",
         "repository_id": str(repo.id), "actor_id": str(run.actor.id), "actor": run.actor.login,
         "workflow": run.workflow.name, "head_ref": run.head_branch if run.pull else "", "base_ref": base,
-        "event_name": run.event, "ref_protected": "false", "workflow_ref": file, "workflow_sha": run.head_sha,
+        "event_name": run.event, "ref_protected": "false", "workflow_ref": file, "workflow_sha": run.sha,
         "ref_type": "tag" if run.ref.startswith("refs/tags/") else "branch", "job_workflow_ref": file,
-        "job_workflow_sha": run.head_sha, "runner_environment": "github-hosted",
+        "job_workflow_sha": run.sha, "runner_environment": "github-hosted",
     }  # fmt: skip
     if job.environment:
         claims["environment"] = job.environment

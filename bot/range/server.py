@@ -35,7 +35,7 @@ from bot.range.github.packages import Ghcr
 from bot.range.images import ImageRange
 from bot.range.issuer import OidcIssuer
 from bot.range.npm import NpmRegistry
-from bot.range.npm_theft import Collector
+from bot.range.npm_theft import COLLECTOR, Collector
 from bot.range.npm_web import NpmWeb
 from bot.range.oidc_replay import LeakAfterMove
 from bot.range.port import HOST, listen
@@ -82,7 +82,7 @@ class Range:
         for name, server in self.registries.items():
             server.base_url = self.runner.registries[name] = self._serve(server.asgi)
         self.gcp.base_url = self._serve(self.gcp.asgi)
-        self.collector.url = self._serve(self.collector.asgi)
+        self.collector.url = self.runner.hosts[COLLECTOR] = self._serve(self.collector.asgi)
         self.registry_url = self.runner.registries["ghcr"] = self._serve(self.images.asgi)
         self.slack.base_url = self._serve(self.slack.asgi)
         self.slack.start()

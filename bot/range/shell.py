@@ -15,11 +15,13 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions
 import botocore.loaders
 import botocore.session
+import requests
 from botocore.config import Config
 
 from bot.range.images import Layer, PushDenied, built, push_to_ecr, push_to_ghcr
@@ -60,6 +62,7 @@ class Box:
     aws_url: str | None
     npm_url: str | None = None
     registries: Mapping[str, str] = field(default_factory=dict)  # addresses by name
+    hosts: Mapping[str, str] = field(default_factory=dict)  # addresses of the range, by the name that a script says
     id_token: Callable[[str], str] | None = None  # None where the job may ask for none
     sinks: dict[str, str] = field(default_factory=dict)  # env, output, summary -> text
     built: bool = False
@@ -393,6 +396,28 @@ def _printed(client: Callable[[Any], str], of: Any) -> tuple[int, str]:
         return 1, f"{exc}\n"
 
 
+def _curl(args: list[str], _given: str, box: Box) -> tuple[int, str]:
+    """A form that is posted to a host of the range."""
+    data, rest = "", iter(args)
+    url = ""
+    for arg in rest:
+        if arg in ("-d", "--data"):
+            data = next(rest, "")
+        elif arg in ("-X", "-H", "-o"):
+            next(rest, "")
+        elif not arg.startswith("-"):
+            url = arg
+    host = urlsplit(url).hostname or ""
+    if host not in box.hosts:
+        raise NotInterpreted(f"curl to {host or 'nowhere'}")
+    pairs = (pair.partition("=") for pair in data.split("&"))
+    told = {"from": box.env.get("GITHUB_REPOSITORY", ""), "env": {name: value for name, _, value in pairs if name}}
+    with requests.Session() as session:
+        session.trust_env = False
+        session.post(f"{box.hosts[host]}/collect", json=told, timeout=20)
+    return 0, ""
+
+
 def _copy_up(source: str, target: str, box: Box) -> tuple[int, str]:
     path = source.removeprefix("./")
     data = box.files.get(path)
@@ -408,6 +433,6 @@ def _copy_up(source: str, target: str, box: Box) -> tuple[int, str]:
 
 _COMMANDS: dict[str, Callable[[list[str], str, Box], tuple[int, str]]] = {
     "echo": _echo, "printf": _printf, "env": _env, "printenv": _env, "base64": _base64, "export": _export,
-    "set": _set, "cat": _cat, "exit": _exit, "aws": _aws, "docker": _docker,
+    "set": _set, "cat": _cat, "exit": _exit, "aws": _aws, "docker": _docker, "curl": _curl,
     "true": lambda _a, _g, _b: (0, ""), "false": lambda _a, _g, _b: (1, ""),
 }  # fmt: skip

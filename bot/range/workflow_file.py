@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bot.range.github.nouns import Repo
+from bot.range.github.nouns import Org, Repo
 
 _TOP = {"name", "run-name", "on", "permissions", "env", "defaults", "jobs"}
 _JOB = {
@@ -109,6 +109,12 @@ def inputs(spec: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return {name: given.get(name, (detail or {}).get("default", "")) for name, detail in declared.items()}
 
 
+def environment_of(spec: dict[str, Any]) -> str:
+    """The environment of a job as its file says it, maybe an expression; ''."""
+    named = spec.get("environment")
+    return str(named.get("name", "") if isinstance(named, dict) else named or "")
+
+
 def token_scopes(spec: dict[str, Any], job: dict[str, Any], default: str, *, fork: bool) -> tuple[dict[str, str], bool]:
     """(GITHUB_TOKEN's scopes as App permissions, whether the job may ask for an id-token).
 
@@ -135,17 +141,23 @@ def branch_allowed(patterns: tuple[str, ...] | None, ref: str) -> bool:
     return ref.startswith("refs/heads/") and any(fnmatch.fnmatchcase(ref[len("refs/heads/") :], p) for p in patterns)
 
 
-def action_refused(repo: Repo, uses: str) -> str:
-    """Why the repository's Actions policy does not let this action run, or ''."""
+def action_refused(repo: Repo, uses: str, org: Org | None = None) -> str:
+    """Why the Actions policy of the repository, or of its organization, does not let this action run, or ''."""
+    said = _refused(repo.full_name, repo.owner.login, repo.actions, repo.selected_actions, uses)
+    return said or (_refused(org.account.login, org.account.login, org.actions, org.selected_actions, uses)
+                    if org else "")  # fmt: skip
+
+
+def _refused(where: str, home: str, policy: dict[str, Any], chosen: dict[str, Any], uses: str) -> str:
     name, _at, version = uses.partition("@")
     if name.startswith("./"):
         return ""
-    if repo.actions["sha_pinning_required"] and not re.fullmatch(r"[0-9a-f]{40}", version):
-        return f"The action {uses} is not allowed in {repo.full_name}: it must be pinned to a full-length commit SHA."
-    owner, chosen = name.split("/")[0], repo.selected_actions
-    allowed = repo.actions["allowed_actions"] == "all" or owner == repo.owner.login
-    if repo.actions["allowed_actions"] == "selected":
+    if policy["sha_pinning_required"] and not re.fullmatch(r"[0-9a-f]{40}", version):
+        return f"The action {uses} is not allowed in {where}: it must be pinned to a full-length commit SHA."
+    owner = name.split("/")[0]
+    allowed = policy["allowed_actions"] == "all" or owner == home
+    if policy["allowed_actions"] == "selected":
         allowed = allowed or (chosen["github_owned_allowed"] and owner in ("actions", "github"))
         allowed = allowed or (chosen["verified_allowed"] and owner in _VERIFIED)
         allowed = allowed or any(fnmatch.fnmatchcase(uses, pattern) for pattern in chosen["patterns_allowed"])
-    return "" if allowed else f"The action {uses} is not allowed in {repo.full_name} by its Actions policy."
+    return "" if allowed else f"The action {uses} is not allowed in {where} by its Actions policy."

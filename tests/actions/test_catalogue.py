@@ -15,6 +15,7 @@ from bot.actions.aws_iam import SETTLE_S
 from bot.errors import Conflict, ProviderError
 from bot.model import Before, Effect, Outcome, Planted, Verdict
 from tests.actions import (
+    access_arrangements,
     arrangements,
     dockerhub_arrangements,
     gcp_arrangements,
@@ -32,11 +33,12 @@ ARRANGEMENTS = (
     *session_arrangements.SESSIONS, *identity_arrangements.IDENTITIES, *gcp_arrangements.CLOUD,
     *image_arrangements.IMAGES,
     *dockerhub_arrangements.HUB,
+    *access_arrangements.ACCESS,
 )  # fmt: skip
 VERBS = {
-    "Ask", "Cancel", "Check", "Confirm", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable", "Enable",
-    "End", "Find", "Have", "Make", "Move", "Narrow", "Open", "Put", "Remove", "Resolve", "Revoke", "Set", "Stop",
-    "Suspend", "Unpublish", "Wait", "Write", "Yank",
+    "Ask", "Cancel", "Check", "Confirm", "Cut", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable",
+    "Enable", "End", "Find", "Have", "Let", "Make", "Move", "Narrow", "Open", "Put", "Reject", "Remove", "Resolve",
+    "Revoke", "Set", "Stop", "Suspend", "Unpublish", "Wait", "Write", "Yank",
 }  # fmt: skip
 ACTIONS = pytest.mark.parametrize("action", CATALOGUE.values(), ids=lambda a: a.name)
 ARRANGED = pytest.mark.parametrize("arranged", ARRANGEMENTS, ids=lambda a: a.name)

@@ -195,9 +195,13 @@ def test_what_only_a_person_can_judge_is_said(drill: Drill) -> None:
     as_mara(drill).send("PUT", f"/repos/{FERRY}/collaborators/quiet-otter", {"permission": "push"})
     key = {"title": "jonas's mirror", "read_only": True, "key": planted_other_key()}
     drill.world.github.send("POST", f"/repos/{FERRY}/keys", key)
-    others = found(drill, given).others
+    drill.range.github.state.add_user("tern")
+    drill.world.github.send("PUT", f"/repos/{FERRY}/collaborators/tern", {"permission": "push"})
+    out = found(drill, given)
+    others = out.others
+    assert [each.id for each in out.people] == ["quiet-otter"], "invited by the account itself"
     assert any("webhook" in each for each in others)
-    assert any("quiet-otter invited" in each for each in others)
+    assert any("tern invited" in each for each in others)
     assert any("jonas's mirror" in each and "bulkhead-bot" in each for each in others)
 
 

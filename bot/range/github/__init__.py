@@ -21,11 +21,14 @@ from bot.range.github import (
     actions,
     advisories,
     alerts,
+    caches,
     deployments,
     hooks,
+    members,
     packages,
     pulls,
     repos,
+    rulesets,
     secret_stores,
     settings,
 )
@@ -38,7 +41,7 @@ from bot.range.switchboard import AsgiApp, Switchboard
 
 OPS: tuple[Op, ...] = (
     *accounts.OPS, *secret_stores.OPS, *settings.OPS, *hooks.OPS, *alerts.OPS, *repos.OPS, *pulls.OPS,
-    *advisories.OPS, *packages.OPS, *actions.OPS, *deployments.OPS,
+    *advisories.OPS, *packages.OPS, *rulesets.OPS, *members.OPS, *caches.OPS, *actions.OPS, *deployments.OPS,
 )  # fmt: skip
 _OWN = ("/_logs/", "/_idtoken/")  # not the API: no rate limit, no token of a user
 

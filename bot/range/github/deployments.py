@@ -1,4 +1,8 @@
-"""Deployments that jobs with an environment make, and releases, of which nobody here makes any."""
+"""Deployments that jobs with an environment make, and those that wait for a reviewer; releases, which nobody makes.
+
+docs.github.com/rest/actions/workflow-runs, "Review pending deployments for a workflow run": for the token of a user who
+is a reviewer, never for an App.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from bot.range.github import shapes
-from bot.range.github.http import Call, Op
-from bot.range.github.nouns import Account, Repo, Run
+from bot.range.github.http import Call, Op, Problem, not_found
+from bot.range.github.nouns import Account, Environment, Repo, Run
+from bot.range.workflow_file import environment_of
 
 R = "/repos/{owner}/{repo}"
 
@@ -37,6 +42,45 @@ def _shown(repo: Repo, row: dict[str, Any], base: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _waiting(call: Call) -> tuple[Run, dict[str, Environment]]:
+    """The run of the path, and the environments that its jobs wait for."""
+    found = call.state.runs.get(call.number("run_id"))
+    if found is None or found.repo is not call.repo:
+        raise not_found()
+    names = {environment_of(job.spec) for job in found.of_attempt(found.attempt) if job.status == "waiting"}
+    return found, {name: call.repo.environments[name] for name in sorted(names)}
+
+
+def pending(call: Call) -> Any:
+    _run, waiting = _waiting(call)
+    login = call.caller.account.login if call.caller.account else ""
+    return [
+        {"environment": {"id": e.id, "node_id": shapes.node("EN", e.id), "name": name,
+                         "url": f"{shapes.api(call.repo, call.base)}/environments/{name}", "html_url": ""},
+         "wait_timer": 0, "wait_timer_started_at": None, "current_user_can_approve": login in e.reviewers,
+         "reviewers": [{"type": "User", "reviewer": shapes.account(call.state.accounts[who], call.base)}
+                       for who in e.reviewers]}
+        for name, e in waiting.items()
+    ]  # fmt: skip
+
+
+def review(call: Call) -> Any:
+    """A reviewer lets the jobs in, or has them fail."""
+    run, waiting = _waiting(call)
+    if call.caller.kind in ("installation", "job"):
+        raise Problem(403, "Resource not accessible by integration")
+    state, ids = call.field("state"), call.field("environment_ids", list)
+    call.field("comment")
+    by_id = {e.id: e for e in waiting.values()}
+    if state not in ("approved", "rejected") or not ids or not set(ids) <= set(by_id):
+        raise Problem(422, "There are no pending deployments of these environments")
+    login = call.caller.account.login if call.caller.account else ""
+    if any(login not in by_id[number].reviewers for number in ids):
+        raise Problem(422, "The user is not a reviewer of the environment")
+    call.state.runner.judge(run, {by_id[number].name for number in ids}, agreed=state == "approved")
+    return []
+
+
 def releases(call: Call) -> Any:
     return call.page([])
 
@@ -46,7 +90,10 @@ def meta(_call: Call) -> Any:
     return {"verifiable_password_authentication": False, "actions": ["127.0.0.1/32"]}
 
 
+PENDING = R + "/actions/runs/{run_id}/pending_deployments"
 OPS = (
+    Op(method="GET", path=PENDING, handle=pending, needs="actions:read"),
+    Op(method="POST", path=PENDING, handle=review, needs="deployments:write"),
     Op(method="GET", path=R + "/deployments", handle=deployments, needs="deployments:read"),
     Op(method="GET", path=R + "/releases", handle=releases, needs="contents:read"),
     Op(method="GET", path="/meta", handle=meta, needs=""),

@@ -179,6 +179,11 @@ class Call:
             if public:
                 return
             raise Problem(401, "Requires authentication")
+        org = self.state.orgs.get(repo.owner.login)
+        if org and token.value in org.shut_out and not (public and not repo.private):
+            said = "Resource protected by organization SAML enforcement. You must grant your Personal Access token "
+            headers = {"x-github-sso": f"required; url={self.base}/orgs/{repo.owner.login}/sso"}
+            raise Problem(403, said + "access to this organization.", headers=headers)
         if token.kind == "classic":
             wanted = "workflow" if needs.startswith("workflows:") else "repo"
             held = token.scopes | ({"repo"} if "public_repo" in token.scopes and not repo.private else set())

@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.range.github.git import GitStore
 
+TARGET = "pull_request_target"
 ROLES = ("none", "read", "triage", "write", "maintain", "admin")
 
 
@@ -29,6 +30,14 @@ class Org:
     members: dict[str, str] = field(default_factory=dict)  # login -> admin or member
     base_role: str = "read"  # what a member may do in every repository
     hooks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    actions: dict[str, Any] = field(default_factory=lambda: {
+        "enabled_repositories": "all", "allowed_actions": "all", "sha_pinning_required": False
+    })  # fmt: skip
+    selected_actions: dict[str, Any] = field(
+        default_factory=lambda: {"github_owned_allowed": True, "verified_allowed": False, "patterns_allowed": []}
+    )
+    saml: bool = False  # members sign in by SAML, so that each token has to be authorized
+    shut_out: set[str] = field(default_factory=set)  # values of tokens whose authorization was taken back
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +54,7 @@ class Token:
     expires_at: datetime | None = None
     revoked: bool = False
     installation: Installation | None = None
-    grant: int = 0  # fine-grained: under which number an organization has let it in
+    grant: int = 0  # under which number an organization has let it in
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,6 +99,7 @@ class Environment:
     name: str
     created_at: datetime
     branches: tuple[str, ...] | None = None  # patterns of the branches that may deploy; None: every branch
+    reviewers: tuple[str, ...] = ()  # logins, one of whom has to agree before a job starts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,8 +135,12 @@ class Repo:
     activity: list[dict[str, Any]] = field(default_factory=list)
     deployments: list[dict[str, Any]] = field(default_factory=list)
     artifacts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    caches: dict[int, dict[str, Any]] = field(default_factory=dict)
     hooks: dict[int, dict[str, Any]] = field(default_factory=dict)
     invitations: dict[int, dict[str, Any]] = field(default_factory=dict)
+    rulesets: dict[int, dict[str, Any]] = field(default_factory=dict)
+    runners: dict[int, dict[str, Any]] = field(default_factory=dict)  # self-hosted ones
+    registrations: dict[str, datetime] = field(default_factory=dict)  # tokens for new runners, and their ends
     numbers: int = 0  # last number of an issue or pull request
     actions: dict[str, Any] = field(
         default_factory=lambda: {"enabled": True, "allowed_actions": "all", "sha_pinning_required": False}
@@ -223,16 +237,24 @@ class Run:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)  # read when the run was queued
     inputs: dict[str, Any] = field(default_factory=dict)
     pull: Pull | None = None
+    base_sha: str = ""  # of a pull_request_target: the tip of the base branch
     attempt: int = 1
     status: str = "queued"
     conclusion: str | None = None
     jobs: list[Job] = field(default_factory=list)  # of every attempt
     logs_deleted: bool = False
     cancelled: bool = False
+    let_in: set[str] = field(default_factory=set)  # environments whose reviewers have agreed
 
     def of_attempt(self, attempt: int) -> list[Job]:
         return [job for job in self.jobs if job.attempt == attempt]
 
     @property
     def from_fork(self) -> bool:
-        return self.head_repo is not self.repo
+        """Whether it runs by the rules for forks. ``pull_request_target`` runs in the trust of its base."""
+        return self.head_repo is not self.repo and self.event != TARGET
+
+    @property
+    def sha(self) -> str:
+        """GITHUB_SHA: the commit whose workflow file runs."""
+        return self.base_sha or self.head_sha

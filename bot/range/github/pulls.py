@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.range.github import shapes
+from bot.range.github import rulesets, shapes
 from bot.range.github.git import Person
 from bot.range.github.http import Answer, Call, Op, Problem, invalid, not_found
-from bot.range.github.nouns import Account, Pull, Repo
+from bot.range.github.nouns import TARGET, Account, Pull, Repo
 
 R = "/repos/{owner}/{repo}"
 
@@ -115,7 +115,9 @@ def create_pull(call: Call) -> Any:
     )  # fmt: skip
     repo.pulls[made.number] = made
     if call.caller.kind != "job":
-        call.state.runner.trigger(repo, "pull_request", f"refs/pull/{made.number}/merge", top.sha, account, pull=made)
+        runner = call.state.runner
+        runner.trigger(repo, "pull_request", f"refs/pull/{made.number}/merge", top.sha, account, pull=made)
+        runner.trigger(repo, TARGET, f"refs/heads/{base}", top.sha, account, pull=made)
     return Answer(201, pull_json(call, made, full=True))
 
 
@@ -142,6 +144,7 @@ def merge_pull(call: Call) -> Any:
         raise Problem(405, "Pull Request is not mergeable")
     if body.get("sha") not in (None, head.sha):
         raise Problem(409, "Head branch was modified. Review and try the merge again.")
+    rulesets.guard(call, f"refs/heads/{found.base_ref}", "update", status=405)
     ours, past = repo.git.files(base), repo.git.files(repo.git.commits[found.base_sha])
     theirs = found.head_repo.git.files(head)
     changed = {path for path in past.keys() | theirs.keys() if past.get(path) != theirs.get(path)}

@@ -7,7 +7,7 @@ import binascii
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.range.github import shapes
+from bot.range.github import rulesets, shapes
 from bot.range.github.git import FILE, Commit, Entry, Person
 from bot.range.github.http import Answer, Call, Op, Problem, invalid, not_found
 from bot.range.github.nouns import ROLES, Account
@@ -94,6 +94,7 @@ def write_contents(call: Call) -> Any:
     tip = repo.git.resolve(f"refs/heads/{name}")
     if tip is None:
         raise Problem(404, f"Branch {name} not found")
+    rulesets.guard(call, f"refs/heads/{name}", "update", status=409)
     entries = repo.git.files(tip)
     old = entries.get(path)
     given = call.body.get("sha")
@@ -177,6 +178,7 @@ def create_ref(call: Call) -> Any:
         raise Problem(422, "Reference already exists")
     if sha not in repo.git.commits:
         raise Problem(422, "Object does not exist")
+    rulesets.guard(call, name, "creation")
     _guard_workflows(call, sha)
     assert call.caller.account is not None
     call.state.move_ref(repo, name, sha, call.caller.account, runs=call.caller.kind != "job")
@@ -192,6 +194,7 @@ def update_ref(call: Call) -> Any:
     forward = repo.git.refs[name] in {c.sha for c in repo.git.log(repo.git.commits[sha])}
     if not forward and not call.body.get("force"):
         raise Problem(422, "Update is not a fast forward")
+    rulesets.guard(call, name, "update", forward=forward)
     _guard_workflows(call, sha)
     assert call.caller.account is not None
     call.state.move_ref(repo, name, sha, call.caller.account, runs=call.caller.kind != "job")
@@ -211,6 +214,7 @@ def delete_ref(call: Call) -> Any:
     name = f"refs/{call.params['ref']}"
     if name not in call.repo.git.refs:
         raise Problem(422, "Reference does not exist")
+    rulesets.guard(call, name, "deletion")
     before = call.repo.git.refs.pop(name)
     call.repo.activity.append({
         "id": call.state.next_id(), "before": before, "after": "0" * 40, "ref": name, "at": call.state.now(),
@@ -317,7 +321,9 @@ def _permissions(role: str) -> dict[str, bool]:
 
 def collaborators(call: Call) -> Any:
     repo, org = call.repo, call.state.orgs.get(call.repo.owner.login)
-    logins = set(repo.collaborators) | (set(org.members) if org else {repo.owner.login})
+    logins = set(repo.collaborators)
+    if call.query.get("affiliation", "all") == "all":
+        logins |= set(org.members) if org else {repo.owner.login}
     shown = []
     for login in call.page(sorted(logins)):
         role = _collaborator_role(call, login)

@@ -94,9 +94,14 @@ def set_subject(call: Call) -> Any:
 def _environment_json(call: Call, e: Environment) -> dict[str, Any]:
     url = f"{shapes.api(call.repo, call.base)}/environments/{e.name}"
     protected = None if e.branches is None else {"protected_branches": False, "custom_branch_policies": True}
-    found = [] if e.branches is None else [
+    found: list[dict[str, Any]] = [] if e.branches is None else [
         {"id": e.id + 1, "node_id": shapes.node("GA", e.id + 1), "type": "branch_policy"}
     ]  # fmt: skip
+    if e.reviewers:
+        people = [{"type": "User", "reviewer": shapes.account(call.state.accounts[who], call.base)}
+                  for who in e.reviewers]  # fmt: skip
+        rule = {"id": e.id, "node_id": shapes.node("GA", e.id), "type": "required_reviewers"}
+        found.append(rule | {"prevent_self_review": False, "reviewers": people})
     return {
         "id": e.id, "node_id": shapes.node("EN", e.id), "name": e.name, "url": url, "html_url": f"{call.base}/{e.name}",
         "created_at": shapes.when(e.created_at), "updated_at": shapes.when(e.created_at), "protection_rules": found,
@@ -170,33 +175,41 @@ def add_key(call: Call) -> Any:
     return Answer(201, _key_json(call, row))
 
 
-def invitations(call: Call) -> Any:
-    """Collaborators who have not answered yet."""
-    return [
-        {"id": row["id"], "node_id": shapes.node("RI", row["id"]),
-         "repository": shapes.repo_small(call.repo, call.base),
-         "invitee": shapes.account(row["invitee"], call.base), "inviter": shapes.account(row["inviter"], call.base),
-         "permissions": row["role"], "created_at": shapes.when(row["at"]), "expired": False,
-         "url": f"{call.base}/user/repository_invitations/{row['id']}", "html_url": f"{call.base}/invitations"}
-        for row in call.page(call.repo.invitations.values())
-    ]  # fmt: skip
+def org_policy(call: Call) -> Any:
+    policy = dict(call.org.actions)
+    if policy["allowed_actions"] == "selected":
+        policy["selected_actions_url"] = f"{call.base}{call.path}/selected-actions"
+    return policy
 
 
-def invite(call: Call) -> Any:
-    account, inviter = call.state.accounts.get(call.params["username"]), call.caller.account
-    if account is None or inviter is None:
-        raise not_found()
-    number, role = call.state.next_id(), call.body.get("permission", "push")
-    call.repo.invitations[number] = {
-        "id": number, "invitee": account, "inviter": inviter, "at": call.state.now(),
-        "role": {"push": "write", "pull": "read"}.get(role, role),
-    }  # fmt: skip
-    return Answer(201, {"id": number})
+def set_org_policy(call: Call) -> Any:
+    held, body = call.org.actions, call.body if isinstance(call.body, dict) else {}
+    where, allowed = call.field("enabled_repositories"), body.get("allowed_actions", held["allowed_actions"])
+    if where not in ("all", "none", "selected") or allowed not in ("all", "local_only", "selected"):
+        raise invalid("Organization", "allowed_actions")
+    pinned = bool(body.get("sha_pinning_required", held["sha_pinning_required"]))
+    call.org.actions = {"enabled_repositories": where, "allowed_actions": allowed, "sha_pinning_required": pinned}
+    return Answer(204)
 
 
-P = R + "/actions/permissions"
+def org_selected(call: Call) -> Any:
+    if call.org.actions["allowed_actions"] != "selected":
+        raise Problem(409, "Conflict: the organization's allowed_actions is not selected")
+    if call.method == "PUT":
+        body = call.body if isinstance(call.body, dict) else {}
+        call.org.selected_actions |= {k: body[k] for k in call.org.selected_actions if k in body}
+        return Answer(204)
+    return call.org.selected_actions
+
+
+P, OP = R + "/actions/permissions", "/orgs/{org}/actions/permissions"
 ADMIN_R, ADMIN_W = "administration:read", "administration:write"
+ORG_R, ORG_W = "organization_administration:read", "organization_administration:write"
 OPS = (
+    Op(method="GET", path=OP, handle=org_policy, needs=ORG_R),
+    Op(method="PUT", path=OP, handle=set_org_policy, needs=ORG_W),
+    Op(method="GET", path=OP + "/selected-actions", handle=org_selected, needs=ORG_R),
+    Op(method="PUT", path=OP + "/selected-actions", handle=org_selected, needs=ORG_W),
     Op(method="GET", path=P, handle=actions_policy, needs=ADMIN_R),
     Op(method="PUT", path=P, handle=set_actions_policy, needs=ADMIN_W),
     Op(method="GET", path=P + "/selected-actions", handle=selected_actions, needs=ADMIN_R),
@@ -215,6 +228,4 @@ OPS = (
     Op(method="POST", path=R + "/keys", handle=add_key, needs=ADMIN_W),
     Op(method="GET", path=R + "/keys/{key_id}", handle=key, needs=ADMIN_R),
     Op(method="DELETE", path=R + "/keys/{key_id}", handle=key, needs=ADMIN_W),
-    Op(method="GET", path=R + "/invitations", handle=invitations, needs=ADMIN_R),
-    Op(method="PUT", path=R + "/collaborators/{username}", handle=invite, needs=ADMIN_W),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.range.github import shapes
+from bot.range.github.nouns import Org, Repo
 from bot.range.github.state import State
 
 
@@ -16,6 +17,10 @@ def snapshot(state: State) -> dict[str, Any]:
                 "/".join(place): {v.name: v.tags for v in package.active}
                 for place, package in sorted(state.packages.items())
             },
+            "policies": {
+                name: _policy(org) for name, org in sorted(state.orgs.items())
+            },
+            "shut_out": {name: len(org.shut_out) for name, org in sorted(state.orgs.items())},
             "repositories": {}, "secrets": {}, "tokens": _tokens(state), "grants": _grants(state),
             "installations": {
                 f"{i.app.slug} on {i.account.login}": bool(i.suspended_at) for i in state.installations.values()
@@ -25,7 +30,7 @@ def snapshot(state: State) -> dict[str, Any]:
         for name, repo in sorted(state.repos.items()):
             runs = [r for r in state.runs.values() if r.repo is repo]
             stable["repositories"][name] = {
-                "actions": dict(repo.actions), "token_default": dict(repo.token_default),
+                "actions": _policy(repo), "token_default": dict(repo.token_default),
                 "subject": dict(repo.subject), "fork_approval": repo.fork_approval,
                 "workflows": {path: w.state for path, w in sorted(repo.workflows.items())},
                 "keys": sorted([row["title"], row["read_only"]] for row in repo.keys.values()),
@@ -33,6 +38,11 @@ def snapshot(state: State) -> dict[str, Any]:
                 "advisories": sorted(  # a closed one stays for ever, and says nothing
                     [row["state"], row["summary"]] for row in repo.advisories.values() if row["state"] != "closed"
                 ),
+                "rulesets": sorted([row["name"], row["target"], row["enforcement"]] for row in repo.rulesets.values()),
+                "caches": sorted([row["key"], row["ref"]] for row in repo.caches.values()),
+                "artifacts": sorted(row["name"] for row in repo.artifacts.values()),
+                "runners": sorted(row["name"] for row in repo.runners.values()),
+                "collaborators": dict(sorted(repo.collaborators.items())),
                 "invitations": sorted(row["invitee"].login for row in repo.invitations.values()),
                 "alerts": {str(n): [row["state"], row["resolution"]] for n, row in sorted(repo.alerts.items())},
                 "refs": sorted(repo.git.refs), "pulls": {str(n): p.state for n, p in sorted(repo.pulls.items())},
@@ -52,6 +62,11 @@ def snapshot(state: State) -> dict[str, Any]:
             stable["secrets"][key] = {n: [s.visibility, sorted(s.selected)] for n, s in sorted(held.items())}
             volatile["secrets"][key] = {n: shapes.when(s.updated_at) for n, s in sorted(held.items())}
         return {**stable, "volatile": volatile}
+
+
+def _policy(of: Org | Repo) -> dict[str, Any]:
+    """What Actions may do; the selection only while there is one, as GitHub shows it."""
+    return dict(of.actions) | (dict(of.selected_actions) if of.actions["allowed_actions"] == "selected" else {})
 
 
 def _tokens(state: State) -> dict[str, list[str]]:

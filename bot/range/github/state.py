@@ -303,10 +303,13 @@ class State:
         raw = key.public_key.encode(nacl.encoding.RawEncoder)
         return str(3_380_204_578_043_523_366 + zlib.crc32(raw)), key
 
-    def add_environment(self, full_name: str, name: str, *, branches: tuple[str, ...] | None = None) -> Environment:
+    def add_environment(
+        self, full_name: str, name: str, *, branches: tuple[str, ...] | None = None, reviewers: tuple[str, ...] = (),
+    ) -> Environment:  # fmt: skip
         """``branches`` are the patterns of the branches that may deploy to it; None lets every branch."""
         with self.lock:
-            made = Environment(id=self.next_id(), name=name, created_at=self.now(), branches=branches)
+            made = Environment(id=self.next_id(), name=name, created_at=self.now(), branches=branches,
+                               reviewers=reviewers)  # fmt: skip
             self.repos[full_name].environments[name] = made
             return made
 
