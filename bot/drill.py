@@ -172,7 +172,7 @@ def report(
     said, shown = words(drill, leak, range_)
     landed = inbox.land(
         source=SOURCE, world=DRILL, by=drill.report.by, text=said, at=at, delivery=delivery,
-        exposure=Exposure.UNKNOWN,
+        exposure=Exposure.UNKNOWN, machine=drill.report.machine, machine_name=drill.report.machine_name,
     )  # fmt: skip
     return landed, shown
 
@@ -185,7 +185,7 @@ def answer_of(drill: Drill, ask: Ask, range_: Range, seal: Callable[[str, str, s
     """
     step = ask.step.split("#")[0]
     act = drill.people.get(step)
-    done = range_.post("/drill/person", {"act": act}) if act else {}
+    done = range_.post("/drill/person", {"act": act, "scenario": drill.scenario}) if act else {}
     if "secret" in done:
         return seal(ask.incident, ask.step, done["secret"])
     return drill.answers.get(step, "I do not know")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bot.choices import Choice, Inject, read_choices, read_injects, read_order
 from bot.errors import InputError, PlaybookError
+from bot.model import Machine
 from bot.playbook import Playbook, content
 from bot.steps import choice, identifier
 from bot.strictyaml import Node, Problems, hint, items, kind_of, read, table, text
@@ -21,7 +22,7 @@ SIMULATED = " (simulated)"
 PERSON_ACTS = (  # what somebody does in the range
     "revoke-npm-token", "mint-npm-token", "run-registry-access", "revoke-pypi-token", "yank-on-pypi",
     "revoke-crates-token", "revoke-rubygems-key", "revoke-every-pypi-token", "revoke-dockerhub-token",
-    "mint-dockerhub-token", "run-hub-access", "wait-eleven-minutes",
+    "mint-dockerhub-token", "run-hub-access", "wait-eleven-minutes", "isolate-laptop",
 )  # fmt: skip
 MIGRATE = "migrate"  # the bot opens the migration's pull request, and the company rolls it out
 ACTS = (MIGRATE, "leak", "abuse")  # what the range's company and attacker can be told to do
@@ -121,6 +122,14 @@ SCENARIOS: Mapping[str, Scenario] = {
         holes=("run_url", "package", "version"),
         happens=("publish-again", "keep-one", "delete-it"),
     ),
+    "pull-request-with-secrets": Scenario(
+        tries=("token", "deploy-key", "invitation", "workflow-on-main", "fork"), secret_holes=("LABEL_BOT_PAT",),
+        happens=("comes-back", "another-pull", "enable-again"),
+    ),
+    "worm-on-a-laptop": Scenario(
+        tries=("token", "other-token", "runner", "workflow-on-main"), holes=(), secret_holes=("GH_TOKEN",),
+        happens=("comes-back", "revoke-first", "restore", "use-the-other"),
+    ),
     "crates-token-rotated-halfway": Scenario(
         tries=("registry-token", "default-install"),
         holes=("run_url", "package", "version"),
@@ -135,6 +144,8 @@ class DrillReport:
 
     by: str
     text: str
+    machine: Machine = Machine.UNKNOWN  # whether malware has run on a machine that is still there
+    machine_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,14 +276,19 @@ def _scenario(top: Mapping[str, Node], drill: str, problems: Problems) -> str:
 
 
 def _report(node: Node | None, stage: Scenario, problems: Problems) -> DrillReport:
-    keys = table(node, "report", problems, ("by", "text"), ("by", "text")) if node else {}
+    known = ("by", "text", "machine", "machine_name")
+    keys = table(node, "report", problems, known, ("by", "text")) if node else {}
     said = text(keys.get("text"), "report.text", problems)
     holes = (*stage.holes, *stage.secret_holes)
     for hole in _HOLE.findall(said):
         if hole[1:-1] not in holes:
             may = " or ".join(f"{{{each}}}" for each in holes)
             problems.add(keys["text"].line, f"report.text may hold {may} and nothing else in braces, not {hole[:40]}")
-    return DrillReport(by=_person(keys.get("by"), problems), text=said)
+    machine = choice(keys["machine"], "machine", [m.value for m in Machine], problems) if "machine" in keys else ""
+    return DrillReport(
+        by=_person(keys.get("by"), problems), text=said, machine=Machine(machine or Machine.UNKNOWN.value),
+        machine_name=text(keys.get("machine_name"), "machine_name", problems, most=80),
+    )
 
 
 def _delay(node: Node | None, problems: Problems) -> float:

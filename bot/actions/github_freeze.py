@@ -2,7 +2,7 @@
 
 Where a token must not be revoked yet (malware watches it on a machine that is still there), this takes away most of
 what it is good for: nobody creates, moves or deletes a ref, an administrator neither. Only the bot is let past, which
-has to take planted files away. Two incidents of one repository share one freeze. Path: docs.github.com/rest/repos/rules.
+has to take planted files away. Two incidents of one repository share a freeze. docs.github.com/rest/repos/rules.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bot.range.account_theft import ForkedPull, WormOnLaptop
 from bot.range.false_alarm import DocumentationKey
 from bot.range.gcp.theft import KeyTheft
 from bot.range.ghcr_theft import GhcrTheft
@@ -61,6 +62,8 @@ SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     "rubygems-key-in-public-log": partial(RegistryTheft, registry="rubygems"),
     "dockerhub-pat-in-public-log": DockerTheft,
     "dockerhub-oat-in-public-log": partial(DockerTheft, organizations=True),
+    "pull-request-with-secrets": ForkedPull,
+    "worm-on-a-laptop": WormOnLaptop,
     "pypi-token-minted-by-thief": MintedToken,
     "pypi-token-left-after-move": LeftOver,
     "crates-token-rotated-halfway": HalfRotated,

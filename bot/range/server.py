@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -188,13 +189,15 @@ class Range:
         """The attacker tries again all that it holds."""
         return self.scenario(scenario).tries()
 
-    def person(self, act: str) -> dict[str, Any]:
-        """One of the company's people does, with their second factor, what no API does."""
-        if act not in PERSON_ACTS:
-            raise InputError(f"nobody in the range does {act[:60]!r}; they do {', '.join(PERSON_ACTS)}")
+    def person(self, act: str, scenario: str = "") -> dict[str, Any]:
+        """One of the company's people does, with their second factor, what no API does; some of it in one story."""
+        known = {name: partial(do, self) for name, do in PERSON_ACTS.items()}
+        known |= getattr(self.scenario(scenario), "people", {})
+        if act not in known:
+            raise InputError(f"nobody in the range does {act[:60]!r}; they do {', '.join(known)}")
         with self._drill:
             if act not in self._did:  # who is asked again says what came of it; nobody does it twice
-                self._did[act] = PERSON_ACTS[act](self)
+                self._did[act] = known[act]()
             return self._did[act]
 
     def happens(self, act: str, scenario: str = "") -> dict[str, Any]:
@@ -259,7 +262,7 @@ class _Control:
             ("POST", "/drill/abuse", self.abuse),
             ("POST", "/drill/tries", lambda body: range_.tries(_scenario(body))),
             ("POST", "/drill/happens", lambda body: range_.happens(_word(body, "act"), _scenario(body))),
-            ("POST", "/drill/person", lambda body: range_.person(_word(body, "act"))),
+            ("POST", "/drill/person", lambda body: range_.person(_word(body, "act"), _scenario(body))),
             ("GET", "/drill/stolen", lambda _: {"values": range_.collector.values()}),
             ("POST", "/drill/collateral", lambda body: range_.collateral(_scenario(body))),
             ("GET", f"{oidc}/jwks", lambda _: range_.issuer.jwks()),

@@ -411,7 +411,8 @@ def _curl(args: list[str], _given: str, box: Box) -> tuple[int, str]:
     if host not in box.hosts:
         raise NotInterpreted(f"curl to {host or 'nowhere'}")
     pairs = (pair.partition("=") for pair in data.split("&"))
-    told = {"from": box.env.get("GITHUB_REPOSITORY", ""), "env": {name: value for name, _, value in pairs if name}}
+    form = {name: value for name, _, value in pairs if name}
+    told: dict[str, Any] = {"from": box.env.get("GITHUB_REPOSITORY", ""), "env": form}
     with requests.Session() as session:
         session.trust_env = False
         session.post(f"{box.hosts[host]}/collect", json=told, timeout=20)

@@ -32,6 +32,8 @@ TITLES = {
     "aws-key-in-every-re-run": "A deploy run prints its AWS key, and was run again",
     "aws-key-replaces-image": "A deploy run prints its AWS key, and somebody replaces the image",
     "documentation-key-in-log": "A run prints the key of AWS's documents",
+    "pull-request-with-secrets": "A stranger's pull request runs with a token",
+    "worm-on-a-laptop": "Malware on a laptop takes GitHub tokens",
     "pypi-token-minted-by-thief": "A thief makes a PyPI token of its own",
     "pypi-token-left-after-move": "A PyPI token is left from before trusted publishing",
     "crates-token-rotated-halfway": "A crates.io token was rotated, and never revoked",
@@ -51,6 +53,7 @@ ACTS = {
     "run-hub-access": ("Mara runs Hub access", "Mara has started the workflow Hub access."),
     "revoke-npm-token": ("Mara revokes her npm token", "Mara has revoked it on npm's page."),
     "mint-npm-token": ("Mara makes a new npm token", "Mara has a new token. It goes into the answer's secret field: "),
+    "isolate-laptop": ("Mara takes her laptop off the network", "The laptop is off the network, and still on."),
     "run-registry-access": ("Mara runs Registry access", "Mara has started the workflow Registry access."),
 }
 # In which scenario she does it; npm's are the others.
@@ -60,6 +63,7 @@ _PLAYED_IN = {
     **dict.fromkeys(
         ("revoke-dockerhub-token", "mint-dockerhub-token", "run-hub-access"), "dockerhub-pat-in-public-log"
     ),
+    "isolate-laptop": "worm-on-a-laptop",
 }  # fmt: skip
 SPEAKER, PLACE = "mara", "deploys"
 
@@ -90,7 +94,7 @@ class Stage:
         """Mara does something on a page of a registry's or GitHub's; returns what she says of it. Raises InputError."""
         if name not in ACTS or _played_in(name) not in self._now():
             raise InputError("there is nothing to do for Mara yet")
-        return ACTS[name][1] + str(self._range.person(name).get("secret", ""))
+        return ACTS[name][1] + str(self._range.person(name, _played_in(name)).get("secret", ""))
 
     def leak(self, name: str) -> None:
         """Let the secret leak and be abused, and let somebody wonder about it in Slack. Raises InputError."""

@@ -112,7 +112,8 @@ class Cast:
         if kind == "version":
             return f"version:{what}", f"the version {words.version(what)}"
         for planted in self._plants:
-            if planted.kind == kind and planted.key not in self._held and what in (planted.name, planted.event, ""):
+            names = (planted.name, planted.event, planted.id, "")
+            if planted.kind == kind and planted.key not in self._held and what in names:
                 return planted.key, ""
         if kind == "github-workflow-file":
             known = next((p for p in self._plants if p.kind == kind), None)

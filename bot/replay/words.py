@@ -31,6 +31,8 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "github-token": ("the job token of {}", "runner"),
     "github-deploy-key": ("the deploy key {}", "pipeline"),
     "github-workflow-file": ("the planted workflow {}", "pipeline"),
+    "github-collaborator": ("the account {}", "pipeline"),
+    "github-runner": ("the planted runner {}", "runner"),
     "github-stolen-secret": ("the secret {}", "store"),
     "secret": ("the secret {}", "store"),
     "oidc-role": ("the role {}", "cloud"),
@@ -47,7 +49,8 @@ MAKES: Mapping[str, str] = {
     "iam:CreateAccessKey": "access-key", "iam:CreateUser": "user", "iam:AttachUserPolicy": "user-policy",
     "iam:PutUserPolicy": "user-policy", "iam:CreateLoginProfile": "login-profile",
     "iam:UpdateAssumeRolePolicy": "trust", "github:AddDeployKey": "github-deploy-key",
-    "github:PushWorkflow": "github-workflow-file", "sts:AssumeRole": "role-sessions",
+    "github:PushWorkflow": "github-workflow-file", "github:AddRunner": "github-runner",
+    "github:InviteCollaborator": "github-collaborator", "sts:AssumeRole": "role-sessions",
     "sts:GetSessionToken": "sts-session", "gcp:BuyToken": "gcp-access-token",
     **{f"{registry}:Publish": "version" for registry, place in PROVIDERS.items() if place == "registry"},
 }  # fmt: skip
@@ -70,7 +73,7 @@ def named(key: str) -> str:
     if kind == "aws-user-policy":
         user, _, policy = rest.partition("/")
         name = f"{short(policy)} of {user}"
-    if kind == "github-deploy-key":
+    if kind in ("github-deploy-key", "github-runner"):
         name = f"of {rest.rpartition('/')[0]}"
     return words.format(name).strip()
 

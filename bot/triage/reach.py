@@ -31,8 +31,8 @@ ROLE_SESSION = timedelta(hours=12)  # the longest that AWS allows for AssumeRole
 HOSTED, SELF_HOSTED = timedelta(hours=6), timedelta(hours=24)  # longest life of a GITHUB_TOKEN
 REVIEW_EVENTS = {"pull_request", "pull_request_review", "pull_request_review_comment"}
 DEPENDABOT_EVENTS = {*REVIEW_EVENTS, "push", "create", "deployment", "deployment_status"}
-# How secrets are called that hold a registry's token or a cloud's key: kind -> its name in sentences, and what stands
-# in theirs.
+# How secrets are called that hold a registry's or GitHub's token, or a cloud's key: kind -> its name in sentences, and
+# what stands in theirs.
 NAMED_AFTER = {
     NPM_TOKEN: ("npm", re.compile(r"NPM|NODE_AUTH", re.IGNORECASE)),
     "pypi-token": ("PyPI", re.compile(r"PYPI|TWINE|UV_PUBLISH|FLIT|POETRY", re.IGNORECASE)),
@@ -55,8 +55,8 @@ def reach_of_run(world: World, repository: str, run_id: int, credential: Credent
     """What a run's jobs could reach, where the halves of their AWS key stand, what may still live, what is unknown.
 
     ``credential`` is the leaked one, when known: an AWS pair that is the jobs' only one is taken to be it, and so is
-    the only secret that is named after the token's registry or cloud; where any other kind stands cannot be told from
-    names. A pair beside the leaked credential is looked up by IAM's tags. Raises NotFound when the run is not there.
+    the only secret that is named after the token's registry, cloud or GitHub; where any other kind stands is not told
+    by names. A pair beside the leaked credential is looked up by IAM's tags. Raises NotFound when the run is not there.
     """
     run = world.github.get(f"/repos/{repository}/actions/runs/{run_id}")
     run["path"] = str(run.get("path") or "").split("@")[0]

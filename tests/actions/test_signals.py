@@ -15,7 +15,8 @@ from bot.range.company import FERRY
 from bot.range.npm_company import BAD, PACKAGE
 from bot.range.npm_theft import NpmTheft
 from bot.range.people import as_person
-from bot.range.token_thief import PLANTED, TokenInImage
+from bot.range.thief import PLANTED
+from bot.range.token_thief import TokenInImage
 from bot.store import iso
 from tests.actions.conftest import USER, Drill, proof
 

@@ -21,16 +21,24 @@ TOKEN_S = 3600  # life of a registration token
 # Collaborators
 
 
+def _invitation(call: Call, repo: Repo, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["id"], "node_id": shapes.node("RI", row["id"]), "repository": shapes.repo_small(repo, call.base),
+        "invitee": shapes.account(row["invitee"], call.base), "inviter": shapes.account(row["inviter"], call.base),
+        "permissions": row["role"], "created_at": shapes.when(row["at"]), "expired": False,
+        "url": f"{call.base}/user/repository_invitations/{row['id']}", "html_url": f"{call.base}/invitations",
+    }  # fmt: skip
+
+
 def invitations(call: Call) -> Any:
     """Collaborators who have not answered yet."""
-    return [
-        {"id": row["id"], "node_id": shapes.node("RI", row["id"]),
-         "repository": shapes.repo_small(call.repo, call.base),
-         "invitee": shapes.account(row["invitee"], call.base), "inviter": shapes.account(row["inviter"], call.base),
-         "permissions": row["role"], "created_at": shapes.when(row["at"]), "expired": False,
-         "url": f"{call.base}/user/repository_invitations/{row['id']}", "html_url": f"{call.base}/invitations"}
-        for row in call.page(call.repo.invitations.values())
-    ]  # fmt: skip
+    return [_invitation(call, call.repo, row) for row in call.page(call.repo.invitations.values())]
+
+
+def my_invitations(call: Call) -> Any:
+    """What the caller could accept."""
+    rows = [(repo, row) for repo in call.state.repos.values() for row in repo.invitations.values()]
+    return [_invitation(call, repo, row) for repo, row in call.page(rows) if row["invitee"] is call.caller.account]
 
 
 def invite(call: Call) -> Any:
@@ -75,8 +83,9 @@ def accept(call: Call) -> Any:
     number = call.number("invitation_id")
     for repo in call.state.repos.values():
         row = repo.invitations.get(number)
-        if row is not None and row["invitee"] is call.caller.account:
-            repo.collaborators[row["invitee"].login] = row["role"]
+        me = call.caller.account
+        if row is not None and me is not None and row["invitee"] is me:
+            repo.collaborators[me.login] = row["role"]
             del repo.invitations[number]
             return Answer(204)
     raise not_found()
@@ -171,6 +180,7 @@ OPS = (
     Op(method="DELETE", path=R + "/invitations/{invitation_id}", handle=uninvite, needs=ADMIN_W),
     Op(method="PUT", path=R + "/collaborators/{username}", handle=invite, needs=ADMIN_W),
     Op(method="DELETE", path=R + "/collaborators/{username}", handle=remove, needs=ADMIN_W),
+    Op(method="GET", path="/user/repository_invitations", handle=my_invitations, needs="user"),
     Op(method="PATCH", path="/user/repository_invitations/{invitation_id}", handle=accept, needs="user"),
     Op(method="GET", path="/orgs/{org}/credential-authorizations", handle=authorizations,
        needs="organization_administration:read"),
