@@ -45,7 +45,7 @@ COMPANIONS = re.compile(
 )
 STORES = re.compile(
     r"_authToken|npmAuthToken|npmrc|pypirc|pypi-token|http-basic|cargo\s+login|credentials|aws_(access|secret|session)"
-    r"|AWS_(ACCESS|SECRET|SESSION)|activate-service-account|az\s+login|npm-cli-login|auth|umask|EOF|>>?\s*\S+|chmod|mkdir",
+    r"|AWS_(ACCESS|SECRET|SESSION)|activate-service-account|\[default\]|^\s*(region|output)\s*=|az\s+login|npm-cli-login|auth|umask|^\s*rm\s+(-\w+\s+)*\S*(key|cred|json)\S*\s*$|EOF|>>?\s*\S+|chmod|mkdir",
     re.IGNORECASE,
 )
 NEEDS = [  # what a step shows of the scopes that it needs
@@ -116,7 +116,17 @@ def _env(where: str, old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:
             after[name]
         ):  # fmt: skip
             yield f"{where}: variable {name} has another value"
+        if before[name] != after[name] and _reads(before[name], secrets) and not _stands_for(before[name], after[name]):
+            yield f"{where}: variable {name} held the secret and is {after[name]!r}"
     return gone
+
+
+def _stands_for(old: str, new: str) -> bool:
+    """Whether a value may take the place of one that read a secret: a short-lived token, or the same question."""
+    if re.search(r"steps\.[\w-]+\.outputs\.|github\.token|secrets\.GITHUB_TOKEN", new):
+        return True
+    asked = re.compile(r"[!=]=\s*''|!!|&&")
+    return bool(asked.search(old) and asked.search(new) and "vars." in new)
 
 
 def _reads(text: Any, secrets: set[str]) -> bool:
@@ -187,7 +197,8 @@ def _same(old: Tree, new: Tree) -> bool:
     before, after = (set(map(str.strip, str(each.get("run")).splitlines())) for each in (old, new))
     built = any(re.fullmatch(r"(poetry|hatch|flit) build", line) for line in after)
     shorter = any(_shorter(line, each, set()) for each in before for line in after)
-    return bool(before & after) or shorter or (built and "publish" in str(old.get("run")))
+    again = {_logs_in_as(line) for line in before if "_json_key" in line} & set(map(_logs_in_as, after))
+    return bool(before & after) or bool(again) or shorter or (built and "publish" in str(old.get("run")))
 
 
 def _only_stored(step: Tree, secrets: set[str]) -> bool:
@@ -253,6 +264,7 @@ def _run(old: str, new: str, secrets: set[str]) -> Iterator[str]:
             line in before
             or any(_shorter(line, each, secrets) for each in before)
             or re.search("s3 sync|acr login", line)
+            or any(_logs_in_as(each) == _logs_in_as(line) for each in before if "_json_key" in each)
         ):
             continue
         if not re.fullmatch(r"(poetry|hatch|flit) build", line):
@@ -261,6 +273,11 @@ def _run(old: str, new: str, secrets: set[str]) -> Iterator[str]:
         known = STORES.search(line) or _reads(line, secrets) or re.search(r"(poetry|hatch|flit)\s+.*publish", line)
         if line not in after and not known and not any(_shorter(each, line, secrets) for each in after):
             yield f"a line went: {line[:60]}"
+
+
+def _logs_in_as(line: str) -> str:
+    """A login to a registry without who logs in: the key's user and a token's user are two names for it."""
+    return re.sub(r"\$\{\{.*?\}\}", "X", line).replace("_json_key", "U").replace("oauth2accesstoken", "U")
 
 
 def _shorter(line: str, was: str, secrets: set[str]) -> bool:

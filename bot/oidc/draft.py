@@ -15,6 +15,7 @@ from bot.oidc.refusal import Refusal
 from bot.oidc.source import Entry, Node, Path, Source
 from bot.oidc.splice import Change, Said, applied, joined, lines_of, plain, restored, scalar
 
+CALLED: Path = ("on", "workflow_call")  # an event that means something without a value
 _VERSION_COMMENT = re.compile(r"#\s*(?:tag=|pin@|ratchet:\S+@)?v?\d+(?:\.\d+)*(?:[-.]\w+)*\s*$")
 LineEdit = Callable[[list[str]], list[str | None]]
 
@@ -181,7 +182,7 @@ class Draft:
         """A table whose last key goes, goes itself."""
         for path in sorted(self._deleted, key=len, reverse=True):
             keys = {entry.key.value for entry in self.source.at(path).real.entries}
-            if keys == self._deleted[path] and not self._inserted.get(path):
+            if keys == self._deleted[path] and not self._inserted.get(path) and path != CALLED:
                 del self._deleted[path]
                 self.delete(path)
 
@@ -202,6 +203,8 @@ class Draft:
             return inserted or node.value
         gone = self._deleted.get(path, set())
         kept = [entry for entry in node.entries if entry.key.value not in gone]
+        if path == CALLED and not kept and not inserted and gone and node.style != "flow":
+            return ""  # that it can be called stays, whatever else goes
         return {e.key.value: self._expected(e.value, (*path, e.key.value)) for e in kept} | inserted
 
     # maps -------------------------------------------------------------------------------------------------------------
@@ -262,9 +265,9 @@ class Draft:
         if "#" in self.source.text[node.start : node.end] or "\n" in self.source.text[node.start : node.end]:
             raise Refusal("flow-style", "a table in braces over several lines is to be edited")
         kept = [entry for entry in node.entries if entry not in gone]
-        text = ", ".join(f"{key}: {scalar(str(plain(value)))}" for _, key, value in added)
-        if any(c in text for c in "[]{},") and added:
-            raise Refusal("flow-style", "a value with braces would have to stand within braces")
+        if any(isinstance(value, Mapping) for _, _, value in added):
+            raise Refusal("flow-style", "a table would have to stand within braces")
+        text = ", ".join(f"{key}: {_in_flow(str(plain(value)))}" for _, key, value in added)
         said = next((value.comment for _, _, value in added if isinstance(value, Said) and value.comment), "")
         if said and not self.source.text[node.end : self.source.line_end(node.end)].strip():
             self._comment(node.end, said)
@@ -385,6 +388,12 @@ class Draft:
 
     def _change(self, start: int, end: int, text: str) -> None:
         self._changes.append(Change(start, end, text, self.source.text[start:end]))
+
+
+def _in_flow(text: str) -> str:
+    """A string within braces, where brackets and commas have a meaning of their own."""
+    written = scalar(text)
+    return "'" + text.replace("'", "''") + "'" if written == text and any(c in text for c in "[]{},") else written
 
 
 def _quoted(value: str, quote: str) -> str:

@@ -250,7 +250,7 @@ def credentials(workflows: Iterable[Workflow]) -> list[Credential]:
         for secret in carrier.owned:
             if carrier.provider and carrier.part != "user":  # a name is no secret; it goes with its token
                 owner.setdefault(secret, carrier.provider)
-    groups = _groups(found, owner)
+    groups = _groups(found, owner, _handed(found, workflows))
     read = {workflow.path: workflow for workflow in workflows}
     made = []
     for provider, group in groups:
@@ -267,7 +267,9 @@ def _of_another_store(carriers: Iterable[Carrier], workflows: Mapping[str, Workf
     return bool(found) and all(elsewhere.store(job) for job in found)
 
 
-def _groups(found: list[Carrier], owner: Mapping[str, str]) -> list[tuple[str, set[str]]]:
+def _groups(
+    found: list[Carrier], owner: Mapping[str, str], handed: Iterable[tuple[str, str]]
+) -> list[tuple[str, set[str]]]:
     """Secrets that stand side by side for one provider are one credential; so are those of one expression."""
     parent = {secret: secret for secret in owner}
     root = partial(_root, parent)
@@ -293,10 +295,23 @@ def _groups(found: list[Carrier], owner: Mapping[str, str]) -> list[tuple[str, s
             continue
         for one, two in pairwise(group):
             parent[root(two)] = root(one)
+    for outer, inner in handed:
+        if owner.get(outer) is not None and owner.get(outer) == owner.get(inner):
+            parent[root(inner)] = root(outer)
     members: dict[str, set[str]] = {}
     for secret in owner:
         members.setdefault(root(secret), set()).add(secret)
     return [(owner[first], group) for first, group in members.items()]
+
+
+def _handed(found: list[Carrier], workflows: Iterable[Workflow]) -> Iterator[tuple[str, str]]:
+    """What callers hand on to workflows of this repository: their secret, and the name that it has there."""
+    files = {workflow.path: workflow for workflow in workflows}
+    for carrier in found:
+        if carrier.kind == "secrets":
+            called = files[carrier.file].jobs[carrier.job].uses.partition("@")[0]
+            if called.removeprefix("./").removeprefix("$/") in files:
+                yield from ((secret, carrier.name.upper()) for secret in carrier.secrets)
 
 
 def _pairs(group: list[str], parent: dict[str, str]) -> None:

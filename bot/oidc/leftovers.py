@@ -19,6 +19,7 @@ EXPORTED = {
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GEM_HOST_API_KEY", "BUNDLE_GEM__PUSH_KEY",
     "GOOGLE_APPLICATION_CREDENTIALS",
 }  # fmt: skip
+LOGINS = {"aws-actions/configure-aws-credentials", "google-github-actions/auth"}
 
 
 def refuse(before: Repository, after: Repository) -> None:
@@ -31,12 +32,23 @@ def refuse(before: Repository, after: Repository) -> None:
             for name in _ids(old) - _ids(job):
                 if any(re.search(rf"\bsteps\.{re.escape(name)}\b", text) for text in leaves(job.node)):
                     raise Refusal("forwarded", f"job {job.id} of {path} reads what step {name} said, which would go")
+            for name in _unasked(old, job):
+                raise Refusal("computed", f"a login of job {job.id} of {path} would wait for {name}, which it brings")
             for name in _gone(old, job):
                 raise Refusal("renamed", f"job {job.id} of {path} still reads the variable {name}, which would go")
 
 
 def _ids(job: Job) -> set[str]:
     return {node.value for step in job.steps if (node := step.node.get("id")) is not None}
+
+
+def _unasked(old: Job, new: Job) -> Iterator[str]:
+    """Variables that a condition asks for and that are there only when the step that has the condition has run."""
+    before = {(step.action, step.condition) for step in old.steps if not step.run}
+    lost = ({*old.env, *old.workflow.env} - {*new.env, *new.workflow.env}) & EXPORTED
+    for step in new.steps:
+        came = step.uses and ((step.action, step.condition) not in before or step.action in LOGINS)
+        yield from (name for name in sorted(lost) if came and re.search(rf"\benv\s*\.\s*{name}\b", step.condition))
 
 
 def _gone(old: Job, new: Job) -> Iterator[str]:

@@ -12,7 +12,7 @@ from bot.oidc.draft import Draft, Edited
 from bot.oidc.find import Carrier, Credential
 from bot.oidc.refusal import Refusal
 from bot.oidc.repository import Repository
-from bot.oidc.shape import EXPRESSION, Job, Step, leaves, plain_if
+from bot.oidc.shape import EXPRESSION, Job, Step, Workflow, leaves, plain_if
 from bot.oidc.splice import Said
 
 NO_PULLS = "github.event_name != 'pull_request'"
@@ -25,6 +25,9 @@ CLOUDS = ("aws", "azure", "gcp", "vault")  # their trust tells pull requests fro
 MERGED = re.compile(r"github\.event\.pull_request\.merged\b(?!\s*(!=\s*true|==\s*false))")
 CACHING = ("actions/setup-dotnet", "actions/setup-java", "actions/setup-node", "actions/setup-python")
 _CACHE = re.compile(r"actions/cache|swatinem/rust-cache|actions-rust-lang/setup-rust-toolchain")
+_BUILDS = re.compile(
+    r"(?<![\w-])((npm|pnpm|yarn|bun)\s+(ci|install|i|test|run\s+(build|test))|pip3?\s+install|bundle\s+install|cargo\s+(build|test))\b"
+)
 _FORKS = re.compile(r"head\.repo\.(fork|full_name|owner\.login)\b")
 CHECKOUT = "actions/checkout"
 
@@ -174,13 +177,15 @@ class Work:
         by the next step, so such a consumer gets its own. The answer: where logins were put.
         """
         done: dict[str, int] = {}
+        always = False  # a login that every run has which may have one
         for step in consumers:
             condition = self.condition(step)
             volatile = re.search(r"\b(steps|env|failure|always|cancelled|success)\b", condition)
-            if condition in done and not volatile:
+            if (condition in done or always) and not volatile:
                 continue
             self.draft(job.workflow.path).insert_step(step.path, made(condition))
             done[condition] = step.index
+            always = always or not step.condition
         return list(done.values())
 
     def condition(self, step: Step) -> str:
@@ -274,14 +279,24 @@ class Work:
         """Give a job the id-token (or another scope), and its callers what they must grant for that."""
         if scope == "id-token":
             self._environment(job)
-        if self.credential.provider in REGISTRIES:
+        if self.credential.provider in REGISTRIES and scope == "id-token":
             self._caches(job)
+            self._builds(job)
         permissions.grant(
             self.draft(job.workflow.path), job, why, self.assumed, scope, self.answers.default_permissions
         )
         self.jobs.append(job)
         if job.workflow.called:
             self._grant_callers(job.workflow.path, why, scope, 0)
+
+    def _builds(self, job: Job) -> None:
+        """A job that builds what it publishes shows its identity to all that it installs; said, and left to people."""
+        steps = [step for step in job.steps if _BUILDS.search(step.run)]
+        if steps:
+            self.notes.append(
+                f"{job.workflow.path}, job {job.id}: what step {steps[0].name!r} installs or runs could ask for the "
+                "identity too; a job of its own that only publishes would keep it out"
+            )
 
     def _caches(self, job: Job) -> None:
         """What a job that publishes restores from a cache, others may have put there: no caches of set-up actions.
@@ -314,6 +329,8 @@ class Work:
                 "Plan over the whole repository; callers elsewhere have to grant id-token: write themselves.",
                 lacks="" if self.repository.whole else f"the callers of {path}",
             )  # fmt: skip
+        if not callers:
+            self.assumed.append(f"{path}: no workflow elsewhere calls it; one that does has to grant id-token: write")
         for caller in callers:
             self._grant_caller(caller, path, why, scope)
             if caller.workflow.called:
@@ -365,10 +382,44 @@ class Work:
             if carrier.name.upper() not in self.credential.secrets:
                 raise Refusal("forwarded", f"{carrier.where} hands the secret on under another name")
             self.drop(carrier)
-            declared = ("on", "workflow_call", "secrets", carrier.name)
-            callee = self.draft(path)
-            if callee.has(declared):
-                callee.delete(declared)
+        self._refuse_several()
+        for path, workflow in self.repository.workflows.items():
+            self._undeclare(path, workflow)
+
+    def _refuse_several(self) -> None:
+        """A called workflow that gets several keys has a role for each environment, or they cannot be told apart."""
+        outer: dict[tuple[str, str], set[str]] = {}
+        for carrier in (each for each in self.credential.carriers if each.kind == "secrets"):
+            called = self.repository.called(self.repository.job(carrier.file, carrier.job))
+            outer.setdefault((called, carrier.name.upper()), set()).update(carrier.secrets)
+        several = {called for (called, _), secrets in outer.items() if len(secrets) > 1}
+        for job in self.jobs:
+            if job.workflow.path not in several or self.credential.provider not in CLOUDS:
+                continue
+            if not job.environment:
+                said = f"{job.workflow.path} gets several keys from its callers, which no environment tells apart"
+                raise Refusal(
+                    "computed", said,
+                    "Give its job an environment for each key, whose variables name the role, then plan again.",
+                )  # fmt: skip
+            self.notes.append(f"{job.workflow.path}, job {job.id}: set the variables in each of its environments")
+
+    def _undeclare(self, path: str, workflow: Workflow) -> None:
+        """What a called workflow declares goes, also where its callers inherit: a required secret would be missed."""
+        declared = ("on", "workflow_call", "secrets")
+        try:
+            names = [entry.key.value for entry in workflow.source.at(declared).real.entries]
+        except KeyError:
+            return
+        for name in names:
+            if name.upper() in self.credential.secrets and self._ours(workflow):
+                self.draft(path).delete((*declared, name))
+
+    def _ours(self, workflow: Workflow) -> bool:
+        """Whether the secret of a called workflow is this credential: it carries it, or a caller hands it on."""
+        files = {carrier.file for carrier in self.credential.carriers}
+        callers = self.repository.callers(workflow.path)
+        return workflow.path in files or any(caller.workflow.path in files for caller in callers)
 
 
 def free_id(job: Job, wanted: str) -> str:

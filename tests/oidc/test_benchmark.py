@@ -146,6 +146,7 @@ def test_the_judge_says_nothing_of_a_migration_made_by_hand() -> None:
         ("      STAGE: live\n    steps", "      STAGE: test\n    steps", "STAGE has another value"),
         ("    env:\n      STAGE: live\n", "", "STAGE went and was no secret"),
         ("STAGE: live", "STAGE: '${{ secrets.AWS_KEY }}'", "AWS_KEY is still read"),
+        ("STAGE: live", "STAGE: live\n      AWS_ACCESS_KEY_ID: '${{ vars.AWS_ROLE_ARN }}'", "held the secret and is"),
         ("on: [push, pull_request]", "on: [push]", "the triggers have changed"),
         ("{contents: read, issues: write, id", "{contents: read, id", "issues: write was lost"),
         (", id-token: write", "", "a login has no id-token"),

@@ -107,3 +107,58 @@ def test_a_caller_that_only_pull_requests_start_gets_their_role_alone() -> None:
     login = next(s for s in tree(made, "publish")["jobs"]["copy"]["steps"] if "with" in s)  # type: ignore[index]
     assert login["with"]["role-to-assume"] == "${{ vars.AWS_PULL_REQUEST_ROLE_ARN }}"
     assert "vars.AWS_ROLE_ARN" not in made.outcomes[0].asks
+
+
+def test_what_a_callee_requires_is_required_no_more_where_its_callers_inherit() -> None:
+    made = planned(main=INHERIT, publish=CALLEE.replace("    inputs:\n      where: {type: string}\n", ""))
+    assert codes(made) == []
+    assert tree(made, "publish")["on"] == {"workflow_call": ""}
+    assert "  workflow_call:\njobs:" in made.after.files[f"{FOLDER}publish.yml"].decode()
+
+
+def test_who_else_may_call_a_workflow_is_listed() -> None:
+    (outcome,) = planned(publish=CALLEE.replace("on:\n", "on:\n  workflow_dispatch:\n")).migrated
+    assert any("no workflow elsewhere calls it" in each for each in outcome.assumed)
+
+
+TWICE = """\
+on: {push: {branches: [main]}}
+jobs:
+  live:
+    uses: ./.github/workflows/publish.yml
+    with: {where: live}
+    secrets: {key_id: '${{ secrets.LIVE_AWS_ACCESS_KEY_ID }}', key: '${{ secrets.LIVE_AWS_SECRET_ACCESS_KEY }}'}
+  test:
+    uses: ./.github/workflows/publish.yml
+    with: {where: test}
+    secrets: {key_id: '${{ secrets.TEST_AWS_ACCESS_KEY_ID }}', key: '${{ secrets.TEST_AWS_SECRET_ACCESS_KEY }}'}
+"""
+UNDER_ANOTHER_NAME = (
+    CALLEE.replace("      AWS_ACCESS_KEY_ID:\n", "      key_id:\n")
+    .replace("      AWS_SECRET_ACCESS_KEY:\n", "      key:\n")
+    .replace("secrets.AWS_ACCESS_KEY_ID", "secrets.key_id")
+    .replace("secrets.AWS_SECRET_ACCESS_KEY", "secrets.key")
+)
+ONCE = TWICE.partition("  test:")[0]
+
+
+def test_a_secret_that_has_another_name_in_the_callee_is_one_credential_with_its_caller() -> None:
+    made = planned(main=ONCE, publish=UNDER_ANOTHER_NAME)
+    assert codes(made) == []
+    (outcome,) = made.migrated
+    assert set(outcome.credential.secrets) >= {"LIVE_AWS_ACCESS_KEY_ID", "KEY_ID", "KEY"}
+    assert "secrets" not in tree(made, "main")["jobs"]["live"]
+    assert "secrets" not in tree(made, "publish")["on"]["workflow_call"]
+    assert "secrets." not in made.after.files[f"{FOLDER}publish.yml"].decode()
+
+
+def test_several_keys_for_one_callee_need_an_environment_to_tell_them_apart() -> None:
+    made = planned(main=TWICE, publish=UNDER_ANOTHER_NAME)
+    assert codes(made) == ["computed"]
+    assert made.changed == {}
+    made = planned(
+        main=TWICE, publish=UNDER_ANOTHER_NAME.replace("    steps:", "    environment: ${{ inputs.where }}\n    steps:")
+    )
+    (outcome,) = made.migrated
+    assert any("in each of its environments" in note for note in outcome.notes)
+    assert all("secrets" not in job for job in tree(made, "main")["jobs"].values())

@@ -9,7 +9,7 @@ where it cannot the job is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.oidc import elsewhere, permissions
@@ -18,7 +18,7 @@ from bot.oidc.hands import aws_script
 from bot.oidc.hands.aws_script import KEYS
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step
-from bot.oidc.work import Work
+from bot.oidc.work import Work, operand
 
 WHY = "AWS STS: AssumeRoleWithWebIdentity"
 CONFIGURE = "aws-actions/configure-aws-credentials"
@@ -29,7 +29,20 @@ QUIET = re.compile(
     r"actions/(checkout|setup-[\w-]+|cache|cache/\w+|download-artifact|upload-artifact)|docker/(setup-\w+-action)"
     r"|pnpm/action-setup|ruby/setup-ruby|astral-sh/setup-uv|hashicorp/setup-terraform|aws-actions/setup-sam"
     r"|dtolnay/rust-toolchain|swatinem/rust-cache|step-security/harden-runner|taiki-e/install-action"
+    r"|8398a7/action-slack|slackapi/slack-github-action|rtcamp/action-slack-notify|actions/(labeler|stale|create-release)"
+    r"|actions/(deploy|configure|upload)-pages(-artifact)?|codecov/[\w-]+|coverallsapp/github-action|github/codeql-action/\w+"
+    r"|golangci/golangci-lint-action|pre-commit/action|reviewdog/[\w-]+|softprops/action-gh-release|ncipollo/release-action"
+    r"|peter-evans/[\w-]+|marocchino/sticky-pull-request-comment|docker/metadata-action|dorny/[\w-]+|tj-actions/[\w-]+"
+    r"|stefanzweifel/git-auto-commit-action|endbug/add-and-commit|peaceiris/actions-gh-pages|aquasecurity/trivy-action"
 )
+_ENV_KEY = re.compile(r"\benv\s*\.\s*AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)\b")
+# Whether there is a key at all: secrets.X != '', as a variable for conditions.
+_ASKS = re.compile(
+    r"\s*\$\{\{\s*(!!?\s*secrets\.\w+|secrets\.\w+\s*[!=]=\s*(''|\"\")|secrets\.\w+\s*&&\s*'?true'?\s*\|\|\s*'?false'?)\s*\}\}\s*"
+)
+_REGION = re.compile(r"(?m)(?:--|set (?:default\.)?|^\s*)region\s*[= ]\s*([a-z]{2}-[a-z-]+-\d)\b")
+# Commands of tools for AWS that ask nothing of it.
+_LOCAL = re.compile(r"(terraform|tofu|packer)\s+(-\S+\s+)*(fmt|validate|version)\b[^\n;&|]*")
 # What shows that a script or an action speaks to AWS.
 SPEAKS = re.compile(
     r"(?i)(^|[\s;&|(`])(aws|cdk|sam|sls|serverless|eksctl|ecs-cli|eb|terraform|tofu|terragrunt|packer|pulumi|s3cmd|boto3"
@@ -58,6 +71,9 @@ def migrate(work: Work) -> None:
     work.refuse_odd()
     found = work.by_job()
     wide = [c for c in work.credential.carriers if c.kind == "workflow-env"]
+    for carrier in [each for each in wide if _ASKS.fullmatch(each.text)]:
+        _asks_for_role(work, carrier, work.repository.workflows[carrier.file].jobs.values())
+        wide.remove(carrier)
     for carrier in wide:
         for user in _consumers(work, carrier):
             found.setdefault((carrier.file, user), [])
@@ -77,7 +93,9 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
     steps = {step.index: step for step in job.steps}
     by_step: dict[int, list[Carrier]] = {}
     for carrier in carriers:
-        if carrier.kind == "job-env":
+        if carrier.kind in {"job-env", "step-env"} and _ASKS.fullmatch(carrier.text):
+            _asks_for_role(work, carrier, [job])
+        elif carrier.kind == "job-env":
             wide = True
             _standard(carrier)
             work.drop(carrier)
@@ -107,14 +125,45 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
     needed = [step for index, step in sorted(consumers.items()) if not _covered(steps, logins, step)]
     for index in logins:
         work.guard(steps[index])
+    for step in job.steps:
+        if step.action == CONFIGURE and step.input("role-chaining") == "true" and step.index not in by_step:
+            said = f"the trust policy of {step.input('role-to-assume')} has to let the new role in instead of the user"
+            work.notes.append(f"{job.workflow.path}, job {job.id}: {said}")
     work.login(job, needed, lambda condition: _step(work, job, needed, condition))
     aws_script.hand_on(work, job)
+    _time(work, job)
     work.grant(job, WHY)
+
+
+def _time(work: Work, job: Job) -> None:
+    """A session that ends before the job does is seen by nobody until then: said where it may be so."""
+    speaking = [step.index for step in job.steps if _speaks(step)]
+    kept = [step for step in job.steps if step.action == CONFIGURE and step.input("role-duration-seconds")]
+    between = [s for s in job.steps if speaking and s.index < speaking[-1] and s.run and not _speaks(s)]
+    stated = job.node.get("timeout-minutes")
+    limit = int(stated.real.value) if stated is not None and stated.real.value.isdecimal() else 0
+    if not kept and (between or limit * 60 > work.answers.session_s):
+        minutes = work.answers.session_s // 60
+        work.assumed.append(
+            f"job {job.id}: what needs AWS is over {minutes} minutes after the login; --session gives it more, or a "
+            "second login right before the last of it"
+        )
 
 
 def _covered(steps: Mapping[int, Step], logins: set[int], step: Step) -> bool:
     """Whether a login of the job that always ran before the step serves it too."""
     return any(index < step.index and steps[index].condition in {"", step.condition} for index in logins)
+
+
+def _asks_for_role(work: Work, carrier: Carrier, jobs: Iterable[Job]) -> None:
+    """A variable that says whether there is a key says whether there is a role, which is as empty until it is set.
+
+    Not where pull requests come: those of forks see the variable and get no identity.
+    """
+    if any(work.repository.reached(job, "pull_request") for job in jobs):
+        raise Refusal("renamed", f"{carrier.where} asks whether there is a key, also in pull requests")
+    role = operand(_own_role(work, [c for c in work.credential.carriers if c.file == carrier.file]))
+    work.draft(carrier.file).replace(carrier.path, SECRET.sub(lambda _: role, carrier.text))
 
 
 def _standard(carrier: Carrier) -> None:
@@ -223,6 +272,10 @@ def _step(work: Work, job: Job, consumers: list[Step], condition: str) -> Mappin
         "role-duration-seconds": str(work.answers.session_s),
         "aws-region": _region(work, job, consumers),
     }
+    asked = _ENV_KEY.search(condition)
+    if asked is not None:  # the variables are not there before the login: whether there is a role, says as much
+        role = inputs["role-to-assume"]
+        condition = _ENV_KEY.sub(lambda _: operand(role), condition)
     return work.uses_step(CONFIGURE, inputs, **{"if": condition})
 
 
@@ -271,7 +324,7 @@ def _region(work: Work, job: Job, steps: list[Step]) -> str:
             return found[1]
         if "public.ecr.aws" in step.input("registry"):
             return "us-east-1"
-        if found := re.search(r"(?:--|set (?:default\.)?)region[= ]([a-z]{2}-[a-z-]+-\d)\b", step.run):
+        if found := _REGION.search(step.run):
             return found[1]
         if value := step.input("aws-region") or step.input("aws_region") or step.input("region"):
             return value
@@ -349,7 +402,7 @@ def _consumers(work: Work, carrier: Carrier) -> list[str]:
     for job in workflow.jobs.values():
         if job.uses:
             continue  # a caller's env does not reach what it calls
-        spoken = [step for step in job.steps if SPEAKS.search(step.run) or AWS_ACTIONS.search(step.action)]
+        spoken = [step for step in job.steps if _speaks(step)]
         opaque = [step for step in job.steps if _opaque(step)]
         if spoken:
             sure.append(job.id)
@@ -361,6 +414,11 @@ def _consumers(work: Work, carrier: Carrier) -> list[str]:
             "Name the jobs that use it with --consumer JOB, then plan again.",
         )  # fmt: skip
     return sure
+
+
+def _speaks(step: Step) -> bool:
+    """Whether a step can be seen to speak to AWS."""
+    return bool(SPEAKS.search(_LOCAL.sub("", step.run)) or AWS_ACTIONS.search(step.action))
 
 
 def _opaque(step: Step) -> bool:

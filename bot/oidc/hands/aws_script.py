@@ -26,9 +26,21 @@ _HANDED_ID = re.compile(r"(?P<flag>-e|--env)[ =]" + _VALUE.format(KEYS[0]))
 _NAMED = re.compile(r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)")
 
 
+_HOME_FILE = r"[\"']?(~|\$HOME|\$\{HOME\}|/root|/home/runner)/\.aws/credentials[\"']?"
+_INTO_FILE = re.compile(
+    rf"\s*cat\s*(>+\s*{_HOME_FILE}\s*<<-?\s*[\"']?(?P<one>\w+)[\"']?|<<-?\s*[\"']?(?P<two>\w+)[\"']?\s*>+\s*"
+    rf"{_HOME_FILE.replace('(~', '(?:~')})\s*"
+)
+_ECHOED = re.compile(rf"\s*(echo|printf)\s+(-e\s+)?(?P<q>[\"']?)(?P<text>.*?)(\\n)?(?P=q)\s*>+\s*{_HOME_FILE}\s*")
+_PROFILE_LINE = re.compile(
+    r"\s*(\[default\]|aws_(access_key_id|secret_access_key|session_token)\s*=\s*\S*\$\{\{[^}]*\}\}|(region|output)\s*=\s*\S+|)\s*"
+)
+_FOLDER = re.compile(r"\s*(mkdir|chmod|touch)\s.*\.aws(/credentials)?[\"']?\s*")
+
 # Asking whether there is a key, which there is after the login.
 _ASKED = re.compile(
     r"""\$\{\{\s*env\.AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)\s*[!=]=\s*''\s*\}\}
+      | (-not\s+|!\s*|IsNullOr(Empty|WhiteSpace)\(\s*)\$env:AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)\b
       | -[zn]\s+"?\$\{?AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)(:?-)?\}?"?
       | \$\{AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY):?\?[^}]*\}""",
     re.VERBOSE,
@@ -40,7 +52,11 @@ def without(work: Work, lines: list[str], folder: str = "") -> list[str | None]:
     made: list[str | None] = []
     names = set(work.credential.secrets)
     heredoc = ""
+    profile = _profile(lines)
     for number, line in enumerate(lines):
+        if number in profile:
+            made.append(None)
+            continue
         if heredoc:
             heredoc = "" if line.strip() == heredoc else heredoc
         elif opened := re.search(r"<<-?\s*['\"]?(\w+)", line):
@@ -54,6 +70,26 @@ def without(work: Work, lines: list[str], folder: str = "") -> list[str | None]:
                 raise Refusal("forwarded", f"a script hands the key on: {SECRET.sub('secrets.…', line).strip()[:80]}")
         made.append(new)
     return made
+
+
+def _profile(lines: list[str]) -> set[int]:
+    """The lines that write the default profile to ~/.aws/credentials; none where others are named."""
+    found, at = set[int](), 0
+    while at < len(lines):
+        opened = _INTO_FILE.fullmatch(lines[at])
+        if opened is not None:
+            word = opened["one"] or opened["two"]
+            end = next((n for n in range(at + 1, len(lines)) if lines[n].strip() == word), None)
+            if end is None or not all(_PROFILE_LINE.fullmatch(line) for line in lines[at + 1 : end]):
+                return set()
+            found |= set(range(at, end + 1))
+            at = end
+        elif (told := _ECHOED.fullmatch(lines[at])) is not None:
+            if not _PROFILE_LINE.fullmatch(told["text"]):
+                return set()
+            found.add(at)
+        at += 1
+    return found | {n for n, line in enumerate(lines) if found and _FOLDER.fullmatch(line)}
 
 
 def _line(work: Work, line: str, whole: bool, folder: str) -> str | None:

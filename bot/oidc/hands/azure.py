@@ -13,7 +13,7 @@ from typing import Any
 from bot.oidc import find
 from bot.oidc.find import Carrier
 from bot.oidc.refusal import Refusal
-from bot.oidc.shape import Job, Step
+from bot.oidc.shape import Job, Step, secrets_of
 from bot.oidc.work import Work
 
 WHY = "Azure federated credential"
@@ -106,6 +106,12 @@ def _client(work: Work, steps: list[Step], known: str) -> str:
 
 
 def _login(work: Work, step: Step) -> None:
+    chosen = [text for name in ("creds", "client-secret") if len(secrets_of(text := step.input(name))) > 1]
+    if chosen and not step.job.environment:
+        raise Refusal(
+            "computed", f"step {step.name!r} of job {step.job.id} chooses between secrets, and no environment does",
+            "Give the job an environment for each of them, whose variables hold the ids, then plan again.",
+        )  # fmt: skip
     ids = _ids(work, [step])
     if step.input("auth-type") not in {"", "SERVICE_PRINCIPAL"}:
         raise Refusal("both-ways", f"step {step.name!r} of job {step.job.id} logs in by {step.input('auth-type')}")

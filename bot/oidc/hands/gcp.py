@@ -21,14 +21,17 @@ AUTH = "google-github-actions/auth"
 SETUP = ("google-github-actions/setup-gcloud", "googlecloudplatform/github-actions/setup-gcloud")
 LEAST_SDK = 390  # README of google-github-actions/auth, "Prerequisites": of bq and gsutil; gcloud itself 363
 OLD_INPUTS = ("service_account_key", "service_account_email", "export_default_credentials", "credentials_file_path")
-OWN_LOGIN = ("google-github-actions/deploy-cloudrun", "google-github-actions/deploy-appengine",
-             "google-github-actions/get-gke-credentials", "google-github-actions/upload-cloud-storage",
-             "google-github-actions/get-secretmanager-secrets")  # fmt: skip
+OWN_LOGIN = (
+    "google-github-actions/deploy-cloudrun", "google-github-actions/deploy-cloud-functions",
+    "google-github-actions/deploy-appengine", "google-github-actions/get-gke-credentials",
+    "google-github-actions/upload-cloud-storage", "google-github-actions/get-secretmanager-secrets",
+)  # fmt: skip
 # Variables whose text is a key for Terraform and Pulumi; without them both take the credential that the action exports.
 READ_BY_TERRAFORM = ("GOOGLE_CREDENTIALS", "GOOGLE_CLOUD_KEYFILE_JSON", "GCLOUD_KEYFILE_JSON")
 FILE_NAMES = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE", "GOOGLE_CREDENTIALS")
 _TERRAFORM = re.compile(r"(?<![\w-])(terraform|tofu|terragrunt|pulumi)\b")
 _VALUE = r"(\$\{\{[^}]*secrets[^}]*\}\}|\$\{?\w+\}?)"
+_EXPRESSION = re.compile(r"\$\{\{[^}]*secrets[^}]*\}\}")
 _WRITTEN = re.compile(  # the key into a file
     rf"""\s*(echo|printf)\s(-\w+\s+|['"]%s['"]\s+)*["']?{_VALUE}["']?
          (\s*\|\s*base64\s+(-d|-di|--decode|-D|-id)(\s+-i)?)?\s*>\s*(?P<file>"[^"]+"|'[^']+'|[^\s&|;]+)\s*""",
@@ -36,6 +39,13 @@ _WRITTEN = re.compile(  # the key into a file
 )
 _ACTIVATED = re.compile(r"\s*gcloud\s+auth\s+activate-service-account\b[^|;&\\]*")  # and from there into gcloud
 _EXPORTED = re.compile(r"""\s*(echo|export)\s+["']?GOOGLE_APPLICATION_CREDENTIALS=[^|;&]*""")
+
+
+_REMOVED = re.compile(r"\s*(rm|shred|unlink)\s+(-\w+\s+)*\S+\s*")
+# A login to a registry by hand, with the key as a password.
+_DOCKER = re.compile(
+    rf"""\s*((echo|printf)\s(-\w+\s+|['"]%s['"]\s+)*["']?{_VALUE}["']?\s*\|\s*)?docker\s+login\b[^|;&]*\b_json_key\b[^|;&]*"""
+)
 
 
 def migrate(work: Work) -> None:
@@ -136,6 +146,8 @@ def _inputs(work: Work, job: Job, steps: list[Step]) -> dict[str, Any]:
 
     def account() -> str:
         known = work.answers.values.get("gcp_service_account")
+        if not known and (chosen := _chosen(work, job)):
+            return SECRET.sub(lambda found: _account_of(work, found[1] or found[2]), chosen)
         return known or work.need(f"GCP_SERVICE_ACCOUNT{mark}", "the service account's address")
 
     found: dict[str, Any] = {}
@@ -148,6 +160,24 @@ def _inputs(work: Work, job: Job, steps: list[Step]) -> dict[str, Any]:
             steps, account, "GCP_PULL_REQUEST_SERVICE_ACCOUNT", "the address of a service account"
         ),
     }
+
+
+def _chosen(work: Work, job: Job) -> str:
+    """``a && secrets.X || secrets.Y``: one of several keys, by a condition that can choose an account as well."""
+    texts = {c.text for c in work.credential.carriers if (c.file, c.job) == (job.workflow.path, job.id)}
+    several = [text for text in texts if len({n for pair in SECRET.findall(text) for n in pair if n}) > 1]
+    if not several:
+        return ""
+    if len(texts) > 1 or not re.fullmatch(r"\s*\$\{\{[^{}]*&&[^{}]*\|\|[^{}]*\}\}\s*", several[0]):
+        raise Refusal("computed", f"job {job.id} of {job.workflow.path} chooses between keys in a way of its own")
+    return several[0]
+
+
+def _account_of(work: Work, secret: str) -> str:
+    stem = re.sub(r"^(GCP|GCLOUD|GOOGLE)_|_?(SA_KEY|KEY|CREDENTIALS?|JSON)$", "", secret.upper())
+    variable = f"GCP_SERVICE_ACCOUNT_{stem}" if stem else "GCP_SERVICE_ACCOUNT"
+    work.need(variable, "the service account's address")
+    return f"vars.{variable}"
 
 
 def _order(job: Job, step: Step) -> None:
@@ -200,6 +230,10 @@ def _registry(work: Work, step: Step, carrier: Carrier) -> None:
 def _script(work: Work, step: Step, carrier: Carrier) -> list[Step]:
     """Take the key's file out of a script; the step that follows, or what is left, gets a login before it."""
     draft = work.draft(step.job.workflow.path)
+    if carrier.kind == "run" and any(_ours(work, line, carrier) and _DOCKER.fullmatch(line)
+                                     for line in step.run.splitlines()):  # fmt: skip
+        _docker_login(work, step, carrier)
+        return []
     files = [found["file"] for line in step.run.splitlines() if _ours(work, line, carrier)
              and (found := _WRITTEN.fullmatch(line))]  # fmt: skip
     _files(work, step.job, files)
@@ -226,6 +260,26 @@ def _script(work: Work, step: Step, carrier: Carrier) -> list[Step]:
     return later[:1]
 
 
+def _docker_login(work: Work, step: Step, carrier: Carrier) -> None:
+    """A login by hand takes an access token in the key's place, under the user that means one."""
+    name = free_id(step.job, "gcp-auth")
+    inputs = _inputs(work, step.job, [step]) | {"token_format": "access_token", "access_token_lifetime": "900s"}
+
+    def edit(lines: list[str]) -> list[str | None]:
+        made: list[str | None] = []
+        for line in lines:
+            mine = _ours(work, line, carrier)
+            if mine and not _DOCKER.fullmatch(line):
+                raise Refusal("forwarded", f"step {step.name!r} of job {step.job.id} hands the key's text on")
+            token = _EXPRESSION.sub(f"${{{{ steps.{name}.outputs.access_token }}}}", line)
+            made.append(token.replace("_json_key", "oauth2accesstoken") if mine else line)
+        return made
+
+    _order(step.job, step)
+    work.login(step.job, [step], lambda condition: work.uses_step(AUTH, inputs, **{"if": condition, "id": name}))
+    work.draft(step.job.workflow.path).edit_lines((*step.path, "run"), edit)
+
+
 def _ours(work: Work, line: str, carrier: Carrier) -> bool:
     """Whether a line reads the key, from its secret or from the step's variable."""
     read = {name.upper() for pair in SECRET.findall(line) for name in pair if name}
@@ -234,7 +288,8 @@ def _ours(work: Work, line: str, carrier: Carrier) -> bool:
 
 
 def _logs_in(line: str) -> bool:
-    return bool(_ACTIVATED.fullmatch(line) or _EXPORTED.fullmatch(line))
+    """A line that logs in from a file, or takes the file away; both go with it."""
+    return any(pattern.fullmatch(line) for pattern in (_ACTIVATED, _EXPORTED, _REMOVED))
 
 
 def _base(file: str) -> str:

@@ -46,8 +46,15 @@ def migrate(work: Work) -> None:
     for carrier in work.wide().values():
         work.drop(carrier)
     publishes = npm_tools.PUBLISH.search
+    files: dict[str, None] = {}
     for job, carriers, wide in work.using_jobs(lambda s, _: bool(publishes(npm_tools.script(s))), "publish"):
         _job(work, job, carriers, wide)
+        files |= dict.fromkeys([job.workflow.path])
+    if len(files) > 1:
+        work.notes.append(
+            f"each of {', '.join(files)} is a trusted publisher of its own at npm; a package that several of them "
+            "publish needs a configuration for each"
+        )
     work.pass_on()
 
 
@@ -212,6 +219,14 @@ def _refuse_other_uses(job: Job, consumers: list[Step]) -> None:
 
 def _node(work: Work, job: Job, consumers: list[Step]) -> None:
     """See to it that the publishing steps have npm 11.5.1: Node 24 brings it."""
+    image = _image(job)
+    if re.match(r"node:(2[4-9]|[3-9]\d|latest|current|alpine)\b", image) and "24.0" not in image:
+        return  # its npm is the one that is wanted, and setup-node would bring another
+    if "alpine" in image:
+        raise Refusal(
+            "tool-cannot", f"job {job.id} publishes in {image}, whose npm is too old and for which setup-node has none",
+            "Use an image with Node 24, such as node:24-alpine, then plan again.",
+        )  # fmt: skip
     first = consumers[0]
     before = [s for s in job.steps if s.action == SETUP and s.index < first.index]
     step = before[-1] if before else None
@@ -239,6 +254,15 @@ def _node(work: Work, job: Job, consumers: list[Step]) -> None:
     work.drop_input(step, "cache", "cache-dependency-path", "always-auth")
     work.set_input(step, "package-manager-cache", "false", near=list(step.inputs)[-1])
     work.repin(step)
+
+
+def _image(job: Job) -> str:
+    """The container that a job runs in, as it is named; '' for none."""
+    node = job.node.get("container")
+    if node is None:
+        return ""
+    image = node.get("image") if node.real.kind == "map" else node
+    return image.real.value.partition("@")[0].removeprefix("docker.io/").removeprefix("library/") if image else ""
 
 
 def _same(setup: Step, first: Step) -> bool:

@@ -18,7 +18,7 @@ from bot.oidc.shape import Job, Step, leaves
 from bot.oidc.work import Work
 
 PUBLISH = re.compile(
-    r"(?<![\w-])(npm\s+(--?\S+\s+)*publish|pnpm\s+(-\S+\s+(?!publish)\S*\s*)*(-r\s+)?publish|yarn\s+npm\s+publish|yarn\s+publish"
+    r"(?<![\w-])(npm\s+(--?\S+\s+)*publish|pnpm\s+(-\S+\s+(\$\{\{[^}]*\}\}\S*|(?!publish)\S*)\s*)*(-r\s+)?publish|yarn\s+npm\s+publish|yarn\s+publish"
     r"|yarn\s+workspaces\s+foreach[^\n]*npm\s+publish|lerna\s+publish|semantic-release|changeset\s+publish|release-it"
     r"|nx\s+release|bun\s+publish|npx\s+np\b|auto\s+shipit|napi\s+prepublish|npm\s+\$\{\{[^}]*publish[^}]*\}\})"
 )
@@ -46,6 +46,7 @@ OLD_INPUTS = {"token", "registry", "package", "tag", "access", "dry-run"}  # tho
 RUNS = {"cucumber/action-publish-npm": "npm publish"}
 CHANGESETS = (1, 7)  # before, the action writes an .npmrc with the text "undefined"
 _NEEDS = {"lerna": ("lerna", (9, 0)), "semantic-release": ("@semantic-release/npm", (13, 1))}
+YARN = (4, 10)  # yarnpkg/berry, release @yarnpkg/cli/4.10.0: "yarn npm publish" exchanges the token
 _CANNOT = {
     r"(?<![\w-])yarn\s+publish": ("yarn 1", "Publish by `npm publish`."),
     r"(?<![\w-])bun\s+publish": ("bun", "Publish by `npm publish`."),
@@ -150,9 +151,24 @@ def check(work: Work, job: Job, consumers: list[Step]) -> None:
         if version is not None and (int(version[1]), int(version[2] or 99)) < least:
             raise Refusal("tool-cannot", f"{package} {stated} is older than trusted publishing; it needs {wanted}")
         work.assumed.append(f"job {job.id}: {package} is {wanted} or newer")
+    _yarn(work, job, text, known)
     if not PUBLISH.search(text) and not all(step.action in INPUTS for step in consumers):
         names = ", ".join(repr(step.name) for step in consumers)
         work.assumed.append(f"job {job.id}: what {names} runs publishes through npm, not through yarn 1")
+
+
+def _yarn(work: Work, job: Job, text: str, package: dict[str, Any]) -> None:
+    """Yarn 2 and newer publish by themselves, and by OIDC from a release on."""
+    if not re.search(r"(?<![\w-])yarn\s+(workspaces?\s[^\n]*)?npm\s+publish", text):
+        return
+    stated = re.match(r"yarn@(\d+)\.(\d+)", str(package.get("packageManager", "")))
+    wanted = ".".join(map(str, YARN))
+    if stated is not None and (int(stated[1]), int(stated[2])) < YARN:
+        raise Refusal(
+            "tool-cannot", f"yarn {stated[1]}.{stated[2]} is older than trusted publishing; it needs {wanted}",
+            f"Raise yarn to {wanted} or newer, then plan again.",
+        )  # fmt: skip
+    work.assumed.append(f"job {job.id}: yarn is {wanted} or newer")
 
 
 def _skips_checks(work: Work, package: dict[str, Any]) -> bool:

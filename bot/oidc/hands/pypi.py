@@ -23,7 +23,10 @@ USERS = ("TWINE_USERNAME", "UV_PUBLISH_USERNAME", "PDM_PUBLISH_USERNAME", "FLIT_
          "MATURIN_USERNAME", "PYPI_USERNAME", "POETRY_HTTP_BASIC_PYPI_USERNAME",
          "POETRY_HTTP_BASIC_TESTPYPI_USERNAME")  # fmt: skip
 NATIVE = re.compile(r"(?<![\w-])(twine\s+upload|uv\s+publish|pdm\s+publish|maturin\s+(publish|upload))")
-BUILDERS = re.compile(r"(?<![\w-])(?P<tool>poetry|hatch|flit)\s+(--\S+\s+)*publish\b(?P<rest>[^\n&|;]*)")
+BUILDERS = re.compile(
+    r"(?<![\w-])(?P<by>pipx\s+run\s+|uvx\s+|python3?\s+-m\s+|uv\s+run\s+)?(?P<tool>poetry|hatch|flit)\s+(--\S+\s+)*publish\b"
+    r"(?P<rest>[^\n&|;]*)"
+)
 # Variables that a tool reads by itself, so that a script needs not name them.
 READ_BY = {"TWINE_": "twine 6.1 or newer", "UV_PUBLISH_": "uv publish", "PDM_PUBLISH_": "pdm publish",
            "MATURIN_": "maturin"}  # fmt: skip
@@ -69,6 +72,7 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) ->
     if wide is not None:
         touched |= {s.index: [] for s in job.steps if s.index not in touched and _uploads(s)}
     done = [_step(work, steps[number], own) for number, own in sorted(touched.items())]
+    _attest_once(work, job)
     if not any(done):
         rest = [s for s in job.steps if s.index not in touched and _uploads(s)]
         if not rest:
@@ -76,6 +80,19 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) ->
         for step in rest:
             _step(work, step, [])
     work.grant(job, WHY)
+
+
+def _attest_once(work: Work, job: Job) -> None:
+    """Attestations are made with an identity, beside the files: a second upload of the same files would find them.
+
+    Source: pypa/gh-action-pypi-publish, issues 283 and 319. The last upload of a folder makes them.
+    """
+    last: dict[str, Step] = {}
+    for step in (each for each in job.steps if each.action == ACTION):
+        folder = (step.input("packages-dir") or step.input("packages_dir") or "dist").rstrip("/")
+        if (first := last.get(folder)) is not None and not first.input("attestations"):
+            work.set_input(first, "attestations", "false")
+        last[folder] = step
 
 
 def _users(work: Work, file: str, path: tuple[str | int, ...], carrier: Carrier) -> None:
@@ -190,7 +207,7 @@ def _moved(work: Work, step: Step, found: re.Match[str]) -> None:
         for line in lines:
             new: str | None = None if _CONFIG.fullmatch(line) else line
             if new is not None and BUILDERS.search(line):
-                new = line[: len(line) - len(line.lstrip())] + f"{tool} build" if builds else None
+                new = line[: len(line) - len(line.lstrip())] + f"{found['by'] or ''}{tool} build" if builds else None
             if new is not None:
                 _left(work, step, new, [])
             made.append(new)
