@@ -19,7 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,6 +39,8 @@ from tests.signals import histories, logs
 
 REPORT = "report.json"
 A_FILE = 5_000  # events of one log file
+AHEAD = 4
+FIRST = datetime(2026, 10, 1, tzinfo=UTC)
 GIVEN: dict[str, Any] = {"now": datetime(2026, 12, 1, tzinfo=UTC)}
 
 
@@ -46,20 +48,28 @@ def main() -> None:
     """Print every figure."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.signals", description=__doc__)
     options.add_argument("--events", type=int, default=250_000, help="events of CloudTrail (250,000)")
-    options.add_argument("--grow", type=int, default=2_000_000, help="events for the memory (2,000,000)")
+    options.add_argument("--grow", type=int, default=1_000_000, help="events for the memory (1,000,000)")
+    options.add_argument("--only", choices=("cloudtrail", "memory", "logs", "encodings", "histories"), default="",
+                         help="one part of it; without it all")  # fmt: skip
     options.add_argument("--lines", type=int, default=60_000, help="lines of logs (60,000)")
     options.add_argument("--histories", type=int, default=20, help="histories of 400 runs (20)")
-    options.add_argument("--child", default="", help=argparse.SUPPRESS)
+    options.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.child:
-        print(json.dumps(_child(Path(given.child), given.events)))
+        _child()
         return
     print(f"Load of the machine beforehand: {os.getloadavg()[0]:.1f}. Above 0.5 only the ratios say something.")
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
-        of_cloudtrail(Path(place), given.events, given.grow)
-        of_logs(Path(place), given.lines)
-    of_encodings(20)
-    of_histories(given.histories)
+        parts: dict[str, Callable[[], None]] = {
+            "cloudtrail": lambda: of_cloudtrail(Path(place), given.events),
+            "memory": lambda: of_memory(Path(place), given.grow),
+            "logs": lambda: of_logs(Path(place), given.lines),
+            "encodings": lambda: of_encodings(20),
+            "histories": lambda: of_histories(given.histories),
+        }
+        for name, part in parts.items():
+            if given.only in ("", name):
+                part()
 
 
 def _cpu(work: Callable[[], Any], runs: int = 3) -> float:
@@ -127,8 +137,8 @@ def _judged(folder: Path) -> int:
     return found
 
 
-def of_cloudtrail(place: Path, events: int, grow: int) -> None:
-    """Events a second, against the json module and against unpacking alone; then memory."""
+def of_cloudtrail(place: Path, events: int) -> None:
+    """Events a second, against the json module and against unpacking alone."""
     folder = _trail(place / "trail", events)
     files = cloudtrail.files(folder)
     ours = _cpu(lambda: _judged(folder))
@@ -139,34 +149,84 @@ def of_cloudtrail(place: Path, events: int, grow: int) -> None:
     for name, seconds in (("signals 3 and 5", ours), ("json alone, judging nothing", plain),
                           ("gunzip alone, zlib", floor), ("gunzip alone, isal", quick)):  # fmt: skip
         print(f"  {name:<30}{events / seconds:>12,.0f} events/s   {plain / seconds:5.2f} times json")
-    sizes = [(count, json.loads(_again(folder, count)))["kib" if False else 0:] for count in ()]
-    assert not sizes
-    for count in (events, grow):
-        said = json.loads(_again(folder, count))
-        print(f"  {count:>12,} events: {said['kib'] / 1024:.0f} MiB at most, {said['seconds']:.1f} s")
 
 
-def _again(folder: Path, events: int) -> str:
-    """In a process of its own, the files over and over until so many events were read."""
-    command = [sys.executable, "-m", "benchmarks.signals", "--child", str(folder), "--events", str(events)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+# memory ---------------------------------------------------------------------------------------------------------------
 
 
-def _child(folder: Path, events: int) -> dict[str, float]:
+def of_memory(place: Path, events: int) -> None:
+    """The most memory that judging takes after a tenth, three tenths and all of so many events, no session twice.
+
+    The log is written one file at a time and gone once it is read, so ten million events need no room on the disk.
+    """
+    files, templates = events // A_FILE, _templates()
+    marks = {max(1, files * share // 10) for share in (1, 3, 10)}
+    print(f"\nMemory: {events:,} events through signals 3 and 5, every session new; the most so far")
+    command = [sys.executable, "-m", "benchmarks.signals", "--child"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        for number in range(files + AHEAD):  # some files ahead: one process writes while the other judges
+            if number < files:
+                path = place / f"1_CloudTrail_eu_{number:08}T0000Z_x.json.gz"
+                path.write_bytes(gzip.compress(_quick(templates, number), 1))
+                child.stdin.write(f"{path}\n")
+                child.stdin.flush()
+            if number >= AHEAD:
+                said, done = json.loads(child.stdout.readline()), number - AHEAD + 1
+                Path(said["file"]).unlink()
+                if done in marks:
+                    size, spent = said["kib"] / 1024, said["seconds"]
+                    print(f"  {done * A_FILE:>12,} events {size:>6.0f} MiB {spent:>8.1f} s of one core", flush=True)
+        child.stdin.close()
+
+
+def _templates() -> list[str]:
+    """One record a kind of call, with holes for what differs from event to event."""
+    chance, found = Random(1), []  # noqa: S311  seeded chance, not cryptography
+    for number in range(40):
+        row = _record(chance, number)
+        row |= {"eventTime": "@AT@", "eventID": "@ID@", "requestID": "@ID@", "sourceIPAddress": "@FROM@"}
+        row["userIdentity"]["accessKeyId"] = "@KEY@"
+        row["userIdentity"]["sessionContext"]["attributes"]["creationDate"] = "@BEGAN@"
+        found.append(json.dumps(row, separators=(",", ":")))
+    return found
+
+
+def _quick(templates: list[str], number: int) -> bytes:
+    """One log file: ten minutes of an account, a hundred sessions that end with it.
+
+    So what the signals remember is full after 2.5 million events: sessions of 36 hours, and 50,000 identities.
+    """
+    at = FIRST + number * timedelta(minutes=10)
+    began, rows = at.strftime("%Y-%m-%dT%H:%M:%SZ"), []
+    for k in range(A_FILE):
+        session = number * 100 + k % 100
+        text = templates[(k * 7 + number) % len(templates)]
+        seen = (at + timedelta(seconds=k * 600 // A_FILE)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for hole, value in (("@AT@", seen), ("@BEGAN@", began), ("@KEY@", f"ASIA{session:016}"),
+                            ("@ID@", f"{number:016x}{k:016x}"),
+                            ("@FROM@", f"20.{session % 16}.{session % 199}.9")):  # fmt: skip
+            text = text.replace(hole, value)
+        rows.append(text)
+    return ('{"Records":[' + ",".join(rows) + "]}").encode()
+
+
+def _child() -> None:
+    """Judge each file that standard input names; tell what memory that has taken so far."""
     given = Given(**GIVEN, networks=Networks.of(networks_of(["20.0.0.0/8"])), jobs=Jobs())
-    baseline, left, start = Baseline(), events, time.process_time()
-    identities = cloudtrail.Identities()
-    files = cloudtrail.files(folder)
-    while left > 0:
-        for file in files[: -(-left // A_FILE)]:
-            for rows in cloudtrail.read(file, identities):
-                for judge in OF_CALLS:
-                    for _ in judge(rows, baseline, given):
-                        pass
-            left -= A_FILE
-    # not ru_maxrss, which a child begins with that of its parent
-    peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
-    return {"kib": int(peak), "seconds": time.process_time() - start}
+    baseline, identities, start = Baseline(), cloudtrail.Identities(), time.process_time()
+    for line in sys.stdin:
+        file = Path(line.strip())
+        for rows in cloudtrail.read(file, identities):
+            for judge in OF_CALLS:
+                for _ in judge(rows, baseline, given):
+                    pass
+        # not ru_maxrss, which a child begins with that of its parent
+        status = Path("/proc/self/status").read_text().splitlines()
+        peak = next(row.split()[1] for row in status if "VmHWM" in row)
+        said = {"file": str(file), "kib": int(peak), "seconds": time.process_time() - start}
+        print(json.dumps(said), flush=True)
 
 
 # logs -----------------------------------------------------------------------------------------------------------------

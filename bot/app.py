@@ -98,6 +98,7 @@ class Site:
     registries: Mapping[str, Registry] = field(default_factory=dict)
     long_tail: Callable[[Recognizer], LongTail] | None = None  # made over the rules that the house has loaded
     gcp: Gcp | None = None
+    trail: str = ""
 
 
 def range_site(endpoints: RangeEndpoints) -> Site:
@@ -191,6 +192,7 @@ def real_site(settings: Settings) -> Site:
         },
         long_tail=Tail,
         gcp=GcpClient(key_file=gcp_key, now=clock.now),
+        trail=settings.trail,
     )  # fmt: skip
 
 
@@ -347,7 +349,7 @@ class Bulkhead:
                 secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),
                 scrub=_IncidentScrub(self.vault, incident), github_app=site.github_app, images=site.images,
                 npm=site.npm, registries=site.registries, gcp=site.gcp,
-                long_tail=tail,
+                long_tail=tail, trail=site.trail,
             )  # fmt: skip
 
         return world

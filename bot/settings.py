@@ -106,6 +106,12 @@ class Settings(BaseSettings):
         default=None, description="Google Cloud: key file of the bot's own service account, which may disable keys"
     )
     aws_region: str = Field(default="us-east-1", description="Region of IAM's trail")
+    trail: str = Field(
+        default="",
+        pattern="^(s3://[a-z0-9.-]{3,63}/(.+/)?CloudTrail/?)?$",
+        description="CloudTrail's log files, read for signs of misuse: s3://BUCKET/AWSLogs/ACCOUNT/CloudTrail; without "
+        "it the event history of BULKHEAD_AWS_REGION is asked",
+    )
     web_host: str = Field(default="127.0.0.1", description="Address that the pages listen on")
     web_port: int = Field(default=8642, ge=0, le=65535, description="Port of the pages; 0 = any free one")
     web_url: str = Field(

@@ -18,7 +18,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from bot import clock, signals
-from bot.actions.signal_facts import HISTORY, Collected, of_aws, of_github, of_logs, of_npm
+from bot.actions.signal_facts import HISTORY, Collected, of_github, of_logs, of_npm
+from bot.actions.signal_registries import of_ecr, of_ghcr, of_registries
+from bot.actions.signal_trail import of_aws
 from bot.actions.signals import identities, networks
 from bot.errors import BulkheadError, InputError
 from bot.intake.delivery import Delivery, Reading, Seen, Sender
@@ -34,6 +36,8 @@ from bot.world import REAL, World
 SOURCE, WORTH = "signals", Sure.LIKELY
 OVERLAP = timedelta(minutes=30)  # CloudTrail is later than that only rarely
 TOLD, MUTED, BASELINE, CURSOR = "signals:told:", "signals:mute:", "signals:baseline:", "signals:cursor:"
+# A version that should not be there was published with a token of this kind; of an image nobody tells with which.
+TOKENS = {"npm": "npm-token", "pypi": "pypi-token", "crates": "crates-token", "rubygems": "rubygems-key"}
 log = logging.getLogger("bulkhead.signals")
 
 
@@ -128,7 +132,10 @@ class Watch:
         of_github(world, one.repository, since, found, history)
         of_logs(world, since, found)
         of_npm(world, one.repository, "", found)
+        of_registries(world, one.repository, found)
+        of_ghcr(world, one.repository, found)
         if one.user:
+            of_ecr(world, one.repository, found)
             of_aws(world, one.user, since, found, history)
         return found
 
@@ -177,8 +184,9 @@ def _seen(finding: Finding, value: str) -> Seen | None:
         return Seen(called=kind, kind=kind, text=value, value=value, **common)
     if kind == "aws-access-key" and name:
         return Seen(called=kind, kind=kind, id=name, **common)
-    if any(registry == "npm" for registry, _, _ in finding.versions):
-        return Seen(called="npm-token", kind="npm-token", names=(f"{SOURCE}:{finding.name}",), **common)
+    for registry, _, _ in finding.versions:
+        if kind := TOKENS.get(registry, ""):
+            return Seen(called=kind, kind=kind, names=(f"{SOURCE}:{finding.name}",), **common)
     return None
 
 

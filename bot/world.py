@@ -137,6 +137,9 @@ class Registry(Protocol):
     def home(self, package: str) -> str:
         """owner/name of the GitHub repository that it names; '' when it names none."""
 
+    def documents(self, package: str) -> Iterator[tuple[str, Any]]:
+        """(where, document) of all that it tells of a package's versions, as it tells it. Raises NotFound."""
+
     def record(self, package: str, version: str) -> dict[str, Any]:
         """All documents of the registry about a version, for evidence."""
 
@@ -273,6 +276,7 @@ class World:
     npm: Npm | None = None
     registries: Mapping[str, Registry] = field(default_factory=dict)  # pypi, crates, rubygems, dockerhub
     gcp: Gcp | None = None
+    trail: str = ""  # s3://BUCKET/…/CloudTrail, where CloudTrail's log files are; '': LookupEvents is asked
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by
     long_tail: LongTail | None = None  # it goes to whatever address a rule names, so the range's World has none
 

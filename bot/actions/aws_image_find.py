@@ -104,7 +104,8 @@ def _trail(world: World, given: FindImagesIn, since: datetime) -> _Search:
     return found
 
 
-def _listed(world: World, operation: str, items: str, what: str, **asked: Any) -> list[dict[str, Any]]:
+def listed(world: World, operation: str, items: str, what: str, **asked: Any) -> list[dict[str, Any]]:
+    """Every row of a paged list of ECR. Raises bot.errors."""
     with aws_errors(what):
         pages = world.aws.client("ecr").get_paginator(operation).paginate(**asked)
         return [row for page in pages for row in page.get(items, [])]
@@ -114,13 +115,13 @@ def _bad(world: World, given: FindImagesIn, search: _Search, since: datetime) ->
     """(repository, image) of what was pushed in the window, is still there, and is explained by nobody."""
     houses = [Explains.of(world, each, (), given.since) for each in given.repositories]
     named = {put.repository for put in search.puts if put.key in search.keys and put.at >= since}
-    repositories = [str(row["repositoryName"]) for row in _listed(
+    repositories = [str(row["repositoryName"]) for row in listed(
         world, "describe_repositories", "repositories", "list the repositories of ECR")]  # fmt: skip
     if len(repositories) > MANY:
         search.unknown.append(f"{len(repositories)} repositories: ECR was asked only about those that CloudTrail names")
         repositories = [name for name in repositories if name in named]
     for repository in repositories:
-        images = _listed(
+        images = listed(
             world, "describe_images", "imageDetails", f"list the images of {repository}", repositoryName=repository
         )
         for image in images:

@@ -1,4 +1,4 @@
-"""Facts of an incident's window and of what came before it, asked through the World: GitHub, CloudTrail, npm, run logs.
+"""Facts of an incident's window and of what came before it, asked through the World: GitHub, npm, run logs.
 
 The formats are read by ``bot.signals.collect``; here is only who is asked for what, how far back, and what could not be
 had. Every source may refuse: that is a sentence in ``unknown``, and the others go on.
@@ -17,19 +17,18 @@ from typing import Any
 from urllib.parse import quote
 
 from bot import workflow
-from bot.actions.aws_trail import events as trail_events
 from bot.actions.github import repository_path
 from bot.actions.github_planted import NOTHING, activity, branches, read_file, workflow_files
 from bot.actions.npm import document
 from bot.errors import InputError, NotFound, ProviderError
-from bot.signals.collect import cloudtrail, github, npm
+from bot.signals.collect import github, npm
 from bot.signals.collect.logs import of_zip
 from bot.signals.encodings import Known
 from bot.signals.facts import AnyFact, Origin, Push, Run, Text, WorkflowFile, of_kind, utc
 from bot.world import World
 
 HISTORY = timedelta(days=30)  # before the window: what is usual
-MOST_RUNS, MOST_JOBS, MOST_CALLS, MOST_LOGS, MOST_PACKAGES = 1000, 60, 3000, 20, 100
+MOST_RUNS, MOST_JOBS, MOST_LOGS, MOST_PACKAGES = 1000, 60, 20, 100
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,23 +122,6 @@ def _secrets(text: str, path: str) -> tuple[str, ...]:
     named = {name for job in jobs for name in job.secrets if name != "GITHUB_TOKEN"}
     everything = any(job.everything or job.inherit for job in jobs)
     return tuple(sorted(named)) + (("all secrets",) if everything else ())
-
-
-def of_aws(
-    world: World, user: str, since: datetime, found: Collected, history: timedelta = HISTORY
-) -> None:  # fmt: skip
-    """Every call of a user and of its own sessions, refused ones too: of the window, and of the time before it."""
-    events = trail_events(world, "Username", user, since - history, world.now())
-    known = cloudtrail.Identities()
-
-    def rows() -> Iterator[AnyFact]:
-        newest_first = found.most(events, MOST_CALLS, f"calls of {user}")
-        for event in sorted(newest_first, key=lambda e: e["EventTime"]):
-            calls = cloudtrail.decoded(str(event["CloudTrailEvent"]).encode())
-            yield from cloudtrail.facts(calls, Origin("cloudtrail", "LookupEvents"), known)
-
-    found.take(f"CloudTrail of {user}", rows, found.calls)
-    found.unknown.append("CloudTrail tells of a call some minutes late, and of data events not at all")
 
 
 def of_npm(world: World, repository: str, maintainer: str, found: Collected) -> None:

@@ -13,14 +13,16 @@ from bot.action import Action
 from bot.actions.signal_facts import (
     Collected,
     known_secret,
-    of_aws,
     of_github,
     of_logs,
     of_npm,
     window_start,
 )
+from bot.actions.signal_registries import of_ecr, of_ghcr, of_registries
+from bot.actions.signal_trail import of_aws
 from bot.errors import InputError, ProviderError
 from bot.model import Before, Credential, Effect, Grade, Outcome, PackageVersion, Proof
+from bot.registries import REGISTRY_OF
 from bot.signals.baseline import Baseline
 from bot.signals.build_logs import Shapes
 from bot.signals.findings import Finding, Sure, once
@@ -87,8 +89,7 @@ def _signs(world: World, given: JudgeIn, before: JudgeBefore) -> tuple[list[Find
     if given.repository:
         of_github(world, given.repository, since, found)
         of_logs(world, since, found)
-        if given.credential.provider == "npm":
-            of_npm(world, given.repository, given.credential.account, found)
+        _packages(world, given, found)
     if given.user:
         of_aws(world, given.user, since, found)
     beside = Given(
@@ -103,6 +104,19 @@ def _signs(world: World, given: JudgeIn, before: JudgeBefore) -> tuple[list[Find
         list(signals.run(found.facts, [found.calls], found.texts, baseline, beside, known=known, recognizer=shapes))
     )
     return [one for one in signs if one.at >= since], found
+
+
+def _packages(world: World, given: JudgeIn, found: Collected) -> None:
+    """What the credential may have published: at its own registry, as images where it is GitHub's or AWS's."""
+    credential = given.credential
+    if credential.provider == "npm":
+        of_npm(world, given.repository, credential.account, found)
+    elif registry := REGISTRY_OF.get(credential.kind, ""):
+        of_registries(world, given.repository, found, registry, world.secrets.of(credential.key))
+    elif credential.provider == "github":
+        of_ghcr(world, given.repository, found)
+    elif given.user:
+        of_ecr(world, given.repository, found)
 
 
 def identities(found: Collected, user: str) -> set[str]:
@@ -154,5 +168,9 @@ def _prove(world: World, given: JudgeIn, before: JudgeBefore, outcome: JudgeOutc
 judge = Action(
     name="signals.judge", title="Find signs of misuse in the window", inputs=JudgeIn, before=JudgeBefore,
     outcome=JudgeOutcome, effect=Effect.READ, look=_look, run=_judge, prove=_prove,
-    permissions=("actions:read", "contents:read", "deployments:read", "cloudtrail:LookupEvents"),
+    permissions=(
+        "actions:read", "contents:read", "deployments:read", "cloudtrail:LookupEvents", "ecr:DescribeRepositories",
+        "ecr:DescribeImages", "`s3:ListBucket` and `s3:GetObject` of `BULKHEAD_TRAIL`, where that is set",
+        "a classic token with `read:packages` for images at ghcr.io",
+    ),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -90,6 +91,9 @@ class CratesClient:
     def home(self, package: str) -> str:
         crate = self._crate(package)["crate"]
         return github_home((crate.get("repository"), crate.get("homepage")))
+
+    def documents(self, package: str) -> Iterator[tuple[str, Any]]:
+        yield f"{self._http.base}/api/v1/crates/{quote(package)}", self._crate(package)
 
     def record(self, package: str, version: str) -> dict[str, Any]:
         found = self._http.get(f"/api/v1/crates/{quote(package)}/{quote(version)}")

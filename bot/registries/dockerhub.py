@@ -163,6 +163,10 @@ class DockerHubClient:
             return ""
         return github_home((labels.get(SOURCE),))
 
+    def documents(self, package: str) -> Iterator[tuple[str, Any]]:
+        """None: it tells of each tag when it was pushed last, and of what was pushed before nothing."""
+        yield from ()
+
     def record(self, package: str, version: str) -> dict[str, Any]:
         try:
             log: Any = [vars_of(each) for each in self.pushes(package) if each.tag == version]

@@ -27,6 +27,7 @@ PYPI, UPLOAD, FILES = "https://pypi.org", "https://upload.pypi.org", "https://fi
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 QUARANTINED = "quarantined"
 LOCATION = "pypi.org"
+MOST_PROVENANCE = 30  # files whose provenance is asked for when signs of misuse are looked for
 _EXPIRATION, _PROJECTS, _PUBLISHER = 0, 1, 4  # kinds of caveats
 _WHEEL = re.compile(r"-(?P<v>[^-]+)(?:-\d[^-]*)?-[^-]+-[^-]+-[^-]+\.whl\Z")
 _SDIST = re.compile(r"-(?P<v>[^-]+)\.(?:tar\.gz|zip)\Z")
@@ -178,6 +179,17 @@ class PypiClient:
 
     def _project(self, package: str) -> dict[str, Any]:
         return dict(self._http.get(f"/pypi/{quote(package)}/json"))
+
+    def documents(self, package: str) -> Iterator[tuple[str, Any]]:
+        """The simple index, and the provenance of the files that came last."""
+        simple = self.simple(package)
+        yield f"{self._http.base}/simple/{normalized(package)}/", simple
+        proven = [row for row in simple["files"] if row.get("provenance")]
+        for row in sorted(proven, key=lambda r: str(r.get("upload-time")), reverse=True)[:MOST_PROVENANCE]:
+            try:
+                yield str(row["provenance"]), self._http.get(str(row["provenance"]))
+            except NotFound:
+                continue  # between the two answers it was taken away
 
     def record(self, package: str, version: str) -> dict[str, Any]:
         simple = self.simple(package)

@@ -7,6 +7,7 @@ is sent as it is, without a word before it. No interface deletes a key.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -90,6 +91,10 @@ class RubyGemsClient:
     def home(self, package: str) -> str:
         found = self._http.get(f"/api/v1/gems/{quote(package)}.json")
         return github_home((found.get("source_code_uri"), found.get("homepage_uri")))
+
+    def documents(self, package: str) -> Iterator[tuple[str, Any]]:
+        path = f"/api/v1/versions/{quote(package)}.json"
+        yield self._http.base + path, self._http.get(path)
 
     def record(self, package: str, version: str) -> dict[str, Any]:
         rows = self._http.get(f"/api/v1/versions/{quote(package)}.json")

@@ -1,6 +1,6 @@
 """Collectors: a source's files or answers in, facts out. Each format has one file; ``read`` knows them all by shape.
 
-Nothing here concludes anything, and nothing is asked of a provider but in ``live``.
+Nothing here concludes anything, and no provider is asked: ``bot.actions.signal_facts`` does that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import InputError
-from bot.signals.collect import audit, crates, github, npm, pypi, rubygems
+from bot.signals.collect import audit, crates, github, images, npm, pypi, rubygems
 from bot.signals.facts import Fact, Origin
 
 Reader = Callable[[Any, Origin, str], Iterator[Fact]]
@@ -26,6 +26,8 @@ FORMATS: tuple[tuple[str, Callable[[Any], bool], Reader], ...] = (
     ("PyPI provenance", pypi.is_provenance, pypi.provenance),
     ("crates.io crate", crates.is_crate, crates.crate),
     ("RubyGems versions", rubygems.is_versions, rubygems.versions),
+    ("images at GitHub Packages", images.is_ghcr, images.ghcr),
+    ("images of ECR", images.is_ecr, images.ecr),
     ("GitHub audit log", audit.is_log, audit.log),
     ("GitHub API", github.is_answer, github.answer),
 )
@@ -68,19 +70,24 @@ def read(path: Path, belongs_to: str = "") -> list[Fact]:
         return [fact for each in files for fact in read(each, belongs_to)]
     facts: list[Fact] = []
     for number, document in enumerate(documents(path)):
-        name, reader = _format(path, document)
         where = Origin("", f"{path}" + (f"#{number}" if number else ""))
-        try:
-            facts += reader(document, where, belongs_to or path.stem)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:
-            raise InputError(
-                f"{path} looks like {name} and cannot be read as it: {type(exc).__name__} {str(exc)[:80]}; "
-                "give the provider's answer as it came"
-            ) from None
+        facts += told(document, where, belongs_to or path.stem)
     return facts
 
 
-def _format(path: Path, document: Any) -> tuple[str, Reader]:
+def told(document: Any, where: Origin, belongs_to: str) -> list[Fact]:
+    """All facts of one document, known by its shape. Raises InputError, naming where it came from."""
+    name, reader = _format(where.where, document)
+    try:
+        return list(reader(document, where, belongs_to))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:
+        raise InputError(
+            f"{where.where} looks like {name} and cannot be read as it: {type(exc).__name__} {str(exc)[:80]}; "
+            "give the provider's answer as it came"
+        ) from None
+
+
+def _format(path: str, document: Any) -> tuple[str, Reader]:
     if document in ([], {}):
         return "nothing", lambda *_: iter(())
     for name, fits, reader in FORMATS:

@@ -170,6 +170,16 @@ def read(path: Path, identities: Identities | None = None) -> Iterator[list[Use 
             raise InputError(f"{file} holds no records of CloudTrail: {str(exc)[:120]}") from None
 
 
+def of_bytes(data: bytes, name: str) -> list[Call]:
+    """The records of one log file, packed or not. Raises InputError, naming it."""
+    try:
+        return decoded(igzip.decompress(data) if data.startswith(_GZIP) else data)
+    except (IsalError, EOFError) as exc:  # type: ignore[misc]  # its stub knows no base
+        raise InputError(f"{name} cannot be unpacked: {exc}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as exc:
+        raise InputError(f"{name} holds no records of CloudTrail: {str(exc)[:120]}") from None
+
+
 def _read(file: Path) -> Iterator[tuple[Origin, list[Call]]]:
     with file.open("rb") as raw:
         head = raw.read(2)

@@ -1,0 +1,91 @@
+"""Facts of registries, asked through the World: PyPI, crates.io, RubyGems.org, GHCR and Amazon ECR; npm as they are.
+
+Only packages that a repository makes are asked for: those that files at its root name, those that a held token tells,
+the images that GitHub links to it, and the repositories of ECR that are called after it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from bot.actions.aws_image_find import MANY, listed
+from bot.actions.github import repository_path
+from bot.actions.signal_facts import MOST_PACKAGES, Collected
+from bot.errors import NotFound
+from bot.model import Secret
+from bot.signals import collect
+from bot.signals.facts import Fact, Origin
+from bot.world import Registry, World
+
+
+def of_registries(
+    world: World, repository: str, found: Collected, only: str = "", secret: Secret | None = None
+) -> None:  # fmt: skip
+    """The versions of every package of the repository beside npm; ``only``: at this registry, by its token too."""
+    for name, asked in sorted(world.registries.items()):
+        if only in ("", name):
+            found.take(f"packages at {asked.label}", lambda a=asked: _versions(world, a, repository, found, secret))  # type: ignore[misc]
+
+
+def _versions(
+    world: World, asked: Registry, repository: str, found: Collected, secret: Secret | None
+) -> Iterator[Fact]:  # fmt: skip
+    names = [*_manifests(world, asked, repository), *(asked.packages_of(secret) if secret is not None else ())]
+    for package in found.most(dict.fromkeys(names), MOST_PACKAGES, f"packages at {asked.label}"):
+        try:
+            for where, document in asked.documents(package):
+                yield from collect.told(document, Origin("", where), package)
+        except NotFound:
+            continue  # made here, and published nowhere
+
+
+def _manifests(world: World, asked: Registry, repository: str) -> Iterator[str]:
+    """The packages that files at the repository's root name."""
+    base = repository_path(repository)
+    try:
+        rows = world.github.get(f"{base}/contents/")
+    except NotFound:
+        return  # an empty repository
+    for row in rows:
+        if row["type"] == "file" and asked.names_a_package(row["path"]):
+            file = world.github.get(f"{base}/contents/{quote(row['path'])}")
+            if name := asked.named_in(row["path"], base64.b64decode(file["content"]).decode(errors="replace")):
+                yield name
+
+
+def of_ghcr(world: World, repository: str, found: Collected) -> None:
+    """The images at GitHub Packages that are linked to the repository. Only a classic token may list them."""
+    organization = repository.partition("/")[0]
+    base = f"/orgs/{quote(organization, safe='')}/packages"
+
+    def rows() -> Iterator[Fact]:
+        packages = world.github.pages(base, package_type="container")
+        for package in found.most(packages, MOST_PACKAGES, f"images of {organization}"):
+            if (package.get("repository") or {}).get("full_name") == repository:
+                name = str(package["name"])
+                versions = list(world.github.pages(f"{base}/container/{quote(name, safe='')}/versions"))
+                if versions:
+                    yield from collect.told(versions, Origin("", f"ghcr.io/{organization}/{name}"), name)
+
+    found.take("images at ghcr.io", rows)
+
+
+def of_ecr(world: World, repository: str, found: Collected) -> None:
+    """The images in ECR repositories that are called after the repository: ferry, ferry-base, harbor-lights/ferry."""
+    short = repository.rpartition("/")[2]
+
+    def rows() -> Iterator[Fact]:
+        repositories: list[dict[str, Any]] = listed(
+            world, "describe_repositories", "repositories", "list the repositories of ECR"
+        )
+        for row in found.most(repositories, MANY, "repositories of ECR"):
+            name = str(row["repositoryName"])
+            if name.rpartition("/")[2].startswith(short):
+                what = f"list the images of {name}"
+                images = listed(world, "describe_images", "imageDetails", what, repositoryName=name)
+                yield from collect.told({"imageDetails": images}, Origin("", f"ecr {name}"), name)
+
+    found.take("images in ECR", rows)
