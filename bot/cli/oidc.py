@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,68 +14,30 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from bot.app import opened
 from bot.cli import frame, page
+from bot.cli.checkout import content, load
 from bot.cli.migrate import migrate
 from bot.errors import InputError
-from bot.oidc import find, provision, recipes, report, trust, verify
+from bot.oidc import find, hosted, provision, recipes, report, trust, verify
 from bot.oidc.branches import others
 from bot.oidc.plan import Outcome, Plan
 from bot.oidc.plan import plan as make_plan
 from bot.oidc.repository import FOLDER, Repository
 from bot.oidc.work import Answers
 from bot.story import ASKS, BAD, DIM, GOOD, HEADING, Line
+from bot.world import REAL
 
 app = frame.group("Move workflows from static secrets to OIDC.")
 app.command()(migrate)
-MOST_FILES, MOST_BYTES = 20_000, 1_000_000
-SKIPPED = {".git", "node_modules", ".venv", "vendor", "target", "dist"}
-READ = (".yml", ".yaml", ".json", ".toml", ".sh", ".py", ".js", ".mjs", ".ts", "Makefile", "justfile", "Rakefile")
-
 Where = Annotated[Path, typer.Argument(help="A repository's folder, or one workflow file.")]
-
-
-def load(path: Path) -> Repository:
-    """The files of a folder, or one file as the only workflow. Raises InputError when there is nothing to read."""
-    if path.is_file():
-        return Repository.of({f"{FOLDER}{path.name}": _bytes(path)}, whole=False)
-    if not path.is_dir():
-        raise InputError(f"{path} is neither a folder nor a file")
-    files = {each.relative_to(path).as_posix(): _bytes(each) for each in _files(path)}
-    if not any(name.startswith(FOLDER) for name in files):
-        raise InputError(f"{path} holds no {FOLDER}; give the top of a repository, or one workflow file")
-    return Repository.of(files)
-
-
-def _files(top: Path) -> Iterator[Path]:
-    seen = 0
-    for folder, folders, names in top.walk() if hasattr(top, "walk") else _walk(top):
-        folders[:] = sorted(set(folders) - SKIPPED)
-        for name in sorted(names):
-            each = folder / name
-            if name.endswith(READ) and each.is_file() and not each.is_symlink() and each.stat().st_size <= MOST_BYTES:
-                seen += 1
-                if seen > MOST_FILES:
-                    raise InputError(f"{top} holds more than {MOST_FILES} files to read; give the repository alone")
-                yield each
-
-
-def _walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    import os  # Path.walk is of Python 3.12
-
-    for folder, folders, names in os.walk(top):
-        yield Path(folder), folders, names
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror}") from None
 
 
 @app.command()
 def scan(
-    path: Where,
+    path: Annotated[
+        str, typer.Argument(help="A repository's folder, a workflow file, or OWNER/NAME at GitHub with its branches.")
+    ],
     json_: frame.Json = False,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF for code scanning.")] = False,
     every: Annotated[
@@ -82,18 +45,32 @@ def scan(
     ] = False,
 ) -> None:
     """Show every static credential that workflows use: where it stands, who uses it, what starts that."""
-    repository = load(path)
+    limits: tuple[str, ...] = ()
+    if not Path(path).exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", path, re.ASCII):
+        held = _hosted(path)
+        repository, branches, limits = held.repository, list(held.others), held.limits
+    else:
+        repository = load(Path(path))
+        branches = others(Path(path), repository) if every else []
     found = find.credentials(repository.workflows.values())
-    branches = others(path, repository) if every else []
     if sarif:
         frame.document(report.sarif(found, version("bulkhead"), branches))
     elif json_:
-        frame.document(report.scanned(repository, found, branches))
+        frame.document(report.scanned(repository, found, branches) | ({"limits": list(limits)} if limits else {}))
     else:
         _show(repository, found)
         for branch in branches:
             page.lines([Line(f"branch {branch.name}", style=HEADING)])
             _show(branch.repository, list(branch.credentials))
+    if not json_ and not sarif:
+        page.lines([Line(f"Not looked at: {each}.", style=ASKS) for each in limits])
+
+
+def _hosted(name: str) -> hosted.Hosted:
+    """A repository at GitHub, read by the identity of this installation. Raises what GitHub says."""
+    frame.quiet_logs()
+    with opened(frame.settings_of(None)) as bulkhead, frame.busy(f"reading the branches of {name}"):
+        return hosted.read(bulkhead.worlds[REAL]("scan").github, name)
 
 
 def _show(repository: Repository, found: list[find.Credential]) -> None:
@@ -188,7 +165,7 @@ def _owner(given: str, account: str, branch: str) -> provision.Owner:
 
 def _events(path: Path) -> list[dict[str, Any]]:
     """CloudTrail's records, as a file of the trail, as `aws cloudtrail lookup-events` prints them, or one a line."""
-    text = _bytes(path).decode(errors="replace")
+    text = content(path).decode(errors="replace")
     try:
         found: Any = json.loads(text)
     except ValueError:
@@ -239,7 +216,7 @@ def _file(name: str) -> str:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(_bytes(path))
+        found = yaml.safe_load(content(path))
     except yaml.YAMLError:
         raise InputError(f"{path} is not YAML") from None
     known = {"default_permissions", "role", "roles", "region", "environment", "consumers", "values"}
@@ -325,7 +302,7 @@ def _state(path: Path | None) -> dict[str, dict[str, Any]]:
     if path is None or not path.exists():
         return {}
     try:
-        found = json.loads(_bytes(path))
+        found = json.loads(content(path))
     except ValueError:
         found = None
     if not isinstance(found, dict) or not all(isinstance(row, dict) for row in found.values()):
@@ -391,7 +368,7 @@ def prove(
         raise InputError("--repository takes OWNER/NAME")
     job = trust.Job(repository=repository, repository_id=repository_id, owner_id=owner_id,
                     ref=f"refs/heads/{branch}", environment=environment)  # fmt: skip
-    policy = trust.document(_bytes(trust_file).decode(errors="replace")) if trust_file else trust.written(job, account)
+    policy = trust.document(content(trust_file).decode(errors="replace")) if trust_file else trust.written(job, account)
     rows = trust.table(policy, job)
     if json_:
         said = [{"token": r.name, "claims": dict(r.claims), "wanted": r.wanted, "allowed": r.ruling.allowed,
@@ -421,7 +398,7 @@ def audit(
     json_: frame.Json = False,
 ) -> None:
     """Say what trust policies let in beside a branch of one repository; status 1 when a stranger gets in."""
-    found = {str(file): trust.audit(trust.document(_bytes(file).decode(errors="replace"))) for file in files}
+    found = {str(file): trust.audit(trust.document(content(file).decode(errors="replace"))) for file in files}
     if json_:
         frame.document({
             name: [{"code": o.code, "severity": o.severity, "said": o.said} for o in openings]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -35,20 +36,32 @@ class Branch:
 def others(path: Path, here: Repository) -> list[Branch]:
     """The branches of a clone, local ones and those of its remotes. Raises InputError when the folder is no clone."""
     listed = _git(path, "for-each-ref", "--format=%(refname)%00%(objectname)", "refs/heads", "refs/remotes").decode()
-    found, seen = [], {_key(here)}
+    return list(differing(here, _refs(path, listed)))
+
+
+def _refs(path: Path, listed: str) -> Iterator[tuple[str, str, dict[str, bytes]]]:
     for row in listed.splitlines():
         ref, _, commit = row.partition("\0")
         name = ref.removeprefix("refs/heads/").removeprefix("refs/remotes/")
-        files = _files(path, commit)
-        repository = Repository.of({p: d for p, d in files.items() if here.files.get(p) != d} if here else files)
-        if ref.endswith("/HEAD") or _key(repository) in seen:
+        short = name.partition("/")[2] if ref.startswith("refs/remotes/") else name
+        if not ref.endswith("/HEAD"):
+            yield name, short, _files(path, commit)
+
+
+def differing(here: Repository, rows: Iterable[tuple[str, str, dict[str, bytes]]]) -> Iterator[Branch]:
+    """Those branches whose workflow files differ, can run and hold credentials; two that are alike are one.
+
+    ``rows``: the name to show, the branch's own name, its workflow files.
+    """
+    seen = {_key(here)}
+    for name, short, files in rows:
+        repository = Repository.of({p: d for p, d in files.items() if here.files.get(p) != d})
+        if _key(repository) in seen:
             continue
         seen.add(_key(repository))
-        short = name.partition("/")[2] if ref.startswith("refs/remotes/") else name
         running = [w for w in repository.workflows.values() if runs(w, short, w.path in here.workflows)]
         if held := credentials(running):
-            found.append(Branch(name=name, repository=repository, credentials=tuple(held)))
-    return found
+            yield Branch(name=name, repository=repository, credentials=tuple(held))
 
 
 def runs(workflow: Workflow, branch: str, on_default: bool) -> bool:

@@ -1,0 +1,52 @@
+"""A repository's files from a folder, or one workflow file as the only one, for the commands of ``bulkhead oidc``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from bot.errors import InputError
+from bot.oidc.repository import FOLDER, Repository
+
+MOST_FILES, MOST_BYTES = 20_000, 1_000_000
+SKIPPED = {".git", "node_modules", ".venv", "vendor", "target", "dist"}
+READ = (".yml", ".yaml", ".json", ".toml", ".sh", ".py", ".js", ".mjs", ".ts", "Makefile", "justfile", "Rakefile")
+
+
+def load(path: Path) -> Repository:
+    """The files of a folder, or one file as the only workflow. Raises InputError when there is nothing to read."""
+    if path.is_file():
+        return Repository.of({f"{FOLDER}{path.name}": content(path)}, whole=False)
+    if not path.is_dir():
+        raise InputError(f"{path} is neither a folder nor a file")
+    files = {each.relative_to(path).as_posix(): content(each) for each in _files(path)}
+    if not any(name.startswith(FOLDER) for name in files):
+        raise InputError(f"{path} holds no {FOLDER}; give the top of a repository, or one workflow file")
+    return Repository.of(files)
+
+
+def _files(top: Path) -> Iterator[Path]:
+    seen = 0
+    for folder, folders, names in top.walk() if hasattr(top, "walk") else _walk(top):
+        folders[:] = sorted(set(folders) - SKIPPED)
+        for name in sorted(names):
+            each = folder / name
+            if name.endswith(READ) and each.is_file() and not each.is_symlink() and each.stat().st_size <= MOST_BYTES:
+                seen += 1
+                if seen > MOST_FILES:
+                    raise InputError(f"{top} holds more than {MOST_FILES} files to read; give the repository alone")
+                yield each
+
+
+def _walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    for folder, folders, names in os.walk(top):  # Path.walk is of Python 3.12
+        yield Path(folder), folders, names
+
+
+def content(path: Path) -> bytes:
+    """A file's bytes. Raises InputError."""
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {exc.strerror}") from None
