@@ -325,6 +325,7 @@ class Reached:
     how: str  # why the job could read, mint or assume it
     credential: Credential | None = None
     known: bool = True
+    url: str = ""  # of the run that shows it, where many runs were looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,42 @@
-"""The undo of a drill, tried: once all is contained, what was pulled is taken back, as if it had been a mistake.
+"""What people do in a drill beside answering: sign for what nothing can prove, and take back what was pulled.
 
-It is ordered, asked about and done as every undo is. What a registry cannot take back no drill tries.
+An undo is tried once all is contained, as if it had been a mistake. It is ordered, asked about and done as every undo
+is. What a registry cannot take back no drill tries.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bot import timeline
+from bot.engine.ledger import Ledger
 from bot.errors import EngineError
+from bot.scenario import Drill, Signed
 from bot.timeline import Event
 
 REASON = "the drill tries what it would take to have been mistaken"
 PATIENCE_S = 60.0
+
+
+def signed_for(drill: Drill, row: str) -> Signed | None:
+    """Who of a drill signs for a row of a secret that is known by its name only; None where nobody does."""
+    return drill.signs.get(row.rpartition("/")[2].rpartition(":")[2]) if row.startswith("secret:") else None
+
+
+def sign(bulkhead: Any, drill: Drill, post: Callable[[str, Any], Any], incident: str, events: list[Event]) -> None:
+    """The owner of each such secret does in the range what the drill says, and then signs for its row, once."""
+    signed = {row.step for row in bulkhead.store.decisions(incident) if row.kind == "waive"}
+    for key, row in Ledger.fold(events).rows.items():
+        owner = signed_for(drill, key)
+        if owner is None or row.settled or key in signed:
+            continue
+        post("/drill/person", {"act": owner.does})
+        at = bulkhead.sites["range"].clock.now()
+        bulkhead.desk.order(
+            incident=incident, step=key, kind="waive", by=drill.responders[0], at=at, reason=owner.says
+        )  # fmt: skip
 
 
 async def take_back(bulkhead: Any, incident: str, names: Sequence[str], by: str) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.choices import Choice, Inject, read_choices, read_injects, read_order
@@ -22,18 +22,18 @@ SIMULATED = " (simulated)"
 PERSON_ACTS = (  # what somebody does in the range
     "revoke-npm-token", "mint-npm-token", "run-registry-access", "revoke-pypi-token", "yank-on-pypi",
     "revoke-crates-token", "revoke-rubygems-key", "revoke-every-pypi-token", "revoke-dockerhub-token",
-    "mint-dockerhub-token", "run-hub-access", "wait-eleven-minutes", "isolate-laptop",
+    "mint-dockerhub-token", "run-hub-access", "wait-eleven-minutes", "isolate-laptop", "pin-the-action",
 )  # fmt: skip
 MIGRATE = "migrate"  # the bot opens the migration's pull request, and the company rolls it out
 ACTS = (MIGRATE, "leak", "abuse")  # what the range's company and attacker can be told to do
 CONTAINED, NOTHING = "contained", "nothing"
 ENDS = (CONTAINED, NOTHING)  # what ends a drill: all is proven dead, or it was seen that there was nothing to cut
 _OPTIONAL = ("delay_s", "answers", "people", "scenario", "contrast", "truth", "choices", "injects", "order", "ends",
-             "undoes")  # fmt: skip
+             "undoes", "beside", "signs")  # fmt: skip
 _HOLE = re.compile(r"\{[^{}]*\}")
 _KEYS = (
     "id", "title", "briefing", "playbook", "scenario", "acts", "report", "responders", "delay_s", "answers", "people",
-    "refused", "contrast", "truth", "choices", "injects", "order", "ends", "undoes",
+    "refused", "contrast", "truth", "choices", "injects", "order", "ends", "undoes", "beside", "signs",
 )  # fmt: skip
 
 
@@ -100,6 +100,27 @@ SCENARIOS: Mapping[str, Scenario] = {
         ),
         Scenario(tries=("registry-token", "default-install"), holes=("run_url", "package", "version")),
     ),
+    "action-tags-moved": Scenario(
+        tries=(
+            "key",
+            "second-key",
+            "planted-user",
+            "saved-session",
+            "role-session",
+            "crates-token",
+            "rubygems-token",
+            "default-crate",
+            "default-gem",
+            "logs",
+        ),
+        holes=("campaign", "action", "run_url"),
+        happens=("publish-again",),
+    ),
+    "scanner-sends-secrets": Scenario(
+        tries=("key", "saved-session", "crates-token", "default-crate"),
+        holes=("campaign", "action", "run_url"),
+        happens=("use-the-key",),
+    ),
     **dict.fromkeys(
         ("dockerhub-pat-in-public-log", "dockerhub-oat-in-public-log"),
         Scenario(
@@ -149,6 +170,14 @@ class DrillReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """What is done in the range about a secret that is known by its name only, and what whoever signs says of it."""
+
+    does: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drill:
     """A scenario for the range."""
 
@@ -172,6 +201,10 @@ class Drill:
     order: tuple[tuple[str, str], ...] = ()  # pairs of steps: the first comes before the second
     ends: str = CONTAINED
     undoes: tuple[str, ...] = ()  # steps that are taken back once all is contained
+    beside: tuple[
+        str, ...
+    ] = ()  # playbooks of the incidents that open beside it: their people's steps are answered too
+    signs: Mapping[str, Signed] = field(default_factory=dict)  # name of a secret -> who rotates it signs for its row
 
 
 def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] | None = None) -> Drill:
@@ -208,6 +241,8 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
         undoes=tuple(
             identifier(node, "a step that is undone", problems) for node in _list(top.get("undoes"), "undoes", problems)
         ),
+        beside=tuple(identifier(node, "a playbook", problems) for node in _list(top.get("beside"), "beside", problems)),
+        signs=_signs(top.get("signs"), problems),
     )
     if loaded.acts and stage is not _ANY and (MIGRATE in loaded.acts) != stage.moves:
         said = f"must begin with {MIGRATE}" if stage.moves else f"has nothing to {MIGRATE}"
@@ -311,6 +346,18 @@ def _acts(node: Node | None, problems: Problems) -> dict[str, str]:
     return {step: choice(value, f"what is done for {step}", PERSON_ACTS, problems) for step, value in rows.items()}
 
 
+def _signs(node: Node | None, problems: Problems) -> dict[str, Signed]:
+    rows = table(node, "signs", problems, node.value if isinstance(node.value, dict) else ()) if node else {}
+    found = {}
+    for name, row in rows.items():
+        said = table(row, f"signs.{name}", problems, ("does", "says"), ("does", "says"))
+        found[name] = Signed(
+            does=choice(said["does"], f"what is done for {name}", PERSON_ACTS, problems) if "does" in said else "",
+            says=text(said.get("says"), f"signs.{name}.says", problems),
+        )
+    return found
+
+
 def _steps(node: Node | None, playbooks: Mapping[str, Playbook] | None) -> dict[str, bool] | None:
     """Every step of the playbook, and whether a person does it; None where it is not known."""
     found = (playbooks or {}).get(node.value) if node and isinstance(node.value, str) else None
@@ -326,7 +373,11 @@ def _check_playbook(
         problems.add(top["playbook"].line, said)
         return
     steps = [step.id for step in found.steps]
+    for name in drill.beside:
+        if name not in playbooks:
+            problems.add(top["beside"].line, f"there is no playbook {name!r}{hint(name, playbooks)}")
+    beside = [step.id for name in drill.beside if name in playbooks for step in playbooks[name].steps]
     named = [(top[key].value[step].line, step) for key in ("answers", "people") for step in getattr(drill, key)]
     for line, step in [*named, *((top["undoes"].line, step) for step in drill.undoes)]:
-        if step not in steps:
+        if step not in [*steps, *beside]:
             problems.add(line, f"the playbook {found.id} has no step {step[:60]!r}{hint(step, steps)}")

@@ -103,7 +103,7 @@ def test_the_version_is_printed_without_a_home(typed: Type, home: Path) -> None:
     [
         (["nonsense"], "No such command"),
         (["incident", "show", "--nonsense"], "No such option"),
-        (["drill", "run", "nonsense"], "there is no drill 'nonsense'; there are: aws-key-in-"),
+        (["drill", "run", "nonsense"], "there is no drill 'nonsense'; there are: action-tags-moved"),
         (["playbook", "show", "nonsense"], "there is no playbook 'nonsense'; there are: aws-access-key"),
         (["playbook", "check", "/nowhere/x.yaml"], "cannot be read"),
         (["incident", "show"], "say which incident; open now: none"),

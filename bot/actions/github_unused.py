@@ -112,7 +112,7 @@ def _done(world: World, given: UnusedIn, before: UnusedBefore) -> Answer:
 
 def _prove(world: World, given: UnusedIn, before: UnusedBefore, outcome: Answer) -> Proof:
     wanted = _named(given)
-    if before.needed and (world.answers is None or world.answers.answer() is None):
+    if before.needed and world.answers is not None and world.answers.answer() is None:  # the engine hands a proof none
         return Proof.refuted(f"no answer of {given.who} is on record")
     if wanted is None:
         return Proof.proven(Grade.WORD, f"{outcome.by} says: {outcome.answer}; lock files are not read")

@@ -384,10 +384,12 @@ class Inbox:
         }  # fmt: skip
         opened = {}
         told = replace(report, exposure=found.exposure) if sweeps else report
+        runs = {each.credential.key: each.url for each in reversed(found.reach) if each.credential and each.url}
         for key, credential in known.items() if not report.beside else ():
             playbook = match(self.playbooks, credential)
             if key != row.credential_key and playbook is not None:
-                opened[key] = self._open_beside(row, told, credential, playbook)
+                shown = replace(told, url=runs.get(key, told.url))  # its triage begins with the run that shows it
+                opened[key] = self._open_beside(row, shown, credential, playbook)
         return opened
 
     def _open_beside(self, row: IncidentRow, report: Report, credential: Credential, playbook: Playbook) -> str:

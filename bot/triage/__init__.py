@@ -45,7 +45,7 @@ from bot.triage.npm import NPM_TOKEN, PUBLISHER, npm_account, npm_home
 from bot.triage.owner import owners
 from bot.triage.reach import reach_of_run
 from bot.triage.registries import Published
-from bot.triage.runs import RunLeak, find_in_run, read_run, siblings
+from bot.triage.runs import RunLeak, find_in_run, of_a_job, read_run, siblings
 from bot.triage.token import OWNER, USER_TOKENS, TokenFacts, home, reach_of_token, token_facts
 from bot.workflow import tokens_of
 from bot.world import World
@@ -55,7 +55,6 @@ __all__ = ["RUN_URL", "find_in_image", "find_in_run", "sealed_label", "triage"]
 RUN_URL = re.compile(r"https?://[^/\s]+/([\w.-]+/[\w.-]+)/actions/runs/(\d+)")
 LONGEST_SESSION = timedelta(hours=36)  # GetSessionToken, GetFederationToken (AWS STS API Reference)
 TRAIL_KEEPS = timedelta(days=90)
-ACTIONS_APP = "15368"  # the App on github.com that a job's token belongs to; ghs_APPID_JWT names it
 MOST_ALERTS = 30  # of the same provider, looked into
 _ALERTS_SAY = {"gcp": "google", "dockerhub": "docker", "artifactory": "jfrog", "crates": "cratesio"}  # secret_type
 _Row = TypeVar("_Row", Reached, Tail)
@@ -302,15 +301,16 @@ class _Case:
         """Other credentials in the same logs: each is in reach, whatever the workflow's text says."""
         for hit in sorted(self.found, key=_telling, reverse=True):
             found, name = hit.credential, hit.id or f"{hit.provider} {hit.fingerprint}"
-            if self.run and _of_a_job(hit):
+            if self.run and of_a_job(hit):
                 found = self._tokens()
                 name = f"token of a job of {found.id}"
             if found.key != self.credential.key and found.key not in {
                 r.credential.key for r in self.reach if r.credential
             }:
+                url = self.swept.url_of(hit) if self.swept else ""
                 self.reach.append(Reached(
                     kind=found.kind, name=name, scope="job", how=f"it stands in {hit.where}, line {hit.line}",
-                    credential=found,
+                    credential=found, url=url,
                 ))  # fmt: skip
 
     def _tokens(self) -> Credential:
@@ -437,12 +437,6 @@ class _Case:
         if private is None:
             return self.report.exposure
         return Exposure.INTERNAL if private else Exposure.PUBLIC
-
-
-def _of_a_job(hit: Found) -> bool:
-    """Whether GitHub Actions has minted it for a job: a GITHUB_TOKEN, what asks for id-tokens, or an id-token."""
-    by_actions = hit.kind == "github-installation" and hit.account == ACTIONS_APP
-    return by_actions or (hit.kind == "generic" and hit.provider == "github")
 
 
 def _telling(hit: Found) -> tuple[int, bool, bool]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from bot.errors import InputError, NotFound, ProviderError, RateLimited, Unavail
 from bot.model import Credential, Exposure, Reached, RunRef, Tail
 from bot.triage.identify import Found, Recognizer
 from bot.triage.reach import reach_of_run
-from bot.triage.runs import run_ref, texts_of
+from bot.triage.runs import of_a_job, run_ref, texts_of
 from bot.world import World
 
 KIND = "campaign"
@@ -111,6 +112,7 @@ class Swept:
     tails: list[Tail] = field(default_factory=list)
     found: list[Found] = field(default_factory=list, repr=False)
     leaking: list[RunRef] = field(default_factory=list)
+    urls: dict[str, str] = field(default_factory=dict)  # place of what was found -> address of its run
     runs: int = 0  # that were looked at
     unknown: list[str] = field(default_factory=list)
 
@@ -118,6 +120,10 @@ class Swept:
     def exposure(self) -> Exposure:
         """What stands in a public log can be read by everybody; what was posted elsewhere is with whoever took it."""
         return Exposure.PUBLIC if any(use.public for use in self.uses) else Exposure.UNKNOWN
+
+    def url_of(self, hit: Found) -> str:
+        """The run in whose log it stands."""
+        return self.urls.get(hit.where, "")
 
 
 def sweep(world: World, recognizer: Recognizer, hunt: Hunt) -> Swept:
@@ -172,12 +178,22 @@ class _Repository:
             return
         at = str(run.get("created_at") or "")
         self.swept.uses.append(Use(run=ref, how=how, sure=sure, public=self.public, at=at))
+        url, mine = str(run.get("html_url") or ""), []
         for where, text in texts or ():
             hits = [replace(hit, where=where) for hit in self.recognizer.find(text) if hit.kind != "generic"]
             if hits:
-                self.swept.found += hits
                 self.swept.leaking.append(ref)
-        self._reach(ref)
+            mine += [hit for hit in hits if not self._over(run, hit)]
+        self.swept.found += mine
+        self.swept.urls |= {hit.where: url for hit in mine}
+        self._reach(ref, url, mine)
+
+    def _over(self, run: dict[str, Any], hit: Found) -> bool:
+        """Whether it has ended by itself: what Actions mints for a job dies with it."""
+        if not of_a_job(hit) or run.get("status") != "completed":
+            return False
+        self.swept.unknown.append(f"Logs of {self.name} hold tokens of its jobs too, which have ended with their runs")
+        return True
 
     def _texts(self, ref: RunRef) -> list[tuple[str, str]] | None:
         """The logs of all attempts; None where there is none any more, or not yet."""
@@ -249,10 +265,16 @@ class _Repository:
             self.swept.unknown.append(f"{path} of {self.name} at {commit[:12]} could not be read")
             return ""
 
-    def _reach(self, ref: RunRef) -> None:
-        """As triage knows it of one run, under names that tell one repository's secrets from another's."""
+    def _reach(self, ref: RunRef, url: str, found: list[Found]) -> None:
+        """As triage knows it of one run, under names that tell one repository's secrets from another's.
+
+        A secret whose value its log holds is that value's row: of a kind that stands there once, and is named so once.
+        """
+        held = {hit.key: hit.credential for hit in found}
+        kinds = Counter(each.kind for each in held.values())
+        logged = {each.kind: each for each in held.values() if kinds[each.kind] == 1}
         try:
-            reach, _, tails, unknown = reach_of_run(self.world, self.name, ref.run_id)
+            reach, _, tails, unknown = reach_of_run(self.world, self.name, ref.run_id, logged=logged)
         except (RateLimited, Unavailable):
             raise
         except ProviderError as exc:
@@ -260,7 +282,8 @@ class _Repository:
             return
         for each in reach:
             own = each if each.scope == "organization" else replace(each, name=f"{self.name}/{each.name}")
-            self.swept.reach.append(replace(own, how=f"{self.name} run {ref.run_id}: {each.how}"))
+            shows = url if each.credential else ""
+            self.swept.reach.append(replace(own, how=f"{self.name} run {ref.run_id}: {each.how}", url=shows))
         self.swept.tails += tails
         self.swept.unknown += [f"{self.name}: {text}" for text in unknown]
 

@@ -8,9 +8,10 @@ could not be found out is a sentence in ``unknown``, never a silent gap. Rules: 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -51,8 +52,13 @@ COPIES = ("dependabot", "codespaces", "agents")
 Found = tuple[tuple[Reached, ...], tuple[SecretStore, ...], tuple[Tail, ...], tuple[str, ...]]
 
 
-def reach_of_run(world: World, repository: str, run_id: int, credential: Credential | None = None) -> Found:
+def reach_of_run(
+    world: World, repository: str, run_id: int, credential: Credential | None = None, *,
+    logged: Mapping[str, Credential] = MappingProxyType({}),
+) -> Found:  # fmt: skip
     """What a run's jobs could reach, where the halves of their AWS key stand, what may still live, what is unknown.
+
+    ``logged``: of each kind the one credential that the run's logs hold, where no single one is asked about.
 
     ``credential`` is the leaked one, when known: an AWS pair that is the jobs' only one is taken to be it, and so is
     the only secret that is named after the token's registry, cloud or GitHub; where any other kind stands is not told
@@ -65,13 +71,15 @@ def reach_of_run(world: World, repository: str, run_id: int, credential: Credent
     places = _Places(world, repository, run, unknown)
     reached = [each for reader in readers for each in places.reached(reader)]
     pair = places.pair(readers)
-    if credential is None or credential.kind == AWS_KEY:
-        stores, reached = pair, _known(reached, pair, AWS_KEY, credential)
-    else:
-        stores = places.named(readers, *NAMED_AFTER[credential.kind]) if credential.kind in NAMED_AFTER else ()
-        reached = _known(reached, stores, credential.kind, credential)
+    known = {credential.kind: credential} if credential else logged
+    stores: tuple[SecretStore, ...] = () if credential else pair
+    for kind, one in known.items():
+        named = pair if kind == AWS_KEY else places.named(readers, *NAMED_AFTER[kind]) if kind in NAMED_AFTER else ()
+        reached = _known(reached, named, kind, one)
+        stores = named if credential else stores
+    if AWS_KEY not in known and pair:
         names = " and ".join(store.name for store in pair)
-        key = key_of_repository(world, repository, names, unknown) if pair else None
+        key = key_of_repository(world, repository, names, unknown)
         reached = _known(reached, pair if key else (), AWS_KEY, key)
     if stores:
         places.copies({store.name for store in stores})

@@ -22,6 +22,7 @@ from bot.world import World
 MAX_LOG = 256 * 1024 * 1024  # bytes of one attempt's texts; a zip may claim to hold more than a machine does
 SIBLINGS = 20  # latest runs of the workflow that are read for the same leak
 _AT_ONCE = 4
+ACTIONS_APP = "15368"  # the App on github.com that a job's token belongs to; ghs_APPID_JWT names it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,3 +128,9 @@ def _read_each(
             yield future.result()
         except ProviderError as exc:
             unknown.append(f"Run {run['id']} could not be read: {exc}")
+
+
+def of_a_job(hit: Found) -> bool:
+    """Whether GitHub Actions has minted it for a job: a GITHUB_TOKEN, what asks for id-tokens, or an id-token."""
+    by_actions = hit.kind == "github-installation" and hit.account == ACTIONS_APP
+    return by_actions or (hit.kind == "generic" and hit.provider == "github")

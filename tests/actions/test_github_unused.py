@@ -66,6 +66,16 @@ def test_it_is_proven_once_every_branch_pins_another_commit(drill: Drill) -> Non
     assert await_unused.kills(asked) == asked.credential.key
 
 
+def test_the_engine_hands_the_proof_no_answers_and_it_looks_for_itself(drill: Drill) -> None:
+    drill.start_over()
+    asked = given("v5")
+    before = await_unused.look(drill.world, asked)
+    outcome = await_unused.run(drill.world.with_answers(Said()), asked, before)
+    assert await_unused.prove(drill.world, asked, before, outcome).verdict == Verdict.NOT_YET
+    rewrite(drill, "actions/checkout@v5", f"actions/checkout@{GOOD}")
+    assert await_unused.prove(drill.world, asked, before, outcome).verdict == Verdict.PROVEN
+
+
 def test_an_old_branch_and_an_action_of_ones_own_count(drill: Drill) -> None:
     drill.start_over()
     state = drill.range.github.state

@@ -265,7 +265,8 @@ def test_two_aws_keys_are_not_guessed_between(ferry: Ferry) -> None:
 def test_a_secret_of_the_same_name_elsewhere_is_pointed_out(ferry: Ferry, store: str) -> None:
     put(ferry, "AWS_SECRET_ACCESS_KEY", store=store)
     unknown = reach_of_run(ferry.world, FERRY, ferry.run())[3]
-    assert unknown == (f"Whether the {store} secrets hold a copy of AWS_SECRET_ACCESS_KEY is not known",)
+    said = f"Whether the {store} secrets hold a copy of AWS_SECRET_ACCESS_KEY is not known"
+    assert [each for each in unknown if "IAM" not in each and "AWS did not answer" not in each] == [said]
 
 
 def test_a_name_that_exists_nowhere_is_said_and_not_in_reach(ferry: Ferry) -> None:
