@@ -26,13 +26,16 @@ import botocore.session
 import github
 import requests
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 from bot import errors
+from bot.batches import Batches
 from bot.model import Secret
-from bot.reads import ATTEMPTS, again
+from bot.reads import ATTEMPTS, again, decoded
 from bot.world import Reply
 
 CONNECT_S, READ_S = 5.0, 20.0
+REVOKED_AT_ONCE = 1000  # credentials in one request (docs.github.com/rest/credentials/revoke)
 _SERVICE_MODELS = botocore.loaders.create_loader()  # reading a service's model takes 0.1 s: once a process
 
 _REFUSED = {
@@ -58,7 +61,7 @@ def aws_errors(what: str) -> Iterator[None]:
         code = str(exc.response.get("Error", {}).get("Code", ""))
         status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         failure = _aws_failure(what, code, status, exc.operation_name)
-    except botocore.exceptions.BotoCoreError as exc:
+    except (botocore.exceptions.BotoCoreError, ResponseParserError) as exc:
         failure = errors.Unavailable(f"AWS did not answer: {what} ({type(exc).__name__})", provider="aws")
     raise failure from None
 
@@ -112,6 +115,7 @@ class AwsClients:
         core.register_component("data_loader", _SERVICE_MODELS)
         made = boto3.session.Session(region_name=self._region, botocore_session=core, **self._identity)
         made.events.register("after-call", self._saw)
+        made.events.register("before-parse", _no_page)
         return made
 
     def _saw(self, parsed: dict[str, Any], **_: Any) -> None:
@@ -172,6 +176,22 @@ def _downloaded(url: str) -> bytes:
     raise errors.Unavailable(f"AWS did not give what it promised: {name}", provider="aws")
 
 
+def _no_page(response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
+    """Raises ResponseParserError for a proxy's page instead of an answer. botocore ends in a KeyError on it, or, where
+    it expects JSON, reads an empty answer; that would be believed: there are no events, so nobody has planted anything.
+    """
+    body = b"" if operation_model.has_streaming_output else response_dict["body"].lstrip()
+    if not body or response_dict["status_code"] >= 300:
+        return
+    if operation_model.service_model.resolved_protocol.endswith("json"):
+        with suppress(ValueError):
+            json.loads(body)
+            return
+    elif body[:5].lower() not in (b"<html", b"<!doc"):
+        return
+    raise ResponseParserError("a page instead of an answer")
+
+
 def _detached_session() -> botocore.session.Session:
     """A session that reads neither the machine's AWS files nor its profile: the range's must work, and stay, apart."""
     nowhere: dict[str, Any] = {"profile": (None, [], None, None), "config_file": (None, [], os.devnull, None),
@@ -190,6 +210,7 @@ class GitHubClient:
     ) -> None:
         self._base = base_url.rstrip("/")
         self._auth = auth or github.Auth.Token(token)
+        self._revocations: Batches[Secret] = Batches(self._revoke, REVOKED_AT_ONCE, errors.Rejected)
         self._local = threading.local()
 
     @property
@@ -213,8 +234,7 @@ class GitHubClient:
         try:
             status, headers, text = self.api.requester.requestJson(verb, path, headers=more, input=body)
             if status < 400:
-                decoded = None if status >= 300 or not text else json.loads(text)
-                return Reply(status, dict(headers), decoded)
+                return Reply(status, dict(headers), None if status >= 300 else decoded(text, what, "github"))
             failure = _github_failure(what, status, dict(headers), text)
         except github.GithubException as exc:
             failure = _github_failure(what, exc.status, dict(exc.headers or {}), str(exc.message or ""))
@@ -262,16 +282,17 @@ class GitHubClient:
 
     def ask_as(self, secret: Secret, path: str) -> Reply:
         answer = self._plain("GET", self._base + path, {"Authorization": f"Bearer {secret.reveal()}"})
-        try:
-            data = answer.json() if answer.content else None
-        except ValueError:
-            data = None
+        data = decoded(answer.text, f"GET {path}", "github") if answer.status_code < 300 else None
         return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, data)
 
     def is_own(self, secret: Secret) -> bool:
         return isinstance(self._auth, github.Auth.Token) and compare_digest(self._auth.token, secret.reveal())
 
     def revoke(self, secrets: Sequence[Secret]) -> None:
+        for start in range(0, len(secrets), REVOKED_AT_ONCE):
+            self._revocations.add(secrets[start : start + REVOKED_AT_ONCE])
+
+    def _revoke(self, secrets: Sequence[Secret]) -> None:
         body = {"credentials": [secret.reveal() for secret in secrets]}
         answer = self._plain("POST", f"{self._base}/credentials/revoke", body=body)
         if answer.status_code >= 400:

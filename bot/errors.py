@@ -16,6 +16,8 @@
   x DecisionRefused         wrong person, late, for another plan; the person gets the answer
   x EngineError             an invariant of ours does not hold
     + FencedOut             another worker owns this incident now
+    + StoreAway             the database does not answer, or takes nothing: the same works when it does
+  x ActionBroke             a fault of ours in one action: its step has failed, the others go on
   x VaultError              sealed with another key, or no longer held
 
 Foreign errors become these once, in the room that owns the library, ``from None``: their requests and
@@ -148,6 +150,18 @@ class FencedOut(EngineError):
     """Another worker owns this incident now; nothing was written."""
 
     reason = "fenced"
+
+
+class StoreAway(EngineError):
+    """The database does not answer, or takes nothing (locked, its disk full). The same works when it does again."""
+
+    reason = "store-away"
+
+
+class ActionBroke(BulkheadError):
+    """A fault of ours in one action. Its step has failed; the incident's others go on."""
+
+    reason = "action-broke"
 
 
 class VaultError(BulkheadError):

@@ -21,7 +21,7 @@ import requests
 
 from bot import errors
 from bot.model import Liveness, Secret
-from bot.reads import again
+from bot.reads import again, decoded
 from bot.registries.http import Http
 from bot.world import Reply
 
@@ -136,7 +136,8 @@ class GcpClient:
         what = f"{verb} {url.removeprefix(self._http.base).removeprefix(self._resources)}"
         if answer.status_code >= 400:
             raise _failure(what, answer)
-        return Reply(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.json())
+        headers = {k.lower(): v for k, v in answer.headers.items()}
+        return Reply(answer.status_code, headers, decoded(answer.text, what, "gcp"))
 
     def _token(self) -> str:
         """An access token of the bot's own account. Raises Forbidden, which names the setting, where it has none."""
@@ -153,7 +154,8 @@ class GcpClient:
             if answer.status_code >= 400:
                 error, why = _token_error(answer)
                 raise errors.Refused(f"Google gives the bot no token: {error}, {why}", provider="gcp", code=error)
-            value, ends = answer.json()["access_token"], now + float(answer.json()["expires_in"])
+            bought = decoded(answer.text, "the bot's own token", "gcp")
+            value, ends = bought["access_token"], now + float(bought["expires_in"])
             self._bought = (value, ends)
         return value
 

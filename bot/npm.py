@@ -13,7 +13,7 @@ import requests
 
 from bot import errors
 from bot.model import Secret
-from bot.reads import again
+from bot.reads import again, decoded
 from bot.world import Reply
 
 REGISTRY, DOWNLOADS = "https://registry.npmjs.org", "https://api.npmjs.org"
@@ -90,12 +90,13 @@ class NpmClient:
 
 def _reply(answer: requests.Response, what: str) -> Reply:
     status = answer.status_code
+    if status < 300:
+        headers = {k.lower(): v for k, v in answer.headers.items()}
+        return Reply(status, headers, decoded(answer.text, what, "npm"))
     try:
         data = answer.json() if answer.content else None
     except ValueError:
         data = None
-    if status < 300:
-        return Reply(status, {k.lower(): v for k, v in answer.headers.items()}, data)
     said = str(data.get("error") or data.get("message") or "") if isinstance(data, dict) else ""
     text = f"npm refused {what}: {status}" + (f", {said[:300]}" if said else "")
     code = str(status)

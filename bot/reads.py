@@ -4,8 +4,9 @@ of it, and looking is the engine's.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
@@ -37,3 +38,18 @@ def again(read: Callable[[], T]) -> T:
         with attempt:
             return read()
     raise AssertionError("the last attempt returns or raises")
+
+
+def decoded(text: str, what: str, provider: str) -> Any:
+    """The document of an answer that says it is one; None when it is empty.
+
+    Raises Unavailable for anything else: it is the page of a proxy, and whether a write happened is unknown.
+    """
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    said = f"{what} was answered with something that is not JSON, as by a proxy on the way"
+    raise Unavailable(said, provider=provider)

@@ -23,11 +23,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from bot.errors import EngineError, InputError
+from bot.errors import EngineError, InputError, StoreAway
 from bot.tables import NEWEST, decision, evidence, inbox, incident, metadata, setting, timeline
 
 PATIENCE_S = 60.0  # so long PostgreSQL may be away: it restarts, or another server takes over
+MANY = 500  # values in one statement
 SEARCH = "-csearch_path="
+# What passes on SQLite (sqlite.org/rescode.html): BUSY, LOCKED, IOERR, FULL, CANTOPEN. A disk gets space again.
+SQLITE_PASSING = {5, 6, 10, 13, 14}
 
 
 def canonical(value: Any) -> str:
@@ -43,6 +46,14 @@ def iso(at: datetime) -> str:
 def when(text: str) -> datetime:
     """The opposite of ``iso``."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def said(exc: sa.exc.SQLAlchemyError) -> str:
+    """What the database said, without the statement and its values: SQLite's sentence, PostgreSQL's code."""
+    orig = getattr(exc, "orig", None)
+    if getattr(orig, "sqlite_errorcode", 0):
+        return str(orig)  # a fixed sentence of SQLite's for each of its codes (sqlite3_errstr)
+    return f"{type(exc).__name__} {getattr(orig, 'sqlstate', None) or ''}".strip()
 
 
 def set_pragmas(connection: Any, _entry: ConnectionPoolEntry | None = None, _proxy: Any = None) -> None:
@@ -88,7 +99,9 @@ class Store:
         self.url = url
         if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise InputError("the database's URL must begin with sqlite:/// or postgresql+psycopg://")
-        more: dict[str, Any] = {} if self.sqlite else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+        self.process = f"bulkhead-{secrets.token_hex(6)}"  # what PostgreSQL knows this process's sessions by
+        named = {"connect_timeout": 10, "application_name": self.process}
+        more: dict[str, Any] = {} if self.sqlite else {"pool_pre_ping": True, "connect_args": named}
         self.engine = sa.create_engine(url, pool_size=8, max_overflow=8, **more)
         if self.sqlite:
             sa.event.listen(self.engine, "connect", set_pragmas)
@@ -164,22 +177,28 @@ class Store:
         self.engine.dispose()
 
     def connect(self) -> sa.Connection:
-        """A connection. Waits while PostgreSQL is away, and raises EngineError when it stays away."""
+        """A connection. Waits while the database is away, and raises StoreAway when it stays away."""
         give_up = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return self.engine.connect()
             except sa.exc.OperationalError as exc:
-                if self.sqlite or time.monotonic() > give_up:
-                    raise EngineError(f"the database does not answer ({type(exc).__name__})") from None
+                if not self.passing(exc) or time.monotonic() > give_up:
+                    raise StoreAway(f"the database does not answer ({said(exc)})") from None
             time.sleep(0.2)
 
     def passing(self, exc: sa.exc.SQLAlchemyError) -> bool:
-        """Whether the same may work a moment later: nobody answered, or two transactions stood in each other's way."""
-        if self.sqlite or not isinstance(exc, sa.exc.OperationalError):
+        """Whether the same may work a moment later: nobody answered, no room, or two in each other's way."""
+        if not isinstance(exc, sa.exc.OperationalError):
             return False
+        if self.sqlite:
+            return getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF in SQLITE_PASSING
         state = getattr(exc.orig, "sqlstate", None) or "08"
         return state[:2] in ("08", "40", "53", "57")
+
+    def away(self, exc: BaseException) -> bool:
+        """Whether this was the database, and what was under way can be done again when it is back."""
+        return isinstance(exc, StoreAway) or (isinstance(exc, sa.exc.SQLAlchemyError) and self.passing(exc))
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -210,10 +229,10 @@ class Store:
             finally:
                 c.invalidate()  # the session ends, and the lock with it
 
-    def ask(self, query: str) -> list[str]:
+    def ask(self, query: str, **values: str) -> list[str]:
         """The first column of what a query of the engine's room finds: it alone knows DBOS's tables."""
         with self.connect() as c:
-            return list(c.execute(sa.text(query)).scalars())
+            return list(c.execute(sa.text(query), values).scalars())
 
     def _in_turn(self, connection: sa.Connection, name: str) -> None:
         """Wait until no other transaction does ``name``; SQLite's write lock says so already."""
@@ -246,6 +265,16 @@ class Store:
             known = ", ".join(i.id for i in self.incidents()[-5:]) or "none yet"
             raise InputError(f"there is no incident {incident_id!r}; the latest are: {known}")
         return _incident(row)
+
+    def statuses(self, incident_ids: list[str]) -> dict[str, str]:
+        """How these incidents stand: open, closed, aborted."""
+        found: dict[str, str] = {}
+        with self.connect() as c:
+            for start in range(0, len(incident_ids), MANY):
+                query = sa.select(incident.c.id, incident.c.status)
+                some = query.where(incident.c.id.in_(incident_ids[start : start + MANY]))
+                found |= {row.id: row.status for row in c.execute(some)}
+        return found
 
     def has_incident(self, incident_id: str) -> bool:
         """Whether there is one of this id."""

@@ -281,7 +281,10 @@ class Story:
         return self._say(event, body["state"], f"{body['incident']}: {body['detail']}", GOOD if good else BAD)
 
     def _on_paused(self, event: Event, body: dict[str, Any]) -> list[Line]:
-        text = f"{body['provider']} asks for a pause of {seconds(body['seconds'])}; it goes on by itself then"
+        if event.step == "incident":  # triage, without which nothing begins
+            text = f"{body['why']}; nothing can be cut before triage, which is tried again until it can look"
+        else:
+            text = f"{body['provider']} asks for a pause of {seconds(body['seconds'])}; it goes on by itself then"
         return self._say(event, "paused", text, ASKS)
 
     def _on_frozen(self, event: Event, body: dict[str, Any]) -> list[Line]:

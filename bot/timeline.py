@@ -19,8 +19,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot.errors import EngineError, FencedOut
-from bot.store import PATIENCE_S, Store, canonical
+from bot.errors import EngineError, FencedOut, StoreAway
+from bot.store import PATIENCE_S, Store, canonical, said
 from bot.tables import timeline
 
 SCHEMA = 1
@@ -155,7 +155,7 @@ class Timeline:
             except EngineError as exc:
                 # Nothing of the batch landed: every caller is told, and looks again when it resumes.
                 for queued in batch:
-                    queued.done.set_exception(EngineError(str(exc)))
+                    queued.done.set_exception(type(exc)(str(exc)))
                 continue
             for queued, (event, new) in zip(batch, results, strict=True):
                 if event is None:
@@ -169,7 +169,7 @@ class Timeline:
     def _commit(self, batch: list[_Queued]) -> list[tuple[Event | None, bool]]:
         """Write a batch in one transaction; again when the database was away: what landed already is found then.
 
-        Raises EngineError when the database does not take it.
+        Raises StoreAway when the database stays away, EngineError when it does not take it.
         """
         give_up, repeated = time.monotonic() + PATIENCE_S, False
         while True:
@@ -182,8 +182,10 @@ class Timeline:
                 repeated = True  # one of them stands already, which is seldom: only now it is asked which
                 continue
             except sa.exc.SQLAlchemyError as exc:
-                if not self._store.passing(exc) or time.monotonic() > give_up:
-                    raise EngineError(f"the database did not take the event: {type(exc).__name__}") from None
+                if not self._store.passing(exc):
+                    raise EngineError(f"the database did not take the event: {said(exc)}") from None
+                if time.monotonic() > give_up:
+                    raise StoreAway(f"the database takes no event: {said(exc)}") from None
             time.sleep(0.1)
 
     def _write(self, c: sa.Connection, batch: list[_Queued], *, repeated: bool) -> list[tuple[Event | None, bool]]:
@@ -280,6 +282,14 @@ def steps_using(store: Store, action: str) -> list[tuple[str, str]]:
     query = sa.select(timeline.c.incident, timeline.c.step).where(timeline.c.kind == "look", looked)
     with store.connect() as c:
         return [(row.incident, row.step) for row in c.execute(query.order_by(timeline.c.at, timeline.c.incident))]
+
+
+def last_of(store: Store, incident_id: str, step: str, kind: str) -> Event | None:
+    """The newest event of a kind in one step of an incident, or None."""
+    where = (timeline.c[name] == value for name, value in zip(KEY, (incident_id, step, kind), strict=False))
+    with store.connect() as c:
+        found = c.execute(sa.select(timeline).where(*where).order_by(timeline.c.n.desc()).limit(1)).mappings().first()
+    return _event(found) if found else None
 
 
 def load(store: Store, incident_id: str, after_n: int = 0) -> list[Event]:

@@ -13,7 +13,7 @@ BOT = ROOT / "bot"
 # Lowest first. A room imports rooms of lower layers, and its own; the rooms of one layer only where said below.
 LAYERS: list[set[str]] = [
     {"model", "errors", "spoken"},
-    {"reads"},
+    {"reads", "batches"},
     {"redact", "images", "quiet"},
     {"world", "strictyaml", "logs"},
     {"action", "workflow", "clients", "npm", "registries", "reference"},
@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"store", "scenario"},
     {
         "vault", "evidence", "signing", "timeline", "doors", "export", "heartbeat", "store_slack", "posts",
-        "store_intake", "store_learn", "store_drills",
+        "store_intake", "store_learn", "store_drills", "store_workers",
     },
     {"signals"},  # below the actions, which judge an incident's window; it is handed a recogniser
     {"actions", "triage"},
@@ -49,8 +49,8 @@ LIBRARIES = {
     "botocore": {"clients", "actions", "range"},
     "github": {"clients", "app"},
     "sqlalchemy": {
-        "tables", "store", "store_slack", "store_drills", "posts", "store_intake", "store_learn", "vault", "timeline",
-        "migrations",
+        "tables", "store", "store_slack", "store_drills", "store_workers", "posts", "store_intake", "store_learn",
+        "vault", "timeline", "migrations",
     },
     "alembic": {"store", "migrations"},
     "sqlite3": {"backup"},

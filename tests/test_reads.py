@@ -14,6 +14,7 @@ from tests.conftest import FERRY, Ferry
 PASSING = {
     "reset": {"reset": True},
     "error": {"status": 502},
+    "page": {"status": 200, "body": "<html>Bad gateway</html>"},
     "pause": {"status": 429, "headers": {"retry-after": "1"}},
 }
 

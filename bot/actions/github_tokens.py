@@ -17,7 +17,6 @@ from bot.model import Before, Breaks, Credential, Effect, EvidenceRef, Grade, Ou
 from bot.world import GitHub, World
 
 REVOCABLE = {"github-pat-classic", "github-pat-fine-grained", "github-oauth"}
-BATCH = 1000  # credentials in one request, says GitHub
 REFUSED = 401
 
 
@@ -91,8 +90,7 @@ def _revoke(world: World, given: RevokeIn, _before: TokenBefore) -> Outcome:
     live = _live(world, _held(world, given))
     if not live:
         return Outcome(changed=False, summary="GitHub already refuses it")
-    for start in range(0, len(live), BATCH):
-        world.github.revoke(live[start : start + BATCH])
+    world.github.revoke(live)
     return Outcome(changed=True, summary=f"GitHub took the revocation of {len(live)} token{'s'[: len(live) > 1]}")
 
 

@@ -306,6 +306,7 @@ class Pulse:
         self._store, self._tick_s = store, tick_s
         self._waiting: dict[str, list[tuple[asyncio.Event, Deadline | None]]] = {}
         self._latest: dict[str, int] = {}
+        self._missed: set[str] = set()  # poked while nobody waited: whoever was about to must look once more
         self.on_row: Callable[[DecisionRow], None] = lambda _row: None
 
     async def changed(self, incident: str, *, since: int, until: Deadline | None = None) -> None:
@@ -314,6 +315,9 @@ class Pulse:
         Can return early: look again before you believe anything.
         """
         if self.told(incident) > since:
+            return
+        if incident in self._missed:
+            self._missed.remove(incident)
             return
         woken = asyncio.Event()
         entry = (woken, until)
@@ -331,6 +335,11 @@ class Pulse:
 
     def poke(self, incident: str) -> None:
         """Wake an incident: something that is not a decision has changed."""
+        if incident not in self._waiting:
+            self._missed.add(incident)
+        self._wake(incident)
+
+    def _wake(self, incident: str) -> None:
         for woken, _ in self._waiting.get(incident, ()):
             woken.set()
 
@@ -341,7 +350,7 @@ class Pulse:
             for row in await asyncio.to_thread(self._store.decisions, "", last):
                 last = self._latest[row.incident] = row.seq
                 self.on_row(row)
-                self.poke(row.incident)
+                self._wake(row.incident)
             for entries in self._waiting.values():
                 for woken, until in entries:
                     if until and until.passed():

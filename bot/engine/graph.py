@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -11,15 +12,16 @@ from bot.action import Action
 from bot.engine.deadline import Deadline
 from bot.engine.ledger import Ledger
 from bot.engine.steps import Aborted, Deps, StepFailed, StepRun
-from bot.errors import BulkheadError, EngineError, InputError
+from bot.errors import BulkheadError, EngineError, Forbidden, InputError, RateLimited, Refused, Unavailable
 from bot.model import Report, Triage
 from bot.playbook import Playbook
 from bot.reference import adapter
 from bot.steps import Step
-from bot.store import DecisionRow
-from bot.timeline import load
+from bot.store import DecisionRow, Store
+from bot.timeline import last_of, load
 from bot.world import World
 
+TRIAGE_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0)  # the last of them again and again
 LOOK_AGAIN = timedelta(seconds=2)  # another worker may run an incident that this one waits for
 
 
@@ -65,9 +67,9 @@ class IncidentRun:
     async def run(self) -> None:
         """Triage, plan, steps, close."""
         await self.deps.journal.write("incident", "opened", self.opened)
-        await self._triage()
-        await self.beside(self.facts["triage"])
         try:
+            await self._triage()
+            await self.beside(self.facts["triage"])
             await self._plan()
             if self.mode != "observe":
                 await self._steps()
@@ -77,8 +79,7 @@ class IncidentRun:
 
     async def _triage(self) -> None:
         async def make() -> dict[str, Any]:
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self.deps.pool, self.triage, self.deps.world, self.report)
+            found = await self._found()
             return adapter(Triage).dump_python(found, mode="json")  # type: ignore[no-any-return]
 
         event = await self.deps.journal.once("incident", "triage", make)
@@ -86,6 +87,23 @@ class IncidentRun:
         self.facts |= {"triage": found, "credential": found.credential}
         severe = await self.deps.journal.write("incident", "severity", self.severity(found))
         self.facts["incident"]["severity"] = severe.body["level"]
+
+    async def _found(self) -> Triage:
+        """What triage finds. It begins every incident, so a provider that is away is waited for, and that is told."""
+        journal, loop = self.deps.journal, asyncio.get_running_loop()
+        for pause in itertools.chain(TRIAGE_PAUSES_S, itertools.repeat(TRIAGE_PAUSES_S[-1])):
+            try:
+                return await loop.run_in_executor(self.deps.pool, self.triage, self.deps.world, self.report)
+            except (Unavailable, RateLimited, Refused, Forbidden) as exc:
+                wait = max(pause, exc.retry_after) if isinstance(exc, RateLimited) else pause
+                last = journal.last("incident", "paused")
+                body = {"provider": exc.provider, "seconds": wait, "why": str(exc)}
+                if last is None or last.body["why"] != body["why"]:
+                    await journal.write("incident", "paused", body, last.attempt + 1 if last else 1)
+            await asyncio.sleep(wait)
+            if by := self.deps.aborted():
+                raise Aborted(by)
+        raise AssertionError("unreachable")
 
     # plan ------------------------------------------------------------------------------------------------------
 
@@ -251,18 +269,30 @@ async def close(deps: Deps, failed: list[str], attempt: int = 1) -> None:
 
 async def _children(deps: Deps) -> bool:
     """Take over what the incidents beside this one have proven; True while one is still under way."""
-    journal, waits = deps.journal, False
-    for step, child in [(event.step, event.body) for event in journal.events if event.kind == "child"]:
-        row = await asyncio.to_thread(deps.store.incident, child["incident"])
-        last = journal.last(step, "child-ended")
-        if row.status == "open":
-            waits = True
-        elif last is None:
-            events = await asyncio.to_thread(load, deps.store, row.id)
-            found = Ledger.fold(events).rows[row.credential_key].as_json()
-            body = {name: found[name] for name in ("state", "proof", "detail", "dead_at", "waived_by")}
-            await journal.write(step, "child-ended", {**child, **body})
-    return waits
+    journal = deps.journal
+    children = {event.step: event.body for event in journal.of_kind("child")}
+    if not children:
+        return False
+    stands = await asyncio.to_thread(deps.store.statuses, [child["incident"] for child in children.values()])
+    waits = {step for step, child in children.items() if stands[child["incident"]] == "open"}
+
+    async def take(step: str, child: dict[str, Any]) -> None:
+        await journal.write(step, "child-ended", {**child, **await asyncio.to_thread(_proven, deps.store, child)})
+
+    new = [step for step in children if step not in waits and journal.last(step, "child-ended") is None]
+    await asyncio.gather(*(take(step, children[step]) for step in new))
+    return bool(waits)
+
+
+def _proven(store: Store, child: Mapping[str, Any]) -> dict[str, Any]:
+    """What an incident that is over says of the credential that it was opened for."""
+    closed = last_of(store, child["incident"], "incident", "closed")
+    if closed is not None:  # its last word has the ledger; another could have been cut before an abort
+        rows = {row["key"]: row for row in closed.body["ledger"]}
+    else:
+        rows = {key: row.as_json() for key, row in Ledger.fold(load(store, child["incident"])).rows.items()}
+    found = rows[store.incident(child["incident"]).credential_key]
+    return {name: found[name] for name in ("state", "proof", "detail", "dead_at", "waived_by")}
 
 
 async def _waive(deps: Deps, rows: list[DecisionRow]) -> None:

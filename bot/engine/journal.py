@@ -29,19 +29,26 @@ class Journal:
         self._store = store
         self._timeline, self._clock, self._fence, self._boundary = timeline, clock, fence, boundary
         self._events: dict[tuple[str, str, int], Event] = {}
+        self._last: dict[tuple[str, str], Event] = {}
+        self._kinds: dict[str, list[Event]] = {}
+        self._newest = 0
         self.ledger = Ledger()
         for event in load(store, incident):
             self._take(event)
 
     async def refresh(self) -> None:
         """Read what others have added: an undo is a run of its own."""
-        newest = max((e.n for e in self._events.values()), default=0)
-        for event in await asyncio.to_thread(load, self._store, self.incident, newest):
+        for event in await asyncio.to_thread(load, self._store, self.incident, self._newest):
             self._take(event)
 
     def _take(self, event: Event) -> None:
         if (event.step, event.kind, event.attempt) not in self._events:
             self._events[event.step, event.kind, event.attempt] = event
+            self._kinds.setdefault(event.kind, []).append(event)
+            last = self._last.get((event.step, event.kind))
+            if last is None or event.attempt > last.attempt:
+                self._last[event.step, event.kind] = event
+            self._newest = max(self._newest, event.n)
             self.ledger.take(event)
 
     @property
@@ -55,8 +62,11 @@ class Journal:
 
     def last(self, step: str, kind: str) -> Event | None:
         """The newest attempt of a kind, or None."""
-        found = [e for (s, k, _), e in self._events.items() if s == step and k == kind]
-        return max(found, key=lambda e: e.attempt, default=None)
+        return self._last.get((step, kind))
+
+    def of_kind(self, kind: str) -> list[Event]:
+        """All of one kind, in order."""
+        return sorted(self._kinds.get(kind, ()), key=lambda e: e.n)
 
     async def write(self, step: str, kind: str, body: Any, attempt: int = 1) -> Event:
         """Append and wait until it is durable. Raises FencedOut when another worker owns the incident now."""

@@ -24,6 +24,11 @@ def fence_sql(url: str) -> str:
     return query if url.startswith("sqlite") else f"{query} FOR SHARE"
 
 
+def owner_sql(url: str) -> str:
+    """SQL that finds which run owns the workflow ``:w``."""
+    return f"SELECT owner_xid FROM {_table(url)} WHERE workflow_uuid = :w"  # noqa: S608 - our own words
+
+
 def running_sql(url: str) -> str:
     """SQL that finds the executors that have workflows under way, living or dead."""
     return f"SELECT DISTINCT executor_id FROM {_table(url)} WHERE status = 'PENDING'"  # noqa: S608 - our own words

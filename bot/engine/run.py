@@ -7,8 +7,8 @@ steps, ``recv`` and ``sleep`` are not used inside: their ids are drawn in call o
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ from bot.playbook import Playbook, load
 from bot.reference import adapter
 from bot.store import DecisionRow, IncidentRow, Store, iso, one_worker, set_pragmas
 from bot.store_intake import Known
+from bot.store_workers import Workers
 from bot.timeline import Fence, Timeline
 from bot.world import World
 
@@ -44,6 +45,10 @@ THREADS = 64
 ENDS = ("abort", "merge")  # decisions after which no new step begins
 GONE = "its company of the range is no more"
 AGAIN = 100  # so often an incident is taken up that a fault of ours has ended
+SOME = 32  # workflows that are begun together
+BEAT_S = 1.0  # so often a worker renews its lease
+REST_S = 1.0  # what has failed in the background, or for want of the database, is done again after it
+log = logging.getLogger("bulkhead.engine")
 
 Triager = Callable[[World, Report], Triage]
 Rules = Callable[[IncidentRow, Triage, Action[Any, Any, Any], Before], Ruling]
@@ -70,6 +75,7 @@ class Parts:
     freeze: str = ""  # why this process changes nothing, whatever the store says
     boundary: Boundary = lambda _name: None
     tick_s: float = 0.1
+    lease_s: float = 10.0  # a worker that was silent for longer is taken for dead; a pause of its machine is shorter
 
 
 class Engine:
@@ -81,7 +87,8 @@ class Engine:
         self.switch = Switch(parts.store, self.desk, parts.freeze)
         self.pulse = Pulse(parts.store, parts.tick_s)
         # DBOS recovers by this name. On SQLite one worker at a time has it; elsewhere each process has its own.
-        self.executor = "worker" if parts.store.sqlite else f"worker-{uuid.uuid4().hex[:12]}"
+        self.executor = "worker" if parts.store.sqlite else parts.store.process
+        self._workers, self._beats = Workers(parts.store), ThreadPoolExecutor(1, thread_name_prefix="lease")
         self._pace, self._pool = Pace(), ThreadPoolExecutor(THREADS, thread_name_prefix="action")
         self._locks = ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -98,7 +105,10 @@ class Engine:
     async def start(self) -> None:
         """Launch DBOS, recover what was under way, open what was landed but not begun."""
         store = self.parts.store
-        self._locks.enter_context(one_worker(self.parts.folder) if store.sqlite else store.only_one(self.executor))
+        if store.sqlite:
+            self._locks.enter_context(one_worker(self.parts.folder))
+        else:
+            await asyncio.to_thread(self._begin_lease)
         DBOS(config=_config(store, self.executor))
         self._incident, self._undo, self._afterwards = self._workflows()
         self.pulse.on_row = self._on_row
@@ -107,7 +117,8 @@ class Engine:
             lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident)
         )
         DBOS.launch()
-        self._tasks = [asyncio.create_task(t) for t in (self.pulse.run(), self._beginner(), self._opener())]
+        steady = [self.pulse.run, self._beginner, self._opener, *([] if store.sqlite else [self._beat])]
+        self._tasks = [asyncio.create_task(self._steadily(work)) for work in steady]
         await self.take_over()
         await self.sweep(again=True)
 
@@ -118,6 +129,9 @@ class Engine:
             task.cancel()  # DBOS leaves a cancelled workflow pending, and recovers it
         await asyncio.gather(*tasks, *self._ending, return_exceptions=True)
         await asyncio.to_thread(partial(self._pool.shutdown, wait=True, cancel_futures=True))
+        await asyncio.to_thread(self._beats.shutdown)
+        if not self.parts.store.sqlite:
+            await asyncio.to_thread(self._workers.end, self.executor)
         await asyncio.to_thread(partial(DBOS.destroy, destroy_registry=True))
         # DBOS made its own pool the loop's default and has closed it: who comes after needs one that works.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
@@ -158,16 +172,44 @@ class Engine:
     async def take_over(self) -> int:
         """Hand over what dead workers had under way; whoever is free takes it. Returns how many incidents and undos.
 
-        A worker holds the lock of its name while it lives, and PostgreSQL lets go of it when the process is gone.
+        A worker holds the lock of its name while it lives, and PostgreSQL lets go of it when the process is gone. One
+        that hangs keeps it: there its lease counts.
         """
         return 0 if self.parts.store.sqlite else await asyncio.to_thread(self._take_over)
 
     def _take_over(self) -> int:
         store, taken = self.parts.store, 0
-        for executor in set(store.ask(ownership.running_sql(store.url))) - {self.executor}:
-            with store.only_one(executor) as dead:
-                taken += ownership.take_over([executor]) if dead else 0
+        silent = self._workers.over(self.parts.lease_s)
+        for executor in (silent | set(store.ask(ownership.running_sql(store.url)))) - {self.executor}:
+            with store.only_one(f"heir of {executor}") as mine:
+                if mine and executor in silent:
+                    self._workers.bury(executor)
+                with store.only_one(executor) as dead:
+                    taken += ownership.take_over([executor]) if mine and dead else 0
         return taken
+
+    def _begin_lease(self) -> None:
+        self._locks.enter_context(self.parts.store.only_one(self.executor))
+        self._workers.begin(self.executor)
+
+    async def _beat(self) -> None:
+        """Renew the lease, from the loop that does the work: a loop that hangs is a worker that does nothing."""
+        while True:
+            # not in the loop's usual threads: they can all be busy
+            await asyncio.get_running_loop().run_in_executor(self._beats, self._renew)
+            await asyncio.sleep(BEAT_S)
+
+    def _renew(self) -> None:
+        if self._workers.renew(self.executor):
+            return
+        log.warning("this worker was silent for longer than its lease: others have what it did, and it begins anew")
+        self._locks.close()  # the lock went with its session
+        self._begin_lease()
+
+    def _owns(self, fence: Fence) -> bool:
+        """Whether the run of this fence still owns its incident. On SQLite there is nobody else."""
+        store = self.parts.store
+        return store.sqlite or store.ask(ownership.owner_sql(store.url), w=fence.workflow) == [fence.owner]
 
     @property
     def broken(self) -> dict[str, str]:
@@ -198,19 +240,42 @@ class Engine:
         @DBOS.workflow(name="incident", max_recovery_attempts=None)
         async def incident(incident_id: str) -> str:
             with self._known():
-                return await self._run_incident(incident_id)
+                return await self._through(incident_id, partial(self._run_incident, incident_id))
 
         @DBOS.workflow(name="undo", max_recovery_attempts=None)
         async def undo(incident_id: str, step: str, count: int) -> str:
             with self._known():
-                return await self._run_undo(incident_id, step, count)
+                return await self._through(incident_id, partial(self._run_undo, incident_id, step, count))
 
         @DBOS.workflow(name="afterwards", max_recovery_attempts=None)
         async def afterwards(incident_id: str, seq: int) -> str:
             with self._known():
-                return await self._run_afterwards(incident_id, seq)
+                return await self._through(incident_id, partial(self._run_afterwards, incident_id, seq))
 
         return incident, undo, afterwards
+
+    async def _through(self, incident: str, run: Callable[[], Awaitable[str]]) -> str:
+        """What a run gives. While the database is away it waits and begins anew, as it would after a crash.
+
+        Ending the workflow instead would leave the incident to the next start, and its end could not be written.
+        """
+        while True:
+            try:
+                return await run()
+            except Exception as exc:
+                if not self.parts.store.away(exc):
+                    raise
+                log.warning("incident %s waits for the database: %s", incident, _why(exc))
+            await asyncio.sleep(REST_S)
+
+    async def _steadily(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what never ends. A fault in it is logged and it goes on: without it no decision would be heard."""
+        while True:
+            try:
+                await work()
+            except Exception as exc:  # noqa: BLE001 - the edge of a task that nobody waits for
+                log.warning("the engine's %s goes on in a moment: %s", work.__name__, _why(exc))
+            await asyncio.sleep(REST_S)
 
     # workflows -------------------------------------------------------------------------------------------------
 
@@ -219,7 +284,7 @@ class Engine:
         if row.world not in self.parts.worlds:
             await self._gone(incident, "incident", "aborted", {"by": HOUSE, "why": GONE})
             return "aborted"
-        deps = await self._deps(row)
+        parts, deps = self.parts, await self._deps(row)
         playbook = self._bound(row.body["playbook"]["text"], row.body["playbook"]["source"])
         report: Report = adapter(Report).validate_python(row.body["report"])
         run = IncidentRun(
@@ -238,6 +303,8 @@ class Engine:
         except FencedOut:
             raise
         except Exception as exc:  # the one edge where every fault ends: it stands on the timeline, then goes on up
+            if parts.store.away(exc):
+                raise
             said = str(exc) if isinstance(exc, BulkheadError) else f"a fault of Bulkhead itself: {type(exc).__name__}"
             last = deps.journal.last("incident", "broken")
             try:
@@ -249,16 +316,18 @@ class Engine:
         over = "aborted" if deps.journal.find("incident", "aborted") else "closed"
         if over == "closed":
             await asyncio.to_thread(self.parts.settled, incident)
-        self.pulse.poke(report.beside)
+        if report.beside:
+            self.pulse.poke(report.beside)
         return over
 
     async def _beside(self, row: IncidentRow, journal: Journal, found: Triage) -> None:
         """An incident for each other credential in reach that a playbook knows; its row here waits for that one."""
         if journal.find("incident", "plan") is None:
             opened = await asyncio.to_thread(self.parts.beside, row, found)
-            for k, (key, child) in enumerate(opened.items()):
-                await journal.write(f"beside#{k}", "child", {"row": key, "incident": child})
-        for event in [event for event in journal.events if event.kind == "child"]:
+            told = enumerate(opened.items())
+            bodies = {f"beside#{k}": {"row": key, "incident": child} for k, (key, child) in told}
+            await asyncio.gather(*(journal.write(step, "child", body) for step, body in bodies.items()))
+        for event in journal.of_kind("child"):
             self._children.put_nowait(event.body["incident"])
 
     def _bound(self, text: str, source: str) -> Playbook:
@@ -297,11 +366,12 @@ class Engine:
 
     async def _deps(self, row: IncidentRow) -> Deps:
         parts = self.parts
-        world, journal = await asyncio.to_thread(self._read, row, ownership.current_fence())
+        fence = ownership.current_fence()
+        world, journal = await asyncio.to_thread(self._read, row, fence)
         return Deps(
             world=world, journal=journal, store=parts.store, desk=self.desk, pulse=self.pulse, pace=self._pace,
             pool=self._pool, rule=self._rule(row, journal), playbook_sha256=row.body["playbook"]["sha256"],
-            aborted=lambda: self._aborted.get(row.id, ""), switch=self.switch,
+            aborted=lambda: self._aborted.get(row.id, ""), switch=self.switch, owns=partial(self._owns, fence),
         )  # fmt: skip
 
     def _read(self, row: IncidentRow, fence: Fence) -> tuple[World, Journal]:
@@ -314,10 +384,13 @@ class Engine:
         return world, Journal(row.id, parts.store, parts.timeline, world.clock, fence, parts.boundary)
 
     def _rule(self, row: IncidentRow, journal: Journal) -> Rule:
+        known: list[Triage] = []  # of hundreds of credentials in reach, reading it takes longer than a look
+
         def rule(action: Action[Any, Any, Any], before: Before) -> Ruling:
             event = journal.find("incident", "triage")
-            found = adapter(Triage).validate_python(event.body) if event else Triage(credential=_unknown(row))
-            return self.parts.rules(row, found, action, before)
+            if event and not known:
+                known.append(adapter(Triage).validate_python(event.body))
+            return self.parts.rules(row, known[0] if known else Triage(credential=_unknown(row)), action, before)
 
         return rule
 
@@ -358,10 +431,13 @@ class Engine:
 
     async def _opener(self) -> None:
         """Begin the incidents that others have led to. Not inside their workflows: DBOS counts calls there."""
-        while True:
-            child = await self._children.get()
+
+        async def begin(child: str) -> None:
             if await DBOS.get_workflow_status_async(child) is None:
                 await self.open(child)
+
+        while True:
+            await asyncio.gather(*(begin(child) for child in await _all_of(self._children)))
 
     async def _beginner(self) -> None:
         """Begin a workflow of its own for each undo, each follow-up and each offer; once, however often told."""
@@ -375,6 +451,19 @@ class Engine:
                     await DBOS.start_workflow_async(self._undo, row.incident, row.step, row.seq)
                 else:
                     await DBOS.start_workflow_async(self._afterwards, row.incident, row.seq)
+
+
+async def _all_of(queue: asyncio.Queue[str]) -> list[str]:
+    """What is in a queue, some at a time; waits for the first."""
+    found = [await queue.get()]
+    while len(found) < SOME and not queue.empty():
+        found.append(queue.get_nowait())
+    return found
+
+
+def _why(exc: Exception) -> str:
+    """What may stand in a log: our own sentence, or what kind of fault it was."""
+    return str(exc) if isinstance(exc, BulkheadError) else type(exc).__name__
 
 
 def _opened(row: IncidentRow) -> dict[str, Any]:
@@ -418,4 +507,6 @@ def _config(store: Store, executor: str = "worker") -> DBOSConfig:
     }  # fmt: skip
     if store.sqlite:
         config["db_engine_kwargs"] = {"pool_events": [(set_pragmas, "connect"), (_in_our_wake, "connect")]}
+    else:
+        config["db_engine_kwargs"] = {"connect_args": {"application_name": store.process}}  # see Workers.bury
     return config

@@ -7,10 +7,13 @@ look -> Before is committed, never overwritten -> decision if policy asks -> evi
 from __future__ import annotations
 
 import asyncio
+import logging
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.action import Action, material_fields
@@ -29,7 +32,7 @@ from bot.engine.decisions import (
 from bot.engine.freeze import INSTALLATION, Frozen, Switch
 from bot.engine.journal import Journal
 from bot.engine.pace import PLAN, PRIORITY, Gate, Pace
-from bot.errors import BulkheadError, EngineError, RateLimited, Unavailable
+from bot.errors import ActionBroke, BulkheadError, EngineError, FencedOut, RateLimited, StoreAway, Unavailable
 from bot.model import Before, Effect, EvidenceRef, Outcome, Proof, Verdict
 from bot.reference import adapter
 from bot.store import DecisionRow, Store, iso, when
@@ -40,6 +43,7 @@ EVIDENCE_S = 5.0  # a cut waits no longer for its evidence
 TRIES = 8  # calls again after a time-out or a 5xx; a run looks first, so it changes nothing twice
 SAID_S = 1.0  # a pause that a provider asks for is told when it is longer than this
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+log = logging.getLogger("bulkhead.engine")
 
 
 def to_json(value: Any) -> Any:
@@ -94,6 +98,7 @@ class Deps:
     playbook_sha256: str
     aborted: Callable[[], str]  # who aborted, or ""
     switch: Switch
+    owns: Callable[[], bool]  # whether this run still is the incident's
 
 
 class StepRun:
@@ -118,7 +123,8 @@ class StepRun:
         for attempt in range(TRIES):
             try:
                 async with self._turn(gate, rank, changes):
-                    return await asyncio.get_running_loop().run_in_executor(self.deps.pool, function, *args)
+                    loop = asyncio.get_running_loop()
+                    return await loop.run_in_executor(self.deps.pool, self._called, function, *args)
             except RateLimited as exc:
                 gate.hold(exc.retry_after)
                 if attempt == TRIES - 1:
@@ -133,18 +139,46 @@ class StepRun:
                 await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
         raise AssertionError("unreachable")
 
+    def _called(self, function: Callable[..., T], *args: Any) -> T:
+        """What an action's function gives. A fault of ours in it ends its step, not the incident: others must cut."""
+        try:
+            return function(*args)
+        except BulkheadError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - an action may break in any way
+            if self.deps.store.away(exc):
+                raise StoreAway("the database went away in the middle of a step") from None
+            # Where it broke, and not what it said: that can hold what the provider sent.
+            at = traceback.extract_tb(exc.__traceback__)[-1]
+            what = f"{type(exc).__name__} at {Path(at.filename).name}:{at.lineno}"
+            log.error("%s broke in %s: %s", self.id, self.action.name, what)  # noqa: TRY400 - see above
+        raise ActionBroke(
+            f"a fault of Bulkhead itself in {self.action.name} ({what}): try again, or do by hand what the step is "
+            "for; please report it"
+        )
+
     @asynccontextmanager
     async def _turn(self, gate: Gate, rank: int, changes: bool) -> AsyncIterator[None]:
         """A place at the provider. Whether it is frozen is asked last, when all other waits are over."""
         while True:
             async with gate.enter(rank):
-                frozen = await asyncio.to_thread(self.deps.switch.standing) if changes else None
+                frozen = await asyncio.to_thread(self._may_change) if changes else None
                 if frozen is None:
                     if changes:
                         await self._thawed()
                     yield
                     return
             await self._while_frozen(frozen)
+
+    def _may_change(self) -> Frozen | None:
+        """The freeze that is in force. Raises FencedOut when another worker has taken the incident over meanwhile.
+
+        A worker that was stopped wakes here or in a call. What it would do next has been done, or people have decided
+        otherwise.
+        """
+        if not self.deps.owns():
+            raise FencedOut(f"{self.journal.incident} is owned by another worker")
+        return self.deps.switch.standing()
 
     async def _while_frozen(self, frozen: Frozen) -> None:
         """Say that the step is frozen, and wait until somebody has ordered something."""

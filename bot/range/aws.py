@@ -102,7 +102,9 @@ class AwsRange:
         self._switchboard.count("aws", call.method, call.route, status, mutating, detail, fault.name)
         if fault.reset:
             aws_wire.cut(environ)
-        if fault.status or reply is None:
+        if fault.body:
+            reply = Reply(fault.status, [("Content-Type", "text/html"), *fault.headers.items()], fault.body.encode())
+        elif fault.status or reply is None:
             code = fault.code or ("ServiceUnavailable" if fault.status >= 500 else "Throttling")
             reply = aws_wire.refusal(call, AwsError(code, "fault of the range", fault.status))
             reply.headers.extend(fault.headers.items())

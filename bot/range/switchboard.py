@@ -1,8 +1,8 @@
 """Faults, latency and the log of requests, shared by every server of the range.
 
 A rule is a JSON object: ``server``, ``method`` and ``route`` (fnmatch patterns; for AWS a route is
-"service:Operation", for GitHub the path), what to do (``status`` with ``code`` and ``headers``, or ``reset``, or
-only ``delay_s``), ``after_commit`` (do the work first, then lose the answer) and ``times`` (0: until taken away).
+"service:Operation", for GitHub the path), what to do (``status`` with ``code``, ``headers`` and ``body``, or ``reset``,
+or only ``delay_s``), ``after_commit`` (do the work first, then lose the answer) and ``times`` (0: until taken away).
 The first rule that matches wins.
 """
 
@@ -36,6 +36,7 @@ class Fault:
     delay_s: float = 0.0
     after_commit: bool = False
     headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""  # instead of an error in the server's own form, as a proxy's page would be
 
     @property
     def loses_answer(self) -> bool:
@@ -178,7 +179,8 @@ class Switchboard:
             # uvicorn's own `send` is a method of the cycle that owns the connection; ASGI has no word for a reset
             send.__self__.transport.abort()  # type: ignore[attr-defined]
         elif fault.status:
+            body = fault.body.encode() or b'{"message": "fault of the range"}'
             headers = [(k.lower().encode(), v.encode()) for k, v in fault.headers.items()]
-            headers.append((b"content-type", b"application/json"))
+            headers.append((b"content-type", b"text/html" if fault.body else b"application/json"))
             await send({"type": "http.response.start", "status": fault.status, "headers": headers})
-            await send({"type": "http.response.body", "body": b'{"message": "fault of the range"}'})
+            await send({"type": "http.response.body", "body": body})

@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 from bot import errors
+from bot.reads import decoded
 from bot.world import Reply
 
 CONNECT_S, READ_S = 5.0, 20.0
@@ -45,6 +46,8 @@ class Http:
     def get(self, url: str, accept: str = "application/json") -> Any:
         """A document. ``url`` is whole, or a path of this registry."""
         answer = self.ask("GET", self._whole(url), headers={"Accept": accept})
+        if answer.status_code < 300:
+            return decoded(answer.text, f"GET {url}", self.provider)
         return self.reply(answer, f"GET {url}").data
 
     def text(self, url: str) -> str:

@@ -277,7 +277,11 @@ class _Case:
                     self.world, self.repository, leak.ref.run_id, self.credential
                 )
             except ProviderError as exc:
-                self.unknown.append(f"The reach of run {leak.ref.run_id} could not be found out: {exc}")
+                why = f"The reach of run {leak.ref.run_id} could not be found out: {exc}"
+                self.unknown.append(why)
+                # A row that nothing but a person's word closes: what nobody could see is not contained.
+                name = f"whatever run {leak.ref.run_id} could read"
+                self.reach.append(Reached(kind="secret", name=name, scope="unknown", how=why, known=False))
                 continue
             self.reach += reach
             self.stores = self.stores or stores

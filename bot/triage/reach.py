@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-from bot.errors import NotFound, Rejected
+from bot.errors import NotFound, ProviderError, Rejected
 from bot.gcp import KIND as GCP_KEY
 from bot.model import Credential, Reached, SecretStore, Tail
 from bot.registries import DOCKERHUB_KINDS
-from bot.triage.jobs import UNREADABLE, Files, Reader
+from bot.triage.jobs import Files, Reader
 from bot.triage.npm import NPM_TOKEN
 from bot.triage.pair import key_of_repository
 from bot.triage.token import USER_TOKENS
@@ -176,7 +176,7 @@ class _Places:
         if scope not in self._lists:
             try:
                 self._lists[scope] = {s["name"]: s["updated_at"] for s in self._list(scope)}
-            except UNREADABLE as exc:
+            except ProviderError as exc:
                 self._lists[scope] = None
                 self._unknown.append(f"Which secrets the {scope.replace(':', ' ')} holds could not be seen: {exc}")
         return self._lists[scope]
@@ -250,7 +250,7 @@ class _Places:
             try:
                 path = f"/repos/{self._repository}/{store}/secrets"
                 shown = ", ".join(sorted(names & {s["name"] for s in self._world.github.pages(path, "secrets")}))
-            except UNREADABLE:
+            except ProviderError:
                 pass  # not seen counts as not known
             if shown:
                 self._unknown.append(f"Whether the {store} secrets hold a copy of {shown} is not known")
@@ -311,7 +311,7 @@ def _clouds(reader: Reader, unknown: list[str]) -> Iterator[Reached]:
 def _default(world: World, repository: str, unknown: list[str]) -> str:
     try:
         found = world.github.get(f"/repos/{repository}/actions/permissions/workflow")
-    except UNREADABLE as exc:
+    except ProviderError as exc:
         unknown.append(f"What a GITHUB_TOKEN may do by default could not be seen: {exc}")
         return "the repository's default, which could not be seen"
     return f"the repository's default, {found['default_workflow_permissions']}"

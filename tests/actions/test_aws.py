@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from bot.actions import aws, aws_iam, aws_planted, aws_sessions
 from bot.actions.aws_sessions import cutoff_in
-from bot.clients import AwsClients
+from bot.clients import AwsClients, aws_errors
 from bot.errors import Conflict, Forbidden, InputError, NotFound, Unavailable
 from bot.model import Grade, Planted, Secret, Verdict
 from bot.reads import ATTEMPTS
@@ -456,3 +456,21 @@ def test_awss_reads_are_repeated_and_its_writes_are_not(drill: Drill) -> None:
     with pytest.raises(iam.exceptions.ClientError):
         iam.create_user(UserName="another")
     assert [r["route"] for r in board.requests()].count("iam:CreateUser") == 1
+
+
+PAGED = ["iam:GetUser", "cloudtrail:LookupEvents", "sts:GetCallerIdentity"]
+
+
+@pytest.mark.parametrize("service", PAGED)
+def test_the_page_of_a_proxy_is_no_answer(drill: Drill, service: str) -> None:
+    """Botocore would end in a KeyError on it, or read from it that there are no events."""
+    calls = {
+        "iam:GetUser": lambda: drill.world.aws.client("iam").get_user(UserName=USER),
+        "cloudtrail:LookupEvents": lambda: drill.world.aws.client("cloudtrail").lookup_events(),
+        "sts:GetCallerIdentity": lambda: drill.world.aws.client("sts").get_caller_identity(),
+    }
+    page = {"server": "aws", "route": service, "status": 200, "body": "<html>Bad gateway</html>", "times": 1}
+    drill.range.switchboard.add([page])
+    with pytest.raises(Unavailable, match="did not answer"), aws_errors("look"):
+        calls[service]()
+    calls[service]()

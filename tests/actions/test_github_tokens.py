@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bot import clients
 from bot.actions import CATALOGUE, github_planted, github_secrets, github_tokens
 from bot.actions.github_files import FileBefore, OnBranch
 from bot.actions.github_tokens import RevokeIn
@@ -98,7 +99,7 @@ def test_nothing_of_the_machine_signs_the_request(
 
 
 def test_many_go_in_batches(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(github_tokens, "BATCH", 2)
+    monkeypatch.setattr(clients, "REVOKED_AT_ONCE", 2)
     first, *others = (leaked_token(drill) for _ in range(5))
     before, outcome = drill.do(REVOKE, given := RevokeIn(credential=first, also=tuple(others)))
     assert len(before.live) == 5

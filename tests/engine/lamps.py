@@ -194,6 +194,7 @@ class House:
     after_s: float = 0
     tails: tuple[tuple[str, str, float], ...] = ()  # kind, lamp, seconds
     mode: str = "act"
+    blind: list[Exception] = field(default_factory=list)  # what the next triages raise
 
     @classmethod
     def build(cls, folder: Path, clock: Any = None, database: str = "") -> House:
@@ -215,6 +216,8 @@ class House:
 
     def triage(self, world: World, report: Report) -> Triage:
         assert report.credential is not None
+        if self.blind:
+            raise self.blind.pop(0)
         now = world.now()
         tails = tuple(
             Tail(kind=k, of=f"lamp:{lamp}", until=now + timedelta(seconds=s), why="it glows on")
@@ -237,7 +240,7 @@ class House:
             store=self.store, timeline=self.timeline, folder=self.folder, catalogue=self.room.catalogue(),
             worlds={"range": self.world}, triage=self.triage, rules=rules, mode=lambda _row: self.mode,
             severity=lambda _t: {"level": "high", "rule": "test", "reason": "it is a test"},
-            may=lambda person, _group, _said: person in self.people, boundary=boundary, tick_s=0.02,
+            may=lambda person, _group, _said: person in self.people, boundary=boundary, tick_s=0.02, lease_s=3,
             freeze=freeze,
         ))  # fmt: skip
 

@@ -501,15 +501,40 @@ def test_an_abort_that_was_landed_while_nobody_ran_is_obeyed(house: House) -> No
     assert house.room.changes() == []
 
 
-def test_a_fault_of_ours_is_told_and_taken_up_at_the_next_start(house: House) -> None:
+def test_an_action_that_breaks_fails_its_step_alone_and_can_be_tried_again(house: House) -> None:
     house.room.bugs.add("a")
+    house.land(CHAIN.replace("FAIL", "ask"))
+
+    async def story(engine: Engine) -> None:
+        await engine.open("inc-1")
+        await until(lambda: asks(house, "first/retry") and "proof" in house.kinds("aside"), "the ask, and the others")
+        assert not engine.broken
+        house.room.bugs.clear()
+        decide(house, engine, "first/retry", "approve", "ann")
+        await until(lambda: "proof" in house.kinds("second"), "the steps that waited")
+
+    drive(house, story)
+    (failed,) = [e.body["error"] for e in house.events() if e.kind == "failed"]
+    assert failed.startswith("a fault of Bulkhead itself in lamp.put_out (ZeroDivisionError at lamps.py:")
+    assert "try again, or do by hand" in failed
+
+
+def test_triage_waits_for_a_provider_that_is_away_and_says_so_once(house: House) -> None:
+    house.blind += [Refused("the bot's token has expired", provider="lamp")] * 2
+    house.land(ONE)
+    drive(house, lambda _engine: closed(house))
+    paused = [e.body for e in house.events() if e.kind == "paused"]
+    assert [(one["provider"], one["why"]) for one in paused] == [("lamp", "the bot's token has expired")]
+    assert house.room.changes() == ["out a"]
+
+
+def test_a_fault_of_ours_is_told_and_taken_up_at_the_next_start(house: House) -> None:
+    house.postures["contain"] = "nonsense"
     house.land(ONE)
     drive(house, lambda engine: until(lambda: engine.broken, "the fault to be told"))
     assert house.store.incident("inc-1").status == "open"
-    assert [e.body["error"] for e in house.events() if e.kind == "broken"] == [
-        "a fault of Bulkhead itself: ZeroDivisionError"
-    ]
-    house.room.bugs.clear()
+    assert [e.body["error"] for e in house.events() if e.kind == "broken"] == ["a fault of Bulkhead itself: KeyError"]
+    house.postures.clear()
     drive(house, lambda _engine: closed(house))
     assert house.room.changes() == ["out a"]
 

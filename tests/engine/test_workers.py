@@ -32,9 +32,9 @@ class Crew:
     def start(self, count: int, posture: str = "act") -> None:
         env = {**os.environ, "PYTHONPATH": str(CHILD.parents[2])}
         command = [sys.executable, str(CHILD), str(self.house.folder), self.house.store.url, posture]
-        for _ in range(count):
-            self.workers.append(subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=env))
-        for worker in self.workers:
+        new = [subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=env) for _ in range(count)]
+        self.workers += new
+        for worker in new:
             assert worker.stdout is not None
             assert worker.stdout.readline() == "up\n"
 

@@ -293,6 +293,8 @@ def test_parts_that_fail_are_sentences(company: Company) -> None:
     assert told(found, "secret-scanning alerts")
     assert told(found, "other runs")
     assert told(found, "reach of run")
+    unseen = [(one.kind, one.scope, one.known) for one in found.reach if "could read" in one.name]
+    assert unseen == [("secret", "unknown", False)], "a row that only a person's word closes"
 
 
 def test_report_that_leads_to_nothing(company: Company) -> None:
