@@ -53,7 +53,7 @@ def main() -> None:
     given = options.parse_args()
     home = read().home  # the disk that a real installation would write to
     home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=home) as place, _postgres(Path(place)) as new:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=home) as place, postgres(Path(place)) as new:
         folder = Path(place)
         print(
             f"Every call to a provider takes {given.call_ms:g} ms; at most {PLACES} at once at each provider. "
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def _postgres(folder: Path) -> Iterator[Database]:
+def postgres(folder: Path) -> Iterator[Database]:
     """A real PostgreSQL on this machine that waits for its disk, as it does by default."""
     with server(folder / "postgres", settings=("max_connections=100",)) as url:
 

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 
-from benchmarks.load import REACHES, Load, Measured, Provider, Step
+from benchmarks.load import REACHES, Load, Measured, Provider, Shape, Step
 from bot.engine.pace import PRIORITY
 from bot.engine.run import THREADS
 
@@ -21,20 +21,22 @@ END = -1
 
 
 class _Script:
-    def __init__(self, load: Load, places: int) -> None:
-        self.load, self.provider = load, Provider(load.call_s)
-        widths = {step.provider: places for step in load.shape.steps} | {TRIAGE: THREADS}
+    def __init__(self, shapes: list[Shape], call_s: float, places: int) -> None:
+        """``shapes``: of each incident its own."""
+        self.shapes, self.provider = shapes, Provider(call_s)
+        widths = {step.provider: places for shape in shapes for step in shape.steps} | {TRIAGE: THREADS}
         self.queues: dict[str, queue.PriorityQueue[Order]] = {name: queue.PriorityQueue() for name in widths}
         self.threads = [
             threading.Thread(target=self.work, args=(self.queues[name],), daemon=True)
             for name, width in widths.items() for _ in range(width)
         ]  # fmt: skip
-        self.reached: list[set[tuple[str, str]]] = [set() for _ in range(load.incidents)]
-        self.begun: list[set[str]] = [set() for _ in range(load.incidents)]
-        self.ended = [0] * load.incidents
+        self.reached: list[set[tuple[str, str]]] = [set() for _ in shapes]
+        self.begun: list[set[str]] = [set() for _ in shapes]
+        self.ended = [0] * len(shapes)
         self.lock, self.count = threading.Lock(), itertools.count()
         self.left = threading.Semaphore(0)
         self.start, self.last_cut = 0.0, 0.0
+        self.waiting: range = range(0)  # incidents that begin when the first one's triage is done
 
     def put(self, incident: int, step: Step, phase: int) -> None:
         self.queues[step.provider].put((PRIORITY[step.effect], next(self.count), incident, step, phase))
@@ -44,7 +46,8 @@ class _Script:
         while True:
             with self.lock:
                 reached, begun = self.reached[incident], self.begun[incident]
-                ready = [s for s in self.load.shape.steps if s.id not in begun and reached.issuperset(s.needs.items())]
+                steps = self.shapes[incident].steps
+                ready = [s for s in steps if s.id not in begun and reached.issuperset(s.needs.items())]
                 begun.update(step.id for step in ready)
             for step in ready:
                 if step.phases:
@@ -59,7 +62,7 @@ class _Script:
         with self.lock:
             self.reached[incident] |= {(step.id, level) for level in levels}
             self.ended[incident] += "ended" in levels
-            over = "ended" in levels and self.ended[incident] == len(self.load.shape.steps)
+            over = "ended" in levels and self.ended[incident] == len(self.shapes[incident].steps)
         if over:
             self.left.release()
 
@@ -69,14 +72,27 @@ class _Script:
             if incident == END:
                 return
             if step is None:
-                self.provider.call(self.load.shape.triage)
+                self.provider.call(self.shapes[incident].triage)
+                self.triaged(incident)
             else:
                 self.do(incident, step, phase)
             self.kick(incident)
 
+    def triaged(self, incident: int) -> None:
+        """Where the first incident leads to the others, they begin now."""
+        if incident == 0:
+            for other in self.waiting:
+                self.begin(other)
+
+    def begin(self, incident: int) -> None:
+        self.queues[TRIAGE].put((0, next(self.count), incident, None, 0))
+
     def do(self, incident: int, step: Step, phase: int) -> None:
         name, calls = step.phases[phase]
-        self.provider.call(calls)
+        gathers = step.gathers and name == "run"
+        self.provider.call(calls - gathers)
+        if gathers:
+            self.provider.gather()
         if phase + 1 < len(step.phases):
             self.put(incident, step, phase + 1)
         if step.cuts and name == "prove":
@@ -87,13 +103,23 @@ class _Script:
 
 def measure(load: Load, places: int) -> Measured:
     """Run the load with at most ``places`` calls at once at each provider."""
-    script = _Script(load, places)
+    return _measured(_Script([load.shape] * load.incidents, load.call_s, places), load.incidents)
+
+
+def measure_fleet(shapes: list[Shape], call_s: float, places: int) -> tuple[Measured, int]:
+    """The same for several shapes, to which the triage of the first one leads; and how many requests took several."""
+    script = _Script(shapes, call_s, places)
+    script.waiting = range(1, len(shapes))
+    return _measured(script, 1), script.provider.gathered
+
+
+def _measured(script: _Script, begin: int) -> Measured:
     for thread in script.threads:
         thread.start()
     script.start, cpu = time.perf_counter(), time.process_time()
-    for incident in range(load.incidents):
-        script.queues[TRIAGE].put((0, next(script.count), incident, None, 0))
-    for _ in range(load.incidents):
+    for incident in range(begin):
+        script.begin(incident)
+    for _ in script.shapes:
         script.left.acquire()
     all_done, cpu = time.perf_counter() - script.start, time.process_time() - cpu
     for queue_ in script.queues.values():

@@ -78,7 +78,7 @@ async def _measure(bulkhead: Bulkhead, load: Load, provider: Provider) -> Measur
     engine = engine_of(bulkhead, actions, triage)
     text = playbook(load.shape)
     rows = rows_of(bulkhead, text, actions, load.incidents)
-    marks = _Marks(load.incidents, {step.id for step in load.shape.steps if step.cuts})
+    marks = Marks(load.incidents, {step.id for step in load.shape.steps if step.cuts})
     bulkhead.timeline.listen(marks.take)
     await engine.start()
     try:
@@ -97,7 +97,7 @@ async def _measure(bulkhead: Bulkhead, load: Load, provider: Provider) -> Measur
     )
 
 
-class _Marks:
+class Marks:
     """Looks at a clock when the events that count have been committed."""
 
     def __init__(self, incidents: int, cuts: set[str]) -> None:
@@ -125,9 +125,9 @@ def rows_of(
     at = iso(bulkhead.sites["range"].clock.now())
     rows = []
     for k in range(incidents):
-        credential = Credential(provider="bench", kind="bench-key", id=f"key-{k}", fingerprint="hmac:bench")
+        credential = Credential(provider="bench", kind=book.id, id=f"key-{k}", fingerprint="hmac:bench")
         report = Report(source="cli", by="bench", text="a load of known size", credential=credential)
-        body = canonical({"report": asdict(report), "inbox": "bench", "playbook": bound})
+        body = canonical({"report": asdict(report), "inbox": "bench", "repository": "", "playbook": bound})
         rows.append({
             "id": f"inc-{k}", "opened_at": at, "world": "range", "status": "open", "title": book.title,
             "credential_key": credential.key, "body": body,

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.action import Action
+from bot.batches import Batches
+from bot.clients import REVOKED_AT_ONCE
+from bot.errors import Rejected
 from bot.model import Before, Effect, EvidenceRef, Grade, Outcome, Proof, material
 from bot.world import World
 
@@ -30,6 +33,7 @@ class Step:
     needs: dict[str, str]
     phases: tuple[tuple[str, int], ...]
     cuts: bool = False  # it cuts the credential that was reported
+    gathers: bool = False  # the last call of its run takes along what others bring meanwhile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class Shape:
     name: str
     triage: int  # calls before the first step
     steps: tuple[Step, ...]
+    kind: str = "bench-key"  # of the credentials that it is for
 
     @property
     def calls(self) -> int:
@@ -96,7 +101,12 @@ class Provider:
 
     call_s: float
     calls: int = 0
+    gathered: int = 0  # requests that took several along
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _batches: Batches[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._batches = Batches(self._together, REVOKED_AT_ONCE, Rejected)
 
     def call(self, times: int) -> None:
         """So many calls over the network, as far as anybody waiting for them can tell."""
@@ -104,6 +114,16 @@ class Provider:
             time.sleep(self.call_s)
         with self._lock:
             self.calls += times
+
+    def gather(self) -> None:
+        """One call that goes with those of all who call meanwhile, as ``GitHubClient.revoke`` does it."""
+        self._batches.add([1])
+
+    def _together(self, items: Sequence[int]) -> None:
+        time.sleep(self.call_s)
+        with self._lock:
+            self.calls += len(items)  # counted as what they replace, so that both sides are held to the same number
+            self.gathered += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +140,17 @@ class Seen(Before):
     owner: str = material(default="")
 
 
-def catalogue(provider: Provider, shape: Shape) -> dict[str, Action[Any, Any, Any]]:
+def catalogue(provider: Provider, *shapes: Shape) -> dict[str, Action[Any, Any, Any]]:
     """Real actions in the engine's own contract; only what they call is a pause."""
-    return {f"{step.provider}.{step.id}": _action(provider, step) for step in shape.steps}
+    actions = (_action(provider, shape, step) for shape in shapes for step in shape.steps)
+    return {action.name: action for action in actions}
 
 
-def _action(provider: Provider, step: Step) -> Action[Any, Any, Any]:
+def _name(shape: Shape, step: Step) -> str:
+    return f"{step.provider}.{shape.kind}.{step.id}"
+
+
+def _action(provider: Provider, shape: Shape, step: Step) -> Action[Any, Any, Any]:
     times = dict(step.phases)
 
     def look(_world: World, target: Target) -> Seen:
@@ -137,7 +162,9 @@ def _action(provider: Provider, step: Step) -> Action[Any, Any, Any]:
         return ()
 
     def run(_world: World, target: Target, _before: Seen) -> Outcome:
-        provider.call(times.get("run", 0))
+        provider.call(times.get("run", 0) - step.gathers)
+        if step.gathers:
+            provider.gather()
         return Outcome(changed=True, summary=f"{target.key} is done")
 
     def prove(_world: World, target: Target, _before: Seen, _outcome: Outcome) -> Proof:
@@ -145,23 +172,23 @@ def _action(provider: Provider, step: Step) -> Action[Any, Any, Any]:
         return Proof.proven(Grade.STATE, f"{target.key} is seen done")
 
     return Action(
-        name=f"{step.provider}.{step.id}", title=f"Do {step.id}", inputs=Target, before=Seen, outcome=Outcome,
+        name=_name(shape, step), title=f"Do {step.id}", inputs=Target, before=Seen, outcome=Outcome,
         effect=step.effect, look=look, run=run, prove=prove, evidence=evidence if "evidence" in times else None,
         undo_none="" if step.effect is Effect.READ else "nothing was done",
-        kills=(lambda target: f"bench-key:{target.key}") if step.cuts else None,
+        kills=(lambda target: f"{shape.kind}:{target.key}") if step.cuts else None,
     )  # fmt: skip
 
 
 def playbook(shape: Shape) -> str:
     """The playbook of this shape, as text."""
-    return "\n".join(["id: bench", "title: A load of known size", "match: {credential: bench-key}", "steps:",
-                      *(line for step in shape.steps for line in _lines(step))]) + "\n"  # fmt: skip
+    head = [f"id: {shape.kind}", "title: A load of known size", f"match: {{credential: {shape.kind}}}", "steps:"]
+    return "\n".join([*head, *(line for step in shape.steps for line in _lines(shape, step))]) + "\n"
 
 
-def _lines(step: Step) -> Iterator[str]:
+def _lines(shape: Shape, step: Step) -> Iterator[str]:
     known = next(iter(step.needs), "")
     yield f"  - id: {step.id}"
-    yield f"    uses: {step.provider}.{step.id}"
+    yield f"    uses: {_name(shape, step)}"
     if step.effect is not Effect.READ:
         yield "    on_failure: ask"
     yield "    with: {key: " + (f"${known}.before.owner" if known else "$credential.id") + "}"

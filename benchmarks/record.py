@@ -97,8 +97,10 @@ def _counting() -> Iterator[tuple[Tally, list[int]]]:
         made = function(*args)
         return made, here.requests - before if hasattr(here, "requests") else 0
 
-    async def counted(self: StepRun, function: Callable[..., Any], *args: Any, priority: int | None = None) -> Any:
-        made, requests = await call(self, during, function, *args, priority=priority)
+    async def counted(
+        self: StepRun, function: Callable[..., Any], *args: Any, priority: int | None = None, **more: Any
+    ) -> Any:
+        made, requests = await call(self, during, function, *args, priority=priority, **more)
         phase = next(name for name in PHASES if getattr(self.action, name) is function)
         if priority != PLAN:
             tally[self.journal.incident, self.id][phase] += requests
