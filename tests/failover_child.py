@@ -1,0 +1,73 @@
+"""Workers in processes that can be killed or stopped. Each line of the input is one, its process id is the answer:
+``{"home", "range", "database", "responders", "at", "signal"}``.
+
+Each is a worker as production has it, over a range for its World. The first of them that comes to the boundary ``at``
+sends itself the signal; which one that was stands in HOME/down. They are forked from this process, which has done
+nothing but import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bot import app, drill
+from bot.engine.run import Engine
+from tests.failover import LEASE_S, settings_of
+
+
+class House(app.Bulkhead):
+    """Whose workers' leases are short, so that a test of a hanging one is."""
+
+    def engine(self) -> Engine:
+        return Engine(replace(super().engine().parts, lease_s=LEASE_S))
+
+
+def work(order: dict[str, Any]) -> None:
+    """Work until something ends this process."""
+    down = Path(order["home"], "down")
+
+    def boundary(name: str) -> None:
+        if name != order["at"]:
+            return
+        try:
+            mark = os.open(down, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return  # it is the other one's turn to be gone
+        os.write(mark, str(os.getpid()).encode())
+        os.close(mark)
+        os.kill(os.getpid(), order["signal"])
+
+    site = app.range_site(drill.Range(info=order["range"]).endpoints)
+    settings = settings_of(Path(order["home"]), order["database"], order["responders"])
+    asyncio.run(House(settings, sites={"range": site}, boundary=boundary).work())
+
+
+def forked(order: dict[str, Any]) -> int:
+    """Begin a worker; returns its process id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    out = os.open(f"{order['home']}/out-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    try:
+        work(order)
+    except BaseException:  # noqa: BLE001 - whatever it was, this is a child that must not go on as its parent
+        traceback.print_exc()
+        sys.stderr.flush()
+    os._exit(1)  # a worker never ends by itself
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: who has ended is gone
+    for line in sys.stdin:
+        print(forked(json.loads(line)), flush=True)

@@ -1,0 +1,89 @@
+"""One of two workers on PostgreSQL is killed, or stopped and later continued, at a boundary: the other one finishes.
+
+Every change is made once, the range ends as it does without that, and the one that wakes again changes nothing. The
+slow suite takes a sample of each playbook; ``BULKHEAD_FAILOVER=all`` takes every boundary on both sides, as long as
+``BULKHEAD_TESTS_UNTIL`` allows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.databases import Make
+from tests.failover import Crew, hatchery, heads
+from tests.test_crash import DRILLS, SEED, SHARDS, UNTIL, Arena, Clean, arena, clean_of, nursery, stable
+
+__all__ = ["arena", "nursery"]  # fixtures
+pytestmark = pytest.mark.slow
+ALL = os.environ.get("BULKHEAD_FAILOVER") == "all"
+SAMPLE = 2  # boundaries of each playbook, killed and stopped
+HOW = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
+Begin = Callable[[dict[str, Any]], int]
+
+
+@pytest.fixture(scope="session")
+def begin() -> Iterator[Begin]:
+    with hatchery() as begin:
+        yield begin
+
+
+def fail_over(there: Arena, clean: Clean, begin: Begin, home: Path, at: str, how: str) -> None:
+    """Raises AssertionError, and EngineError when the other worker does not finish."""
+    fresh = there.fresh()
+    crew = Crew(arena=fresh.range, begin=begin, home=home, database=there.database, name=there.name)
+    try:
+        result, bulkhead = crew.play(at, HOW[how])
+        try:
+            assert crew.gone, f"nobody came to {at}: {crew.said()}"
+            assert result.contained, result.why_not
+            assert fresh.writes() == clean.writes, "every change is made once"
+            assert stable(fresh.range.get("/state")) == stable(clean.state)
+            written = heads(bulkhead)
+            assert all(wrong == [] for _, wrong in written.values())
+            if how == "stopped":
+                crew.wake(bulkhead)
+                assert heads(bulkhead) == written, "it wrote"
+                assert stable(fresh.range.get("/state")) == stable(clean.state), "it changed something"
+        finally:
+            bulkhead.close()
+    finally:
+        crew.stop()
+
+
+def cases() -> list[Any]:
+    return list(itertools.product(HOW, DRILLS, range(SHARDS if ALL else 1)))
+
+
+@pytest.mark.timeout(20_000)
+@pytest.mark.parametrize(("how", "drill", "shard"), cases())
+def test_one_of_two_workers_is_gone_at_a_boundary(
+    arena: Arena, begin: Begin, tmp_path_factory: pytest.TempPathFactory, new_postgres: Make, tmp_path: Path, how: str,
+    drill: str, shard: int,
+) -> None:  # fmt: skip
+    there = replace(arena, name=drill)
+    clean = clean_of(there, tmp_path_factory)
+    names = sorted(name for name in set(clean.names) if "/landed/" not in name)  # the company itself lands the report
+    random.Random(f"{SEED} {how} {drill}").shuffle(names)
+    mine = names[shard::SHARDS] if ALL else names[:SAMPLE]
+    wrong = []
+    for k, name in enumerate(mine):
+        if time.time() > UNTIL:
+            assert not wrong, "\n".join(wrong)
+            pytest.skip(f"time was up after {k} of {len(mine)} boundaries")
+        home = tmp_path / str(k)
+        home.mkdir()
+        try:
+            fail_over(replace(there, database=new_postgres()), clean, begin, home, name, how)
+        except Exception as exc:  # noqa: BLE001 - all of them are told in the end, however they went wrong
+            wrong.append(f"{how} at {name!r}: {type(exc).__name__}: {exc}")
+    assert not wrong, "\n".join(wrong)
