@@ -3,7 +3,8 @@
 What is at least likely and shows a credential lands in the inbox as a report of our own, by the same door as every
 other; the rest waits in the list (``bulkhead signals list``). The inbox's row has the finding's name for its key,
 and the row that says "told" is written after it: whoever dies between the two, or judges at the same time, tells
-nothing twice. The window overlaps the one before by more than CloudTrail is late. Cursor and baseline are written last.
+nothing twice. The window overlaps the one before by more than CloudTrail is late; a fact that comes in two of them
+counts once. Cursor and baseline are written last, and the cursor stays where it is while a source does not answer.
 """
 
 from __future__ import annotations
@@ -117,13 +118,18 @@ class Watch:
         since = (when(stands) if stands else now) - OVERLAP
         text = store.setting(f"{BASELINE}{one.repository}")
         baseline = Baseline.of_json(text, "the stored baseline") if text else Baseline()
+        baseline.counted = baseline.counted or {}  # windows overlap
         found = self._collect(world, one, since, timedelta() if text else HISTORY)
         told_now = [name for f, value in self._judge(world, one, found, baseline, since)
                     if (name := self._tell(f, value, now))]  # fmt: skip
+        if found.later and not stands:
+            return told_now  # the month before is learned when all of it can be read
+        until = when(stands) if found.later else now
         baseline.forget(now)
+        baseline.forget_counted(until - 2 * OVERLAP)
         self.boundary("before signals/cursor/1")
         store.set_setting(f"{BASELINE}{one.repository}", json.dumps(baseline.as_json()))
-        store.set_setting(f"{CURSOR}{one.repository}", iso(now))
+        store.set_setting(f"{CURSOR}{one.repository}", iso(until))
         self.boundary("after signals/cursor/1")
         return told_now
 

@@ -20,7 +20,7 @@ from bot import workflow
 from bot.actions.github import repository_path
 from bot.actions.github_planted import NOTHING, activity, branches, read_file, workflow_files
 from bot.actions.npm import document
-from bot.errors import InputError, NotFound, ProviderError
+from bot.errors import InputError, NotFound, ProviderError, RateLimited, Unavailable
 from bot.signals.collect import github, npm
 from bot.signals.collect.logs import of_zip
 from bot.signals.encodings import Known
@@ -33,12 +33,13 @@ MOST_RUNS, MOST_JOBS, MOST_LOGS, MOST_PACKAGES = 1000, 60, 20, 100
 
 @dataclass(slots=True, kw_only=True)
 class Collected:
-    """What was had, and in sentences what was not."""
+    """What was had, and in sentences what was not. ``later``: some of that only because a source was away just now."""
 
     facts: list[AnyFact] = field(default_factory=list)
     calls: list[AnyFact] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    later: bool = False
 
     def take(self, what: str, source: Callable[[], Iterable[Any]], into: list[Any] | None = None) -> None:
         """Take what a source gives; what it refuses becomes a sentence."""
@@ -48,6 +49,7 @@ class Collected:
         except NotFound:
             self.unknown.append(f"There is no record of {what}")
         except (ProviderError, InputError) as exc:
+            self.later = self.later or isinstance(exc, (RateLimited, Unavailable))
             self.unknown.append(f"{what[:1].upper()}{what[1:]} could not be read: {exc}")
         (self.facts if into is None else into).extend(rows)
 

@@ -45,11 +45,16 @@ class Entry:
 
 @dataclass(slots=True)
 class Baseline:
-    """Entries, and how often each subject was observed. Judging learns; what was found strange is not learned."""
+    """Entries, and how often each subject was observed. Judging learns; what was found strange is not learned.
+
+    ``counted``: which facts were observed already, where the same ones may come again, and when they happened; None:
+    each fact comes once, and nothing of that is kept.
+    """
 
     entries: dict[Key, Entry] = field(default_factory=dict)
     age: timedelta = AGE
     learning: int = LEARNING
+    counted: dict[str, datetime] | None = None
     _features: dict[tuple[str, str, str], set[str]] = field(default_factory=dict)
     _patterns: list[Entry] = field(default_factory=list)
 
@@ -103,9 +108,14 @@ class Baseline:
         entry = self.entries.get((signal, subject, "", ""))
         return entry.count if entry else 0
 
-    def observe(self, signal: str, subject: str, at: datetime, count: int = 1) -> None:
-        """Count an observation of a subject."""
-        self.saw(signal, subject, "", "", at, count)
+    def observe(self, signal: str, subject: str, at: datetime, fact: str = "") -> None:
+        """Count an observation of a subject; ``fact`` names what was observed, so that it counts once."""
+        if self.counted is not None and fact:
+            name = f"{signal} {subject} {fact}"
+            if name in self.counted:
+                return
+            self.counted[name] = at
+        self.saw(signal, subject, "", "", at)
 
     def ready(self, signal: str, subject: str) -> bool:
         """Whether it has been observed often enough for something new to be news."""
@@ -130,6 +140,11 @@ class Baseline:
             self._patterns = [one for one in self._patterns if one.key != entry.key]
         return len(gone)
 
+    def forget_counted(self, before: datetime) -> None:
+        """Leave out the names of facts that cannot come again."""
+        if self.counted is not None:
+            self.counted = {name: at for name, at in self.counted.items() if at >= before}
+
     def listed(self, signal: str = "", subject: str = "") -> Iterator[Entry]:
         """Entries for people: of one signal, and of subjects that fit a pattern; without the counters."""
         for key in sorted(self.entries):
@@ -147,7 +162,12 @@ class Baseline:
                 "until": entry.until.isoformat() if entry.until else "",
             } for _, entry in sorted(self.entries.items())
         ]  # fmt: skip
-        return {"baseline": 1, "age_days": self.age.days, "learning": self.learning, "entries": rows}
+        found: dict[str, Any] = {
+            "baseline": 1, "age_days": self.age.days, "learning": self.learning, "entries": rows,
+        }  # fmt: skip
+        if self.counted is not None:
+            found["counted"] = {name: at.isoformat() for name, at in sorted(self.counted.items())}
+        return found
 
     @classmethod
     def of_json(cls, text: str, name: str) -> Baseline:
@@ -161,7 +181,8 @@ class Baseline:
                 times = {name: utc(row[name]) for name in ("first", "last")}
                 entry = Entry(**{**row, **times, "until": utc(row["until"]) if row.get("until") else None})
                 entries[entry.key] = entry
+            counted = {name: utc(at) for name, at in found["counted"].items()} if "counted" in found else None
             age, learning = timedelta(days=int(found.get("age_days", AGE.days))), int(found.get("learning", LEARNING))
         except (ValueError, TypeError, KeyError, AttributeError):
             raise InputError(f"{name} is no baseline that `bulkhead signals` wrote") from None
-        return cls(entries=entries, age=age, learning=learning)
+        return cls(entries=entries, age=age, learning=learning, counted=counted)

@@ -87,8 +87,8 @@ def _run(fact: Run, baseline: Baseline, given: Given, merged: set[str]) -> Itera
             for login in {fact.actor, fact.triggering_actor} - {""}:
                 if fact.event not in BY_OUTSIDERS and not fact.event.startswith("pull_request"):
                     baseline.saw(SIGNAL, repository, "people", login, fact.at)
-    baseline.observe(SIGNAL, subject, fact.at)
-    baseline.observe(SIGNAL, repository, fact.at)
+    baseline.observe(SIGNAL, subject, fact.at, fact.key)
+    baseline.observe(SIGNAL, repository, fact.at, fact.key)
 
 
 def _features(fact: Run) -> tuple[tuple[str, str], ...]:
@@ -180,7 +180,7 @@ def _deployment(fact: Deployment, run: Run | None, baseline: Baseline, given: Gi
     if not found:
         for feature, value in features:
             baseline.saw(SIGNAL, subject, feature, value, fact.at)
-    baseline.observe(SIGNAL, subject, fact.at)
+    baseline.observe(SIGNAL, subject, fact.at, f"deployment {fact.id}")
 
 
 def _is_news(subject: str, feature: str, value: str, at: datetime, baseline: Baseline) -> bool:

@@ -116,7 +116,7 @@ def _outside_jobs(fact: Use, home: str, baseline: Baseline, given: Given) -> Ite
     subject = fact.who.identity
     if all(given.jobs.at(home, moment, given.clocks) for moment in (fact.at, fact.until)):
         baseline.saw(SIGNAL, subject, "used", "in-jobs", fact.until)
-        baseline.observe(SIGNAL, subject, fact.until)
+        baseline.observe(SIGNAL, subject, fact.until, fact.event)
         return
     if baseline.knows(SIGNAL, subject, "used", "outside-jobs", fact.at):
         return
@@ -136,7 +136,7 @@ def _where(fact: Use, baseline: Baseline, given: Given) -> Iterator[Finding]:
     """Only where it is known where runners are: by GitHub's ranges, by declaration, or from what was learned."""
     subject, place = fact.who.identity, around(fact.address)
     if not (given.networks.known or baseline.ready(WHERE, subject)):
-        baseline.observe(WHERE, subject, fact.until)
+        baseline.observe(WHERE, subject, fact.until, fact.event)
     if given.networks.hold(fact.address) or baseline.knows(SIGNAL, subject, "network", place, fact.at):
         baseline.saw(SIGNAL, subject, "network", place, fact.until)
         return
@@ -191,7 +191,7 @@ def _access(fact: Access, baseline: Baseline, given: Given) -> Iterator[Finding]
     known = given.networks.hold(fact.address) or baseline.knows(SIGNAL, fact.actor, "network", place, fact.at)
     if known or fact.at < given.learn_until or not baseline.ready(WHERE, fact.actor):
         baseline.saw(SIGNAL, fact.actor, "network", place, fact.at)
-        baseline.observe(WHERE, fact.actor, fact.at)
+        baseline.observe(WHERE, fact.actor, fact.at, f"{fact.at.isoformat()} {fact.action} {fact.address}")
     else:
         yield Finding(
             signal=SIGNAL, subject=fact.actor, what="unknown-network", value=place, at=fact.at, sure=Sure.LIKELY,

@@ -20,11 +20,13 @@ from bot.range.company import FERRY
 from bot.range.npm_company import BAD, PACKAGE
 from bot.range.npm_package import release
 from bot.range.npm_theft import NpmTheft
+from bot.signals.baseline import Baseline
+from bot.signals.token_lifetime import WHERE
 from bot.store import Store
 from bot.timeline import Timeline
 from bot.triage.identify import Recognizer
 from bot.vault import Vault
-from bot.watch import Watch, Watched, mute, told, watched_of
+from bot.watch import BASELINE, CURSOR, Watch, Watched, mute, told, watched_of
 from tests.actions.conftest import USER, Drill
 
 
@@ -126,6 +128,72 @@ def test_what_is_muted_is_not_told_until_its_end(drill: Drill, inbox: Inbox) -> 
     drill.range.npm.publish(release({"name": PACKAGE, "version": "1.4.9"}), thief)
     assert watch(inbox).turn()
     assert any("1.4.9" in row["body"]["text"] for row in rows(inbox))
+
+
+def baseline(inbox: Inbox) -> Baseline:
+    return Baseline.of_json(inbox.store.setting(f"{BASELINE}{FERRY}"), "the stored baseline")
+
+
+def test_what_comes_in_two_windows_counts_once(drill: Drill, inbox: Inbox) -> None:
+    """A run that was counted in every window that holds it would end the time of learning in a few days."""
+    drill.range.clock.advance(3600)
+    watch(inbox).turn()
+    drill.world.github.send("POST", f"/repos/{FERRY}/actions/workflows/test.yml/dispatches", {"ref": "main"})
+    drill.as_leaked("sts").get_caller_identity()
+    for _ in range(3):  # three windows, ten minutes apart
+        drill.range.clock.advance(600)
+        watch(inbox).turn()
+    learned = baseline(inbox)
+    assert learned.observed("deploy-source", FERRY) == 1
+    uses = [entry for entry in learned.entries.values() if entry.signal == WHERE and not entry.feature]
+    assert [entry.count for entry in uses] in ([], [1])
+    assert learned.counted
+    drill.range.clock.advance(2 * 3600)
+    watch(inbox).turn()
+    assert baseline(inbox).counted == {}, "what cannot come again is not kept"
+    assert baseline(inbox).observed("deploy-source", FERRY) == 1
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_while_a_source_is_away_the_cursor_waits_for_it(drill: Drill, inbox: Inbox, status: int) -> None:
+    theft = quiet_then_theft(drill, inbox)
+    theft.abuse("")
+    stands = inbox.store.setting(f"{CURSOR}{FERRY}")
+    fault = {"server": "npm", "method": "GET", "route": "*", "status": status, "times": 200}
+    drill.range.switchboard.add([fault])
+    assert not any("npm" in name for name in watch(inbox).turn())
+    assert inbox.store.setting(f"{CURSOR}{FERRY}") == stands
+    assert not any(BAD in row["body"]["text"] for row in rows(inbox))
+    drill.range.switchboard.clear_faults()
+    drill.range.clock.advance(3 * 3600)  # longer than windows overlap
+    watch(inbox).turn()
+    assert any(BAD in row["body"]["text"] for row in rows(inbox))
+    assert inbox.store.setting(f"{CURSOR}{FERRY}") > stands
+
+
+def test_the_month_before_is_learned_when_it_can_be_read(drill: Drill, inbox: Inbox) -> None:
+    drill.range.clock.advance(3600)
+    history.deploys(drill.range)
+    drill.range.switchboard.add([
+        {"server": "aws", "method": "POST", "route": "cloudtrail:LookupEvents", "status": 503, "times": 20}
+    ])  # fmt: skip
+    assert watch(inbox).turn() == []
+    assert inbox.store.setting(f"{BASELINE}{FERRY}") == ""
+    drill.range.switchboard.clear_faults()
+    watch(inbox).turn()
+    learned = baseline(inbox).listed("api-target")
+    assert {"s3", "sts"} <= {entry.value for entry in learned if entry.feature == "service"}
+
+
+def test_a_source_that_we_may_not_read_holds_nothing_up(drill: Drill, inbox: Inbox) -> None:
+    """It will not be there later either: the others go on."""
+    drill.range.clock.advance(3600)
+    watch(inbox).turn()
+    stands = inbox.store.setting(f"{CURSOR}{FERRY}")
+    drill.range.clock.advance(600)
+    drill.range.switchboard.add([{"server": "npm", "method": "GET", "route": "*", "status": 403, "times": 200}])
+    watch(inbox).turn()
+    assert inbox.store.setting(f"{CURSOR}{FERRY}") > stands
 
 
 def test_no_secret_is_written_down(drill: Drill, inbox: Inbox) -> None:
