@@ -57,6 +57,7 @@ class Sender:
 
     def __init__(self, cast: dict[str, Any], port: int) -> None:
         self.cast, self.port = cast, port
+        self._addresses = {user: iter(urls) for user, urls in cast["answering"].items()}
         self._line = threading.local()
 
     def _who(self, user: str) -> Payload:
@@ -66,6 +67,9 @@ class Sender:
     def payload(self, kind: str, user: str, name: str, incident: str, more: str = "") -> Payload:
         """A delivery as Slack makes it; ``name`` makes it another one."""
         base = {"api_app_id": self.cast["app_id"], "trigger_id": f"t.{name}"}
+        # Slack gives commands and clicks an address to answer by, which counts against none of its rate limits.
+        address = {"response_url": next(self._addresses[user])} if kind in ("command", "block_actions") else {}
+        base |= address
         channel, who = self.cast["channels"]["incidents"], self._who(user)
         if kind == "command":
             return base | {

@@ -31,6 +31,7 @@ from bot.world import World
 from tests.slack_range import serving, slack_served
 
 CALL_S = 0.08
+PEOPLE, ADDRESSES = ("alice", "bob", "carol"), 5000  # who sends, and how many answering addresses each has
 PHASES = (("look", 4), ("run", 4), ("prove", 8))
 
 
@@ -52,7 +53,11 @@ def _slack(_home: Path) -> None:
     with slack_served() as slack:
         made = manifest(command="/bulkhead", url="https://bulkhead.example")
         slack.range.install({"manifest": made, "request_url": f"{NOWHERE}{SLACK_DOOR}"})
-        print(json.dumps({"url": slack.url, "cast": slack.cast}), flush=True)
+        state, channel = slack.range.state, slack.channel("incidents")
+        answering = {
+            user: [state.new_hook(user=slack.user(user), channel=channel) for _ in range(ADDRESSES)] for user in PEOPLE
+        }
+        print(json.dumps({"url": slack.url, "cast": slack.cast | {"answering": answering}}), flush=True)
         threading.Event().wait()
 
 

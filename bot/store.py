@@ -11,9 +11,10 @@ import fcntl
 import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,6 +106,8 @@ class Store:
         self.engine = sa.create_engine(url, pool_size=8, max_overflow=8, **more)
         if self.sqlite:
             sa.event.listen(self.engine, "connect", set_pragmas)
+        # SQLite lets those who wait for its write lock sleep and try again, and who slept longest comes last.
+        self._writers: AbstractContextManager[object] = threading.Lock() if self.sqlite else nullcontext()
 
     @property
     def schema(self) -> str:
@@ -203,7 +206,7 @@ class Store:
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """A transaction. On SQLite it takes its write lock at once: two writers never deadlock, they queue."""
-        with self.connect() as connection:
+        with self._writers, self.connect() as connection:
             if self.sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:

@@ -48,10 +48,12 @@ def quiet_logger() -> logging.Logger:
     return quiet
 
 
-def web_client(token: str, api: str) -> WebClient:
-    """A client that waits as long as Slack asks it to, at most once, and tries again when Slack has a fault."""
+def web_client(token: str, api: str, *, patient: bool = True) -> WebClient:
+    """A client that tries again, once, when Slack has a fault; a ``patient`` one also waits as long as Slack asks."""
     client = WebClient(token=token, base_url=api, timeout=TIMEOUT_S, logger=quiet_logger())
-    client.retry_handlers += [RateLimitErrorRetryHandler(max_retry_count=1), ServerErrorRetryHandler(max_retry_count=1)]
+    client.retry_handlers.append(ServerErrorRetryHandler(max_retry_count=1))
+    if patient:
+        client.retry_handlers.append(RateLimitErrorRetryHandler(max_retry_count=1))
     if _loopback(api):
         client.proxy = None  # the SDK takes the machine's proxy, and none leads to loopback
     return client

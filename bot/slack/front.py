@@ -20,7 +20,7 @@ from bot.errors import BulkheadError
 from bot.slack.client import quiet_logger, slack_errors, web_client
 from bot.slack.door import MOST, Answer, Door
 
-THREADS = 32
+THREADS = 8
 ENVELOPES = ("slash_commands", "interactive", "events_api")
 RECONNECT_S = 10.0
 log = logging.getLogger("bulkhead.slack")

@@ -162,6 +162,12 @@ class Heard:
         """Tell this person alone. When Slack takes it by no way it is logged, since nothing depends on it."""
         text = self.room.house.vault.scrubber.scrub(text)
         message: dict[str, Any] = {"text": text, **({"blocks": blocks} if blocks else {})}
+        if self.view:
+            self.room.aside(lambda: self._tell(message))
+        else:
+            self._tell(message)
+
+    def _tell(self, message: dict[str, Any]) -> None:
         address = payloads.answering_address(self.body)
         if address and answer_to(address, **message):
             return

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooSlow
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -49,7 +50,8 @@ from bot.vault import Vault
 from bot.world import World
 
 ANSWER_S = 2.0  # Slack waits three seconds for an answer
-THREADS, FORM_THREADS = 32, 8
+THREADS, FORM_THREADS = 8, 4  # few: whoever waits at the door shares the interpreter with all that are awake
+TURN_S = 0.001  # for so long a thread keeps the interpreter while others wait; Python's own 5 ms make a full door slow
 TRIES = 10  # so often a delivery is tried again while Slack or the database is away, each time twice as late
 AGAIN_S = 5.0
 STALE = timedelta(seconds=30)  # a row that another process has landed is left to it for so long
@@ -117,7 +119,9 @@ class Room:
     def __init__(self, house: House, features: Iterable[Callable[[Room], None]]) -> None:
         settings = house.settings
         self.house, self.word = house, settings.slack_command
-        self.client = web_client(settings.slack_bot_token.get_secret_value(), settings.slack_api)
+        # A listener waits for no rate limit: its thread would keep clicks waiting, and a landed row waits better.
+        token = settings.slack_bot_token.get_secret_value()
+        self.client = web_client(token, settings.slack_api, patient=False)
         self.board = board_of(house)
         self.groups = Groups(self.client, settings.groups)
         self.commands = Commands()
@@ -130,6 +134,7 @@ class Room:
         # Bolt waits in one thread for the acknowledgement of another: of one pool they could wait for each other.
         self._waiting = ThreadPoolExecutor(THREADS, thread_name_prefix="slack-answer")
         self._flying: set[str] = set()
+        self.asides: set[Future[None]] = set()  # what is told aside and not over yet
         self._lock = threading.Lock()
         # Forms have threads of their own: Slack waits for them, and hundreds of clicks may be under way.
         self._form_threads = ThreadPoolExecutor(FORM_THREADS, thread_name_prefix="slack-form")
@@ -261,6 +266,12 @@ class Room:
         owner, vault = owner_of(delivery), self.house.vault
         self.deliveries.settle(delivery.id, state, note, lambda c: vault.forget(c, owner, datetime.now(UTC)))
 
+    def aside(self, task: Callable[[], None]) -> None:
+        """Do something that nothing depends on, while the thread of a form goes back to those that Slack waits for."""
+        aside = self._threads.submit(task)
+        self.asides.add(aside)
+        aside.add_done_callback(self.asides.discard)
+
     # what more than one feature needs -----------------------------------------------------------------------------
 
     def report(
@@ -301,9 +312,12 @@ class Room:
         token = self.house.settings.slack_app_token.get_secret_value()
         sockets = [Socket(self.door, token, self.house.settings.slack_api).run()] if token else []
         tasks = [asyncio.ensure_future(one) for one in (*(job() for job in self.jobs), *sockets)]
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(TURN_S)
         try:
             await asyncio.gather(*tasks)
         finally:
+            sys.setswitchinterval(usual)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -337,8 +351,8 @@ class Room:
         self.http.close()
         self._waiting.shutdown(wait=True)
         self._form_waiting.shutdown(wait=True)
+        self._form_threads.shutdown(wait=True)  # before the others, which say what forms have to say
         self._threads.shutdown(wait=True)
-        self._form_threads.shutdown(wait=True)
 
 
 def due(delivery: Delivery) -> datetime:

@@ -231,6 +231,20 @@ def test_a_person_sets_the_severity(work: Workspace) -> None:
     assert work.events("severity")[-1] == said
 
 
+def test_slack_that_takes_no_more_words_keeps_nobody_waiting(work: Workspace) -> None:
+    """Its limit is said to last an hour: what somebody has decided is done, though they cannot be told so."""
+    work.incident()
+    limit = {"server": "slack", "status": 429, "code": "ratelimited", "headers": {"retry-after": "3600"}, "times": 0}
+    work.slack.switchboard.add([limit | {"route": f"/api/chat.{name}"} for name in ("postEphemeral", "postMessage")])
+    work.click("carol", "severity", {"i": INCIDENT})
+    submit(work, "carol", level="low", why="a toy account")
+    assert work.events("severity")[-1]["level"] == "low"
+    button = work.button("carol", "claim", {"i": INCIDENT})
+    work.send(button | {"response_url": ""})
+    work.idle()
+    assert [body["who"] for body in work.events("role")] == ["slack:" + work.slack.user("carol")]
+
+
 def test_whoever_was_asked_says_whether_it_was_them(work: Workspace) -> None:
     work.incident()
     mara = work.slack.user("mara")

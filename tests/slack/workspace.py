@@ -74,8 +74,8 @@ class Workspace:
         return self.slack.http.post(self.door, data=body, headers=headers, timeout=30)
 
     def idle(self) -> None:
-        """Wait until everything that has landed is settled."""
-        until(lambda: not self.room.deliveries.waiting())
+        """Wait until everything that has landed is settled, and everybody is told."""
+        until(lambda: not self.room.deliveries.waiting() and not self.room.asides)
 
     # what people do ------------------------------------------------------------------------------------------------
 
