@@ -143,6 +143,7 @@ def _job(old: Tree, new: Tree, was: Tree, now: Tree, secrets: set[str], wide: se
     gone = yield from _env("the job", old, new, secrets)
     if old.get("steps") is not None:
         yield from _steps(old["steps"], new.get("steps") or [], secrets)
+        yield from _folders(old, new, was)
     yield from _scopes(old, new, was, now)
     yield from _logged_in(old, new, secrets)
     yield from _dangling(old, new, gone | wide)
@@ -219,7 +220,8 @@ def _came(step: Tree) -> Iterator[str]:
 def _step(old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:
     wrapped = (old.get("with") or {}) if _action(old) in WRAPPED else {}
     for key in {*old, *new} - {"env", "with", "run", "uses", "if"}:
-        if old.get(key) != new.get(key) and wrapped.get(key) != new.get(key):
+        top = key == "working-directory" and old.get("uses") and not new.get("uses") and new.get(key) == "."
+        if old.get(key) != new.get(key) and wrapped.get(key) != new.get(key) and not top:
             yield f"{key} has changed"
     yield from _narrower("its condition", old, new)
     gone = yield from _env("it", old, new, secrets)
@@ -296,6 +298,28 @@ def _shorter(line: str, was: str, secrets: set[str]) -> bool:
     return True
 
 
+def _folder(step: Tree, job: Tree, tree: Tree) -> str:
+    """Where a script runs."""
+    for each in (step, ((job.get("defaults") or {}).get("run") or {}), ((tree.get("defaults") or {}).get("run") or {})):
+        if each.get("working-directory"):
+            return str(each["working-directory"]).removeprefix("./").rstrip("/")
+    return ""
+
+
+def _folders(old: Tree, new: Tree, tree: Tree) -> Iterator[str]:
+    """An upload that came takes the files from where they were built; a script in an action's place runs at the top."""
+    before = {_action(step) for step in old["steps"]}
+    built = [_folder(step, old, tree) for step in old["steps"] if re.search(r"\bpublish\b", str(step.get("run")))]
+    for step in new.get("steps") or []:
+        if _action(step) == "pypa/gh-action-pypi-publish" and _action(step) not in before:
+            taken = str(_inputs(step).get("packages-dir") or "dist").rstrip("/")
+            if taken not in {f"{each}/dist".lstrip("/") for each in built}:
+                yield f"an upload takes {taken}, and the packages were built in {built}"
+    for step, came in ((s, c) for s in old["steps"] if s.get("uses") for c in new.get("steps") or [] if c.get("run")):
+        if _same(step, came) and _folder(came, new, tree) not in {"", ".", _inputs(step).get("working-directory")}:
+            yield f"{_title(came)} runs in {_folder(came, new, tree)}, and the action did not"
+
+
 def _logged_in(old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:
     """What took a credential away has to give another one, before the step that used it."""
     steps = new.get("steps") or []
@@ -325,10 +349,20 @@ def _lost_key(old: Tree, new: Tree, secrets: set[str]) -> bool:
     return "AWS_ACCESS_KEY_ID" in set(before) - set(after) and _reads(before["AWS_ACCESS_KEY_ID"], secrets)
 
 
+def _lost_token(step: Tree, steps: list[Tree]) -> bool:
+    """Whether a step had a token of npm that it has no more."""
+    here = next((each for each in steps if _title(each) == _title(step)), None)
+    env = step.get("env") if isinstance(step.get("env"), dict) else {}
+    return here is not None and bool({"NODE_AUTH_TOKEN", "NPM_TOKEN"} & (set(env) - set(here.get("env") or {})))
+
+
 def _npm(old: Tree, steps: list[Tree]) -> Iterator[str]:
     """A publishing step that lost its token has a Node whose npm can do without."""
     before = {_title(step): step for step in old.get("steps") or []}
     node = ""
+    old_tool = re.search(r"\b(semantic-release@(1\d|2[0-4])|lerna@[1-8])\b", " ".join(str(s.get("run")) for s in steps))
+    if old_tool and any(_lost_token(step, steps) for step in old.get("steps") or []):
+        yield f"{old_tool[0]} publishes, and knows no trusted publishing"
     for step in steps:
         if _action(step) == "actions/setup-node":
             node = str(_inputs(step).get("node-version", ""))

@@ -368,7 +368,8 @@ class Draft:
             above = self.source.line_start(line - 1)
             text = self.source.text[above:line]
             comment = text.lstrip(" ")
-            if not comment.startswith("#") or len(text) - len(comment) != column:
+            indent = len(text) - len(comment)
+            if not comment.startswith("#") or (indent < column if every else indent != column):
                 break
             if not every and not any(name in comment.lower() for name in self._mentions):
                 break

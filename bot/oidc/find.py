@@ -122,12 +122,27 @@ def _carrier(
     kind = "inherit" if inherit else "computed" if whole else _kind(path)
     name = str(path[-1]) if kind in {"input", "step-env", "job-env", "workflow-env", "secrets"} else ""
     provider, part, owned = _classified(kind, name, node.value, names, step)
+    if whole and not names and (found := _computed(path, step)):
+        provider, part = found
+        names = owned = (f"(computed, {provider})",)
     if path[-2:] == ("credentials", "password") and job is not None and names:
         provider, part, owned = _of_image(workflow, path), "token", names
     return Carrier(
         file=workflow.path, path=path, line=workflow.source.line(node.start), kind=kind, job=job.id if job else "",
         step=index, name=name, text=node.value, secrets=names, provider=provider, part=part, owned=owned,
     )  # fmt: skip
+
+
+def _computed(path: Path, step: Step | None) -> tuple[str, str] | None:
+    """Whose a credential is whose secret has a computed name, by the input or the variable that gets it."""
+    name = str(path[-1])
+    for provider, recipe in _providers().items():
+        inputs: Mapping[str, str] = (recipe["inputs"].get(step.action) if step else None) or {}  # type: ignore[assignment]
+        if step is not None and _kind(path) == "input" and name.lower() in inputs:
+            return provider, inputs[name.lower()]
+        if _kind(path).endswith("-env") and name.upper() in recipe["env"]:
+            return provider, recipe["env"][name.upper()]
+    return None
 
 
 def _kind(path: Path) -> str:

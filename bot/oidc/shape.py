@@ -72,7 +72,7 @@ class Step:
     @cached_property
     def folder(self) -> str:
         """Where its script runs, from the top of the repository; '' for the top."""
-        return _text(self.node.get("working-directory"))
+        return _text(self.node.get("working-directory")) or self.job.folder
 
     @cached_property
     def condition(self) -> str:
@@ -89,6 +89,13 @@ class Step:
     @cached_property
     def name(self) -> str:
         return _text(self.node.get("name")) or self.uses or _text(self.node.get("id")) or f"step {self.index + 1}"
+
+    @property
+    def comments(self) -> str:
+        """The comments within the step, up to the end of its ``uses``."""
+        uses = self.node.get("uses")
+        text = self.job.workflow.source.text[self.node.start : uses.end if uses is not None else self.node.end]
+        return "\n".join(line for line in text.splitlines() if line.lstrip().startswith("#"))
 
     def input(self, name: str) -> str:
         """An input by its name, without regard to case as GitHub reads it."""
@@ -144,6 +151,17 @@ class Job:
         found = self.node.get("steps")
         items = found.real.items if found is not None else []
         return [Step(self, n, item.real) for n, item in enumerate(items) if item.real.kind == "map"]
+
+    @cached_property
+    def folder(self) -> str:
+        """Where its scripts run unless they say otherwise; '' for the top of the repository."""
+        for node in (self.node, self.workflow.source.root):
+            found: Node | None = node
+            for key in ("defaults", "run", "working-directory"):
+                found = found.get(key) if found is not None and found.real.kind == "map" else None
+            if text := _text(found):
+                return text
+        return ""
 
     @property
     def hosted(self) -> bool:

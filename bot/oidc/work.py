@@ -28,6 +28,7 @@ _CACHE = re.compile(r"actions/cache|swatinem/rust-cache|actions-rust-lang/setup-
 _BUILDS = re.compile(
     r"(?<![\w-])((npm|pnpm|yarn|bun)\s+(ci|install|i|test|run\s+(build|test))|pip3?\s+install|bundle\s+install|cargo\s+(build|test))\b"
 )
+_KEEP = re.compile(r"(?i)\b(keep|pin(ned)?|do not (update|upgrade|bump)|don't (update|upgrade|bump))\b.*\d")
 _FORKS = re.compile(r"head\.repo\.(fork|full_name|owner\.login)\b")
 CHECKOUT = "actions/checkout"
 
@@ -142,6 +143,11 @@ class Work:
         """Put a step's action on the release that the recipe needs."""
         pin = self.pin(name or step.action)
         if step.uses != pin.uses:
+            if _KEEP.search(step.comments):
+                self.notes.append(
+                    f"{step.job.workflow.path}, job {step.job.id}: a comment at step {step.name!r} asks to keep its "
+                    f"release; without a token it has to be {pin.version} or newer"
+                )
             self.draft(step.job.workflow.path).replace((*step.path, "uses"), pin.uses, comment=pin.comment)
 
     def set_input(self, step: Step, name: str, value: str, *, near: str = "") -> None:

@@ -199,6 +199,11 @@ jobs:
          "publishes with the npm of Node 20"),
         (("      - uses: cucumber/action-publish-npm@v1\n        with: {npm-token: '${{ secrets.K }}', "
          "working-directory: js}\n"), "      - run: npm publish\n        working-directory: ts\n", "working-directory"),
+        ("      - {run: npx semantic-release@17, env: {NPM_TOKEN: '${{ secrets.K }}'}}\n",
+         "      - {run: npx semantic-release@17}\n", "knows no trusted publishing"),
+        ("      - {run: poetry publish --build, working-directory: lib, env: {POETRY_PASS: '${{ secrets.K }}'}}\n",
+         "      - {run: poetry build, working-directory: lib}\n      - uses: pypa/gh-action-pypi-publish@v1\n",
+         "an upload takes dist, and the packages were built in ['lib']"),
         ("      - uses: cucumber/action-publish-npm@v1\n        with: {npm-token: '${{ secrets.K }}'}\n",
          "      - run: npm run deploy\n", "went"),
     ],

@@ -86,3 +86,8 @@ def test_the_list_of_refusals_is_closed() -> None:
     assert all(path.name.split(".")[2] in CODES for path in REFUSED)
     with pytest.raises(ValueError, match="not in the list"):
         Refusal("because", "it is so")
+
+
+def test_a_comment_that_asks_to_keep_a_release_is_told() -> None:
+    (outcome,) = planned(CASES / "npm" / "words-above-a-step.before.yml").migrated
+    assert any("a comment at step 'Publish' asks to keep its release" in note for note in outcome.notes)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from bot.cli.oidc import app
 from bot.oidc import find, report
 from bot.oidc.branches import others, runs
+from bot.oidc.plan import plan
 from bot.oidc.recipes import data
 from bot.oidc.repository import FOLDER, Repository
 
@@ -75,6 +76,21 @@ def test_each_carrier_is_found(job: str, provider: str) -> None:
 )
 def test_what_is_no_static_credential_of_these_is_not_reported(job: str) -> None:
     assert found(job) == {}
+
+
+def test_a_secret_whose_name_is_computed_is_found_by_what_gets_it_and_refused() -> None:
+    job = step("{uses: aws-actions/configure-aws-credentials@v4, with: {aws-region: eu-west-1, "
+               "aws-access-key-id: \"${{ secrets[format('ID_{0}', github.ref_name)] }}\", "
+               "aws-secret-access-key: \"${{ secrets[format('KEY_{0}', github.ref_name)] }}\"}}")  # fmt: skip
+    assert found(job) == {"aws": ["(computed, aws)"]}
+    text = f"on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n{job}"
+    (outcome,) = plan(Repository.of({PATH: text.encode()})).refused
+    assert outcome.refusal is not None
+    assert outcome.refusal.code == "computed"
+    assert found(step("{run: npm publish, env: {NODE_AUTH_TOKEN: '${{ secrets[matrix.token] }}'}}")) == {
+        "npm": ["(computed, npm)"]
+    }
+    assert found(step("{run: x, env: {ALL: '${{ toJSON(secrets) }}'}}")) == {}
 
 
 def test_a_key_of_another_store_is_not_called_one_of_aws() -> None:

@@ -258,6 +258,8 @@ def _sync(work: Work, step: Step) -> None:
     if step.inputs:
         draft.delete((*step.path, "with"))
     draft.insert(step.path, "run", f"aws s3 sync {source} {target} --no-progress {args}".strip(), near="uses")
+    if step.job.folder:  # an action knows no defaults of a job
+        draft.insert(step.path, "working-directory", ".", near="uses")
 
 
 def _chosen(text: str) -> bool:

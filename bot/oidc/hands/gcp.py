@@ -220,7 +220,7 @@ def _registry(work: Work, step: Step, carrier: Carrier) -> None:
     if step.input("username") not in {"_json_key", "_json_key_base64"}:
         raise Refusal("renamed", f"{carrier.where}: the login's user is not _json_key")
     name = free_id(step.job, "gcp-auth")
-    inputs = _inputs(work, step.job, [step]) | {"token_format": "access_token", "access_token_lifetime": "900s"}
+    inputs = _inputs(work, step.job, [step]) | {"token_format": "access_token"}
     _order(step.job, step)
     work.login(step.job, [step], lambda condition: work.uses_step(AUTH, inputs, **{"if": condition, "id": name}))
     work.set_input(step, "username", "oauth2accesstoken")
@@ -263,7 +263,7 @@ def _script(work: Work, step: Step, carrier: Carrier) -> list[Step]:
 def _docker_login(work: Work, step: Step, carrier: Carrier) -> None:
     """A login by hand takes an access token in the key's place, under the user that means one."""
     name = free_id(step.job, "gcp-auth")
-    inputs = _inputs(work, step.job, [step]) | {"token_format": "access_token", "access_token_lifetime": "900s"}
+    inputs = _inputs(work, step.job, [step]) | {"token_format": "access_token"}
 
     def edit(lines: list[str]) -> list[str | None]:
         made: list[str | None] = []

@@ -46,6 +46,10 @@ OLD_INPUTS = {"token", "registry", "package", "tag", "access", "dry-run"}  # tho
 RUNS = {"cucumber/action-publish-npm": "npm publish"}
 CHANGESETS = (1, 7)  # before, the action writes an .npmrc with the text "undefined"
 _NEEDS = {"lerna": ("lerna", (9, 0)), "semantic-release": ("@semantic-release/npm", (13, 1))}
+# The majors from which on these publish by OIDC; semantic-release 25 brings @semantic-release/npm 13.1.
+LEAST = {"semantic-release": 25, "lerna": 9, "npm": 11}
+BRINGS = 5  # the major of the actions that run semantic-release, from which on they bring that one
+_GLOBAL_NPM = re.compile(r"npm\s+(?:i|install)\s+(?:(?:-g|--global)\s+)?npm@v?(?P<major>\d+)")
 YARN = (4, 10)  # yarnpkg/berry, release @yarnpkg/cli/4.10.0: "yarn npm publish" exchanges the token
 _CANNOT = {
     r"(?<![\w-])yarn\s+publish": ("yarn 1", "Publish by `npm publish`."),
@@ -96,7 +100,7 @@ def _run(work: Work, step: Step) -> None:
     draft.delete((*step.path, "uses"))
     draft.delete((*step.path, "with"))
     draft.insert(step.path, "run", RUNS[step.action], near="uses")
-    if folder := step.input("working-directory"):
+    if folder := step.input("working-directory") or (step.job.folder and "."):  # an action knows no defaults of a job
         draft.insert(step.path, "working-directory", folder, near="uses")
 
 
@@ -141,6 +145,7 @@ def check(work: Work, job: Job, consumers: list[Step]) -> None:
             "tool-cannot", f"job {job.id} publishes with release-it, which asks npm first who it is",
             "Set npm.skipChecks in the configuration of release-it 19.0.5 or newer, then plan again.",
         )  # fmt: skip
+    _pinned(job, text, consumers)
     stated_all = {**known.get("dependencies", {}), **known.get("devDependencies", {})}
     for word, (package, least) in _NEEDS.items():
         if not re.search(rf"(?<![\w-]){word}\b", text):
@@ -155,6 +160,42 @@ def check(work: Work, job: Job, consumers: list[Step]) -> None:
     if not PUBLISH.search(text) and not all(step.action in INPUTS for step in consumers):
         names = ", ".join(repr(step.name) for step in consumers)
         work.assumed.append(f"job {job.id}: what {names} runs publishes through npm, not through yarn 1")
+
+
+def _pinned(job: Job, text: str, consumers: list[Step]) -> None:
+    """Refuse a tool that the workflow itself names in a version that is too old."""
+    for tool, least in LEAST.items():
+        for found in re.finditer(rf"(?<![\w-]){tool}@v?(\d+)", text):
+            if int(found[1]) < least:
+                raise Refusal(
+                    "tool-cannot", f"job {job.id} publishes with {tool} {found[1]}; trusted publishing needs {least}",
+                    f"Raise {tool} to {least} or newer, then plan again.",
+                )  # fmt: skip
+    for step in consumers:
+        stated = re.match(r"\D*(\d+)", step.input("semantic_version"))
+        version = _version(step)
+        old = int(stated[1]) < LEAST["semantic-release"] if stated else bool(version and version[0] < BRINGS)
+        if ACTIONS.get(step.action) == "semantic-release" and old:
+            raise Refusal(
+                "tool-cannot", f"{step.uses} runs a semantic-release that is older than {LEAST['semantic-release']}",
+                f"Set semantic_version to {LEAST['semantic-release']} or newer, then plan again.",
+            )  # fmt: skip
+    last = max(step.index for step in consumers)
+    for step in (each for each in job.steps if each.index <= last):
+        installed = _GLOBAL_NPM.search(step.run)
+        if installed and int(installed["major"]) < LEAST["npm"] and _stays(job, step, consumers):
+            raise Refusal(
+                "tool-cannot", f"step {step.name!r} of job {job.id} installs npm {installed['major']}",
+                f"Take it out: Node 24 brings npm {LEAST['npm']}.",
+            )  # fmt: skip
+
+
+def _stays(job: Job, step: Step, consumers: list[Step]) -> bool:
+    """Whether an npm that a step has installed is the one that publishes: no set-up of Node comes in between."""
+    first = min(each.index for each in consumers)
+    setups = [each for each in job.steps if each.action == "actions/setup-node" and each.index < first]
+    raised = [each.index for each in setups if re.match(r"\D*2\d", each.input("node-version"))]
+    return step.index >= first or any(index < step.index for index in raised)
 
 
 def _yarn(work: Work, job: Job, text: str, package: dict[str, Any]) -> None:

@@ -89,10 +89,14 @@ def _attest_once(work: Work, job: Job) -> None:
     """
     last: dict[str, Step] = {}
     for step in (each for each in job.steps if each.action == ACTION):
-        folder = (step.input("packages-dir") or step.input("packages_dir") or "dist").rstrip("/")
-        if (first := last.get(folder)) is not None and not first.input("attestations"):
+        if (first := last.get(_dist(step))) is not None and not first.input("attestations"):
             work.set_input(first, "attestations", "false")
-        last[folder] = step
+        last[_dist(step)] = step
+
+
+def _dist(step: Step) -> str:
+    """The folder that an upload takes its files from."""
+    return (step.input("packages-dir") or step.input("packages_dir") or "dist").removeprefix("./").rstrip("/")
 
 
 def _users(work: Work, file: str, path: tuple[str | int, ...], carrier: Carrier) -> None:
@@ -199,8 +203,7 @@ def _moved(work: Work, step: Step, found: re.Match[str]) -> None:
             "publish-in-script", f"step {step.name!r}: `{tool} publish` has {unknown[0]}, which the action has not"
         )
     builds = tool == "flit" or "--build" in rest or not _built(job, step, tool)
-    folder = step.node.get("working-directory")
-    where = f"{folder.value.rstrip('/')}/dist/" if folder is not None else ""
+    where = f"{step.folder.removeprefix('./').rstrip('/')}/dist/" if step.folder not in {"", ".", "./"} else ""
 
     def edit(lines: list[str]) -> list[str | None]:
         made: list[str | None] = []
@@ -219,6 +222,12 @@ def _moved(work: Work, step: Step, found: re.Match[str]) -> None:
         inputs["repository-url"] = TEST
     if "--skip-existing" in rest:
         inputs["skip-existing"] = "true"
+    same = [each for each in job.steps if each.action == ACTION and _dist(each) == (where.rstrip("/") or "dist")]
+    for other in same:
+        if other.index < step.index and not other.input("attestations"):
+            work.set_input(other, "attestations", "false")
+    if any(other.index > step.index for other in same):
+        inputs["attestations"] = "false"
     upload = work.uses_step(ACTION, inputs, **{"if": work.condition(step)})
     if draft.edit_lines((*step.path, "run"), edit):
         draft.insert_step(step.path, upload)
