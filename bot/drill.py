@@ -332,9 +332,13 @@ class Run:
 
     def _afterwards(self) -> bool:
         """The choices once all is contained. What leaks again because of them is reported again: True then."""
-        again = [said for said in self._choose(END) if "run_url" in said]
+        return self._reported_again("", self._choose(END))
+
+    def _reported_again(self, step: str, happened: list[dict[str, Any]]) -> bool:
+        """Whether what came of a choice has leaked something: then that is reported too."""
+        again = [said for said in happened if "run_url" in said]
         for number, leak in enumerate(again):
-            self._report(leak, self._landing(f"told-again:{number}"))
+            self._report(leak, self._landing(f"told-again:{step}{number}"))
         return bool(again)
 
     def _play(self, act: str) -> Any:
@@ -367,7 +371,8 @@ class Run:
             return
         kind = "answer" if ask.purpose == "answer" else "approve"
         if kind == "answer":
-            self._choose(ask.step.split("#")[0])
+            step = ask.step.split("#")[0]
+            self._reported_again(f"{step}:", self._choose(step))
         body = {"text": answer_of(self.drill, ask, self.range, self.bulkhead.seal_answer)} if kind == "answer" else {}
         at = self.bulkhead.sites["range"].clock.now()
         try:

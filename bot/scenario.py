@@ -23,6 +23,7 @@ PERSON_ACTS = (  # what somebody does in the range
     "revoke-npm-token", "mint-npm-token", "run-registry-access", "revoke-pypi-token", "yank-on-pypi",
     "revoke-crates-token", "revoke-rubygems-key", "revoke-every-pypi-token", "revoke-dockerhub-token",
     "mint-dockerhub-token", "run-hub-access", "wait-eleven-minutes", "isolate-laptop", "pin-the-action",
+    "clean-github-account", "take-down-on-npm", "clean-pypi-account",
 )  # fmt: skip
 MIGRATE = "migrate"  # the bot opens the migration's pull request, and the company rolls it out
 ACTS = (MIGRATE, "leak", "abuse")  # what the range's company and attacker can be told to do
@@ -138,6 +139,10 @@ SCENARIOS: Mapping[str, Scenario] = {
         holes=("run_url", "package", "version"),
         happens=("known-only",),
     ),
+    "owner-phished": Scenario(
+        tries=("registry-token", "default-install", "guest"), holes=("package", "version"),
+        secret_holes=("PYPI_TOKEN",), happens=("publish-again", "guest-publishes"),
+    ),
     "pypi-token-left-after-move": Scenario(
         tries=("registry-token", "default-install"),
         holes=("run_url", "package", "version"),
@@ -146,6 +151,15 @@ SCENARIOS: Mapping[str, Scenario] = {
     "pull-request-with-secrets": Scenario(
         tries=("token", "deploy-key", "invitation", "workflow-on-main", "fork"), secret_holes=("LABEL_BOT_PAT",),
         happens=("comes-back", "another-pull", "enable-again"),
+    ),
+    "workflow-that-sends-secrets": Scenario(
+        tries=("key", "second-key", "planted-user", "saved-session", "role-session", "pusher-token", "pushed-files"),
+        secret_holes=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+        happens=("push-again", "push-later"),
+    ),
+    "publisher-of-any-branch": Scenario(
+        tries=("token", "deploy-key", "branch-release", "default-install"), holes=("package", "version"),
+        secret_holes=("GH_TOKEN",), happens=("publish-again", "leave-blank", "bind"),
     ),
     "worm-on-a-laptop": Scenario(
         tries=("token", "other-token", "runner", "workflow-on-main"), holes=(), secret_holes=("GH_TOKEN",),

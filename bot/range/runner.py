@@ -80,6 +80,8 @@ class Runner:
                 spec = {"on": {event: {}}, "jobs": {}, "mistake": True}
             if workflow_file.listens(spec, event, branch, changed):
                 workflow = self.state.workflow(repo, path, data)
+                if workflow.state == "deleted":  # of the default branch; here it is still, or again
+                    workflow.state = "active"
                 if workflow.state == "active":
                     at = base.sha if base else ""
                     made.append(self._queue(repo, workflow, spec, event, ref, sha, actor, pull=pull, base_sha=at))

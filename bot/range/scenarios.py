@@ -18,8 +18,9 @@ from bot.range.key_in_log import Echo, KeyInLog
 from bot.range.npm_theft import NpmTheft
 from bot.range.oidc_replay import LeakAfterMove, TheftAfterMove
 from bot.range.poisoned_action import SCANNER, TAMPERED
+from bot.range.pushed_code import BlankEnvironment, PushedWorkflow
 from bot.range.registries.docker_theft import DockerTheft
-from bot.range.registries.doors import HalfRotated, LeftOver, MintedToken
+from bot.range.registries.doors import HalfRotated, LeftOver, MintedToken, PhishedOwner
 from bot.range.registries.theft import RegistryTheft
 from bot.range.token_thief import TokenInImage
 
@@ -64,10 +65,13 @@ SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     "dockerhub-pat-in-public-log": DockerTheft,
     "dockerhub-oat-in-public-log": partial(DockerTheft, organizations=True),
     "pull-request-with-secrets": ForkedPull,
+    "workflow-that-sends-secrets": PushedWorkflow,
+    "publisher-of-any-branch": BlankEnvironment,
     "worm-on-a-laptop": WormOnLaptop,
     "action-tags-moved": TAMPERED,
     "scanner-sends-secrets": SCANNER,
     "pypi-token-minted-by-thief": MintedToken,
+    "owner-phished": PhishedOwner,
     "pypi-token-left-after-move": LeftOver,
     "crates-token-rotated-halfway": HalfRotated,
 }

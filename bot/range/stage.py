@@ -35,8 +35,11 @@ TITLES = {
     "aws-key-replaces-image": "A deploy run prints its AWS key, and somebody replaces the image",
     "documentation-key-in-log": "A run prints the key of AWS's documents",
     "pull-request-with-secrets": "A stranger's pull request runs with a token",
+    "workflow-that-sends-secrets": "A workflow that nobody wrote sends the deploy key away",
+    "publisher-of-any-branch": "A branch publishes as the release does",
     "worm-on-a-laptop": "Malware on a laptop takes GitHub tokens",
     "pypi-token-minted-by-thief": "A thief makes a PyPI token of its own",
+    "owner-phished": "The owner of a package is phished",
     "pypi-token-left-after-move": "A PyPI token is left from before trusted publishing",
     "crates-token-rotated-halfway": "A crates.io token was rotated, and never revoked",
 }
@@ -56,6 +59,9 @@ ACTS = {
     "pin-the-action": ("Mara pins the action", "Mara has pinned it to a commit everywhere."),
     "revoke-npm-token": ("Mara revokes her npm token", "Mara has revoked it on npm's page."),
     "mint-npm-token": ("Mara makes a new npm token", "Mara has a new token. It goes into the answer's secret field: "),
+    "clean-github-account": ("Mara cleans her account", "The tokens that I did not make are gone, and the files."),
+    "clean-pypi-account": ("Mara cleans her PyPI account", "The tokens are gone, and so is the owner I did not add."),
+    "take-down-on-npm": ("Mara has npm take it down", "npm has taken it down, and latest is the good version."),
     "isolate-laptop": ("Mara takes her laptop off the network", "The laptop is off the network, and still on."),
     "run-registry-access": ("Mara runs Registry access", "Mara has started the workflow Registry access."),
 }
@@ -67,7 +73,8 @@ _PLAYED_IN = {
     **dict.fromkeys(
         ("revoke-dockerhub-token", "mint-dockerhub-token", "run-hub-access"), "dockerhub-pat-in-public-log"
     ),
-    "isolate-laptop": "worm-on-a-laptop",
+    "isolate-laptop": "worm-on-a-laptop", "clean-github-account": "workflow-that-sends-secrets",
+    "take-down-on-npm": "publisher-of-any-branch", "clean-pypi-account": "owner-phished",
 }  # fmt: skip
 SPEAKER, PLACE = "mara", "deploys"
 

@@ -1,8 +1,8 @@
-"""Three ways in which a door stays open behind a clean-up: a token nobody knew of, one left over, one not revoked.
+"""Ways in which a door stays open behind a clean-up: a token nobody knew of, one left over, one not revoked, an owner.
 
 The stories are those of num2words (July 2025: the thief's own token outlived the clean-up; blog.pypi.org), of the
 second wave at Ultralytics (December 2024: a token from before trusted publishing), and of Trivy (March 2026: a rotation
-that left one credential alive).
+that left one credential alive). Owners are phished by pages that look like PyPI's and pass the code on (July 2025).
 """
 
 from __future__ import annotations
@@ -15,12 +15,22 @@ from bot.range.npm_theft import dispatch
 from bot.range.people import as_person
 from bot.range.registries.packages import wheel
 from bot.range.registries.pypi import Pypi
-from bot.range.registries.theft import BAD, GOOD, LAST, RELEASE, TOKEN_NAME, RegistryTheft, open_shop
+from bot.range.registries.theft import (
+    BAD,
+    GOOD,
+    LAST,
+    RELEASE,
+    TOKEN_NAME,
+    UNNOTICED_S,
+    RegistryTheft,
+    open_shop,
+    publish,
+)
 
 if TYPE_CHECKING:
     from bot.range.server import Range
 
-MINTED, NEWER, EMERGENCY = "ci-cache", "release-2", "emergency"
+MINTED, NEWER, EMERGENCY, GUEST = "ci-cache", "release-2", "emergency", "tides-mirror"
 NIGHTLY = ".github/workflows/nightly.yml"
 OVERNIGHT_S = 20 * 3600
 TRUSTED = """\
@@ -71,6 +81,85 @@ class MintedToken(RegistryTheft):
         """And the token that it made."""
         more = [self._try("minted-token", "publishing with the token it made", self._minted)] if self._minted else []
         return [*super().tries(), *more]
+
+
+class PhishedOwner(RegistryTheft):
+    """Who has mara's session on PyPI has made a token in her account, and an account of their own a co-owner."""
+
+    def __init__(self, range_: Range) -> None:
+        super().__init__(range_, registry="pypi")
+        self._guests = ""  # the token of that account
+
+    @property
+    def _server(self) -> Pypi:
+        server = self._range.registries["pypi"]
+        assert isinstance(server, Pypi)
+        return server
+
+    def leak(self) -> dict[str, Any]:
+        """Mara types her password and her code into the page; the kit's folder, with what it made, lists itself."""
+        shop = self._shop
+        open_shop(self._range, shop)
+        publish(self._range, shop, GOOD, at_days=30)
+        git = self._range.github.state.repos[shop.repository].git
+        git.refs[f"refs/tags/v{GOOD}"] = git.refs["refs/heads/main"]
+        self._token = self._server.add_token("mara", MINTED, packages=(shop.package,))
+        self._server.add_user(GUEST)
+        self._server.project(shop.package).owners.append(GUEST)
+        self._guests = self._server.add_token(GUEST, "mirror")
+        self._range.collector.take("a page that looks like PyPI", PYPI_TOKEN=self._token)
+        said = (
+            f"Mara, who owns {shop.package}, has typed her password and her code into a page that looked like PyPI's. "
+            "It signed in as her at the same moment, made a token in her account, and an account of its own a co-owner."
+        )
+        return {"package": shop.package, "version": BAD, "story": [said]}
+
+    def abuse(self, where: str) -> list[dict[str, Any]]:
+        """A version with a backdoor, by the token that it made."""
+        if where or not self._token:
+            raise InputError("nothing has leaked yet; POST /drill/leak first, and give no address")
+        self._range.clock.advance(3600)
+        code, made = self._push(self._token, BAD), f"{self._shop.package} {BAD}"
+        self._range.clock.advance(UNNOTICED_S)
+        minted = "made a token of its own in mara's account"
+        guest = f"made {GUEST}, an account of its own, an owner of {self._shop.package}"
+        return [
+            {"act": "pypi:CreateToken", "ok": True, "code": "", "made": MINTED, "said": minted},
+            {"act": "pypi:AddOwner", "ok": True, "code": "", "made": GUEST, "said": guest},
+            {"act": "pypi:Publish", "ok": not code, "code": code, "made": made, "said": f"published {made}"},
+        ]
+
+    @property
+    def happens(self) -> dict[str, Callable[[], dict[str, Any]]]:
+        """What comes of a choice, by its name."""
+        return super().happens | {"guest-publishes": self._guest_publishes}
+
+    @property
+    def people(self) -> dict[str, Callable[[], dict[str, Any]]]:
+        """What people of the company do."""
+        return {"clean-pypi-account": self._clean, "yank-on-pypi": self._yank}
+
+    def _guest_publishes(self) -> dict[str, Any]:
+        told = self._publish_again(self._guests, LAST)
+        return {"story": [f"Mara deletes the token that was found. {GUEST} needs none of hers.", *told["story"]]}
+
+    def _yank(self) -> dict[str, Any]:
+        """Everything since the good version."""
+        bad = [version for version in self._server.project(self._shop.package).releases if version > GOOD]
+        for version in bad:
+            self._server.yank(self._shop.package, version, "nobody released it")
+        return {"yanked": ", ".join(bad)}
+
+    def _clean(self) -> dict[str, Any]:
+        """Mara deletes each token of her account and removes the owner that she did not add."""
+        project = self._server.project(self._shop.package)
+        project.owners = [name for name in project.owners if name != GUEST]
+        return {"revoked": self._server.revoke(TOKEN_NAME) + self._server.revoke(MINTED)}
+
+    def tries(self) -> list[dict[str, Any]]:
+        """And the account that it made an owner."""
+        found = super().tries()
+        return [*found, self._try("guest", f"publishing as {GUEST}", self._guests)] if found else []
 
 
 class LeftOver(RegistryTheft):
