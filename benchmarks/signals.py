@@ -11,12 +11,15 @@ import argparse
 import gzip
 import json
 import os
+import re
 import resource
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -24,13 +27,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import requests
 from isal import igzip
 
-from bot.signals import OF_CALLS, build_logs, run
+from bot.registries.pypi import SIMPLE_JSON, normalized
+from bot.signals import OF_CALLS, build_logs, collect, release_path, run
 from bot.signals.baseline import Baseline
 from bot.signals.collect import cloudtrail
 from bot.signals.collect import logs as collected
 from bot.signals.encodings import Known, Reading
+from bot.signals.facts import Origin
 from bot.signals.findings import Sure
 from bot.signals.given import Given, Jobs
 from bot.signals.networks import Networks, networks_of
@@ -38,6 +44,7 @@ from bot.triage.identify import Recognizer
 from tests.signals import histories, logs
 
 REPORT = "report.json"
+PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 A_FILE = 5_000  # events of one log file
 AHEAD = 4
 FIRST = datetime(2026, 10, 1, tzinfo=UTC)
@@ -49,8 +56,9 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.signals", description=__doc__)
     options.add_argument("--events", type=int, default=250_000, help="events of CloudTrail (250,000)")
     options.add_argument("--grow", type=int, default=1_000_000, help="events for the memory (1,000,000)")
-    options.add_argument("--only", choices=("cloudtrail", "memory", "logs", "encodings", "histories"), default="",
-                         help="one part of it; without it all")  # fmt: skip
+    options.add_argument("--only", choices=("cloudtrail", "memory", "logs", "encodings", "histories", "published"),
+                         default="", help="one part of it; without it all that ask no network: `published` asks PyPI "
+                         "for the releases of our own dependencies")  # fmt: skip
     options.add_argument("--lines", type=int, default=60_000, help="lines of logs (60,000)")
     options.add_argument("--histories", type=int, default=20, help="histories of 400 runs (20)")
     options.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -70,6 +78,8 @@ def main() -> None:
         for name, part in parts.items():
             if given.only in ("", name):
                 part()
+        if given.only == "published":  # the one part that asks the network, so only when it is named
+            of_published()
 
 
 def _cpu(work: Callable[[], Any], runs: int = 3) -> float:
@@ -341,6 +351,36 @@ def of_histories(count: int) -> None:
         f"\nHistories: {count} of 400 runs: {found_at_once} of {plants} plants found when they first happened, "
         f"{false} false alarms in {runs:,} runs ({1000 * false / runs:.2f} a thousand)"
     )
+
+
+def of_published() -> None:
+    """Signal 2 over what PyPI tells of our own dependencies: real releases, none of which is known to be bad.
+
+    Only metadata is asked for, and kept nowhere. Their repositories are asked nothing, so tags and runs are not judged.
+    """
+    needs = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
+    names = sorted({re.split(r"[\[<>=~!; ]", each)[0] for each in needs})
+    facts: list[Any] = []
+    try:
+        for name in names:
+            url, accept = f"https://pypi.org/simple/{normalized(name)}/", {"Accept": SIMPLE_JSON}
+            # the certificates that this machine trusts, which may know more than those of a library
+            trusted = ssl.get_default_verify_paths().cafile or True
+            answer = requests.get(url, headers=accept, timeout=20, verify=trusted)
+            answer.raise_for_status()
+            facts += collect.told(answer.json(), Origin("", url), name)
+    except requests.RequestException as exc:
+        print(f"\nPublished releases: PyPI is not to be had from here, so not measured ({type(exc).__name__})")
+        return
+    found = list(release_path.judge(facts, Baseline(), Given(**GIVEN)))
+    bad = [one for one in found if one.sure.rank >= Sure.LIKELY.rank]
+    told = [fact for fact in release_path.joined(facts) if fact.provenance]
+    print(
+        f"\nPublished releases: {len(names)} packages of PyPI, {len(release_path.joined(facts)):,} releases, of "
+        f"{len(told):,} the index tells whether they have provenance: {len(bad)} alarms, {len(found) - len(bad)} lines"
+    )
+    for one in bad:
+        print(f"  {one.sure}, {one.what}: {one.says}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ TWICE, ALWAYS_SO, RECENT = 2, 5, 10  # versions: a habit, a firm one, and how fa
 EXPLAINED = 0.8  # share of earlier versions with a tag, release or run: then one without is news
 BURST = timedelta(minutes=15)
 NOTHING = "0" * 40
+_LINE = re.compile(r"v?(?P<line>\d+\.\d+)\.?(?P<last>[\d.]*)")
 _FLOATS = re.compile(r"v?\d+(\.\d+)?|latest|stable|nightly|main|edge")
 
 
@@ -119,7 +120,7 @@ def _package(versions: list[Version], known: Known, baseline: Baseline, given: G
         why = known.explain(version, workflows) if known else ""
         found = [
             *_unexplained(version, history, explained, known, why, workflows), *_weaker(version, history),
-            *_elsewhere(version, history), *_burst(version, history, why),
+            *_elsewhere(version, history), *_burst(version, history, known, why),
         ]  # fmt: skip
         found = [one for one in found if not _declared(one, version, baseline)]
         if version.at >= given.learn_until:  # one from before is not told, and strange all the same
@@ -201,16 +202,30 @@ def _elsewhere(version: Version, history: list[Version]) -> Iterator[Finding]:
             yield _finding(version, f"provenance-{what}", now, sure, text, ruled)
 
 
-def _burst(version: Version, history: list[Version], why: str) -> Iterator[Finding]:
-    """The second version within minutes, of a package that never had two so close. A tag of its own explains it."""
-    if len(history) <= ALWAYS_SO or why.startswith(("tag", "release")):
+def _burst(version: Version, history: list[Version], known: Known, why: str) -> Iterator[Finding]:
+    """The second version within minutes, of a package that never had two so close.
+
+    A tag of its own explains it. So does another line of releases (1.4.48 beside 2.0.12), and the end of a
+    pre-release. Where no tags are known it may always be a mended release, so then it is worth a line and no more.
+    """
+    if len(history) <= ALWAYS_SO or why.startswith(("tag", "release")) or not _same_line(version, history[-1]):
         return
     gaps = [b.at - a.at for a, b in itertools.pairwise(history)]
     last = version.at - history[-1].at
     if last <= BURST and min(gaps[:-1] or gaps) > BURST:
         text = f"came {int(last.total_seconds())} s after {history[-1].name}"
-        ruled = (f"its {len(history)} versions were never less than {min(gaps)} apart", "it has no tag and no release")
-        yield _finding(version, "burst", version.name, Sure.LIKELY, text, ruled)
+        ruled = [f"its {len(history)} versions were never less than {min(gaps)} apart", "not another line of releases"]
+        ruled += ["it has no tag and no release"] if known else []
+        yield _finding(version, "burst", version.name, Sure.LIKELY if known else Sure.POSSIBLE, text, tuple(ruled))
+
+
+def _same_line(version: Version, before: Version) -> bool:
+    """Whether two versions differ in nothing but their last number: 1.4.2 and 1.4.1, but not 1.5.0, nor 1.4.2rc1."""
+    numbers, others = _LINE.match(version.name), _LINE.match(before.name)
+    if numbers is None or others is None:
+        return True
+    last, other = numbers["last"].strip("."), others["last"].strip(".")
+    return numbers["line"] == others["line"] and last != other
 
 
 # tags ----------------------------------------------------------------------------------------------------------------

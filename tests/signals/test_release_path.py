@@ -108,6 +108,22 @@ def test_two_versions_within_minutes_of_a_package_that_never_had_that() -> None:
     assert whats(*history(), *tagged) == set(), "a quick fix with a tag of its own"
 
 
+@pytest.mark.parametrize("name", ["0.9.5", "2.0.1", "1.7.0rc1", "1.7.0.post1"])
+def test_another_line_of_releases_and_what_mends_one_is_no_burst(name: str) -> None:
+    """As real packages of PyPI have it: 1.4.48 within minutes of 2.0.12, and 5.1 two seconds after 5.1b7."""
+    last = [one for one in history() if isinstance(one, Version)][-1]
+    quick = [run(88, last.at, RELEASE, minutes=9), version(name, last.at + timedelta(minutes=2), number=88)]
+    assert "burst" not in whats(*history(), *quick)
+
+
+def test_a_burst_where_no_tag_is_known_is_a_line_and_no_alarm() -> None:
+    versions = [one for one in history() if isinstance(one, Version)]
+    quick = [version("1.8.0", LATER), version("1.8.1", LATER + timedelta(minutes=2))]
+    (found,) = judge(*versions, *quick)
+    assert (found.what, found.sure) == ("burst", Sure.POSSIBLE)
+    assert not any("no tag" in said for said in found.ruled_out), "nobody has looked for one"
+
+
 def moved(tag: str, after: str = "e" * 40, **kw: object) -> Push:
     return Push(at=LATER, origin=O, repository=REPO, ref=f"refs/tags/{tag}", before="1" * 40, after=after,
                 kind="force_push", actor="mara")  # fmt: skip
