@@ -21,6 +21,7 @@ FIELDS = {
 }
 VISIBILITY = {"public": Exposure.PUBLIC, "private": Exposure.INTERNAL, "shared": Exposure.INTERNAL,
               "1": Exposure.INTERNAL, "2": Exposure.INTERNAL}  # fmt: skip
+BUILD_SERVICES = ("CircleCI", "Circleci", "TravisCI")
 
 
 def fits(rows: list[Any]) -> bool:
@@ -45,10 +46,24 @@ def _seen(row: dict[str, Any]) -> Seen:
         called=called, kind=kind_of(called), value=raw, text=_paired(called, raw, both),
         id=raw if called == "AWS" else "", where=found["path"] or f"{plain(name, 40)} {build}".strip(),
         line=number_at(fields, "line"), commit=found["commit"], url=found["url"],
-        repository=repository_of(found["url"]) or repository_of(found["repository"]),
-        exposure=VISIBILITY.get(text_at(fields, "visibility", 20), Exposure.UNKNOWN),
+        repository=repository_of(found["url"]) or repository_of(found["repository"]) or _built(name, fields),
+        exposure=_exposure(fields),
         validity="live" if verified else "", severity="high" if verified else "medium",
     )  # fmt: skip
+
+
+def _exposure(fields: Any) -> Exposure:
+    """What is zero is left out, so ``public`` says something only where it is true (Travis CI's builds)."""
+    if isinstance(fields, dict) and fields.get("public") is True:
+        return Exposure.PUBLIC
+    return VISIBILITY.get(text_at(fields, "visibility", 20), Exposure.UNKNOWN)
+
+
+def _built(name: str, fields: Any) -> str:
+    """The repository of a build: its services say owner and name apart. '' for one that is not at GitHub."""
+    if name not in BUILD_SERVICES or text_at(fields, "vcs_type", 20) not in ("", "github"):
+        return ""
+    return repository_of(f"https://github.com/{text_at(fields, 'username')}/{text_at(fields, 'repository')}")
 
 
 def _paired(called: str, raw: str, both: str) -> str:

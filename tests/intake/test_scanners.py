@@ -350,7 +350,37 @@ def test_every_mistake_of_the_file_is_said_with_its_line(tmp_path: Path, change:
         load(file, sources.NAMES)
 
 
-def test_every_source_that_is_shipped_is_in_the_documents() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
-    assert {name for name in sources.NAMES if f"`{name}`" not in text} == set()
+SOURCES_MD = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+SET_UP = {  # in which section of it stands how each is set up
+    "github": "GitHub", "github-partner": "GitHub's partner program", "gitguardian": "GitGuardian",
+    "aws": "AWS Health and GuardDuty", "sqs": "AWS Health and GuardDuty", "ci": "Uploads of workflow runs",
+    **dict.fromkeys(
+        ("stepsecurity", "trufflehog", "gitleaks", "betterleaks", "kingfisher", "sarif", "detect-secrets"),
+        "Scanners that only know an address",
+    ),
+}  # fmt: skip
+
+
+def test_each_source_says_what_it_shows_what_it_may_start_and_what_it_never_sends() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in SOURCES_MD.splitlines()
+        if line.startswith("| ")
+    ]
+    told = {cells[0].strip("`").partition("`")[0]: cells[1:] for cells in rows if len(cells) == 4}
+    assert sources.NAMES | {sources.SQS} <= told.keys()
+    assert {name for name, cells in told.items() if not all(cells)} == set(), "no cell is empty"
     assert SECRETS.keys() <= sources.NAMES
+    for name in sources.NAMES:  # what nobody signed never says that it acts
+        acts = "act" in told[name][1]
+        assert acts == (name in ("github", "github-partner", "gitguardian", "aws", "sqs", "ci")), name
+
+
+def test_each_source_is_set_up_in_five_lines() -> None:
+    assert sources.NAMES | {sources.SQS} == SET_UP.keys()
+    sections = dict(part.partition("\n")[::2] for part in SOURCES_MD.split("\n## ")[1:])
+    for name, title in SET_UP.items() | {("your own", "A source of your own")}:
+        steps = [line for line in sections[title].splitlines() if line[:2] in {f"{n}." for n in range(1, 10)}]
+        assert 1 <= len(steps) <= 5, f"{name}: {title}"
+        assert [int(line[0]) for line in steps] == list(range(1, len(steps) + 1))
+    assert all(f"hooks/{name}" in SOURCES_MD for name in ("github", "gitguardian", "aws", "ci", "kingfisher"))
