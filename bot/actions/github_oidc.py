@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from bot.action import Action
 from bot.actions.github import differs, repository_path
-from bot.errors import Conflict, EngineError, Forbidden, NotFound
+from bot.errors import Conflict, EngineError, Forbidden, NotFound, ProviderError
 from bot.model import Before, Breaks, Credential, Effect, Grade, Outcome, Proof, SecretStore, material
-from bot.oidc import request, trust, verify
+from bot.oidc import recipes, request, trust, verify
 from bot.oidc.find import carriers
 from bot.oidc.plan import Plan, plan
 from bot.oidc.repository import FOLDER, Repository
@@ -233,7 +233,8 @@ def _open(world: World, given: MigrationIn, before: MigrationBefore) -> Migratio
     checked = _verified(made) if pull is None else ""
     title = request.title(made)
     account = given.role.split(":")[4] if given.role.count(":") >= 5 else ""
-    body = request.body(made, whose(world, given.repository, given.environment, branch), account, checked)
+    job = whose(world, given.repository, given.environment, branch)
+    body = request.body(made, job, account, checked, _pinned(world, made))
     if pull is None and _tip(world, base, head) == GONE:  # one that was declined has no branch, and gets none again
         commit = _commit(world, base, tip, made, title)
         world.github.send("POST", f"{base}/git/refs", {"ref": f"refs/heads/{head}", "sha": commit})
@@ -252,6 +253,39 @@ def _verified(made: Plan) -> str:
     if found:
         raise EngineError(f"the migrated workflows are not proposed. {verify.said(found, missing)}")
     return verify.said(found, missing)
+
+
+def _pinned(world: World, made: Plan) -> str:
+    """What GitHub says of the releases that are written: whether their tags are still the commits of the table.
+
+    A tag that leads elsewhere today is no newer release but a moved tag: the commit of the table is kept, and that is
+    said.
+    """
+    texts = [data.decode(errors="replace") for data in made.changed.values()]
+    used = [pin for pin in recipes.pins().values() if any(pin.uses in text for text in texts)]
+    seen = {pin.name: _tagged(world, pin) for pin in used}
+    moved = [f"{pin.name} {pin.version}" for pin in used if seen[pin.name] not in {"", pin.sha}]
+    unknown = [pin.name for pin in used if not seen[pin.name]]
+    said = [f"Releases of actions are pinned to commits of a table of {recipes.pin_date()}."]
+    if len(unknown) < len(used):
+        said.append(f"GitHub says today of {len(used) - len(unknown) - len(moved)} tags that they are these commits.")
+    if moved:
+        said.append(f"**{', '.join(moved)}: the tag leads to another commit today; look at it before you merge.**")
+    if unknown:
+        said.append(f"GitHub could not be asked of {', '.join(unknown)}.")
+    return " ".join(said)
+
+
+def _tagged(world: World, pin: recipes.Pin) -> str:
+    """The commit that a release's tag leads to; '' where this GitHub does not have it, or does not tell us."""
+    base = f"/repos/{pin.name}/git"
+    try:
+        found = world.github.get(f"{base}/ref/tags/{pin.version}")["object"]
+        if found["type"] == "tag":
+            found = world.github.get(f"{base}/tags/{found['sha']}")["object"]
+    except ProviderError:
+        return GONE
+    return str(found["sha"])
 
 
 def _tip(world: World, base: str, head: str) -> str:

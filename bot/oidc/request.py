@@ -23,10 +23,12 @@ def title(plan: Plan) -> str:
     return f"Replace {_joined(names)} by short-lived OIDC identities"
 
 
-def body(plan: Plan, job: trust.Job | None = None, account: str = "", checked: str = "") -> str:
+def body(
+    plan: Plan, job: trust.Job | None = None, account: str = "", checked: str = "", pinned: str = ""
+) -> str:
     """The description, in Markdown. ``job``: whose token the trust policy of AWS is for, where it is known.
 
-    ``checked``: what other tools said of the files, as a sentence.
+    ``checked``: what other tools said of the files; ``pinned``: what GitHub said of the releases that are written.
     """
     parts = ["## What leaks today", *map(_leaks, plan.migrated), "## What changes", *_changes(plan), "## Roll it out"]
     parts += ["\n".join(f"{number}. {step}" for number, step in enumerate(ORDER, 1))]
@@ -42,7 +44,8 @@ def body(plan: Plan, job: trust.Job | None = None, account: str = "", checked: s
     if plan.refused:
         parts += ["## What was not touched", "\n".join(map(_stays, plan.refused))]
     parts += [checked] if checked else []
-    parts.append(f"Releases of actions are pinned as of {recipes.pin_date()}, from a table; GitHub was not asked.")
+    asked = f"Releases of actions are pinned as of {recipes.pin_date()}, from a table; GitHub was not asked."
+    parts.append(pinned or asked)
     return "\n\n".join(parts) + "\n"
 
 

@@ -14,7 +14,7 @@ import pytest
 from bot.actions.github_oidc import MigrationIn, git_blob
 from bot.errors import Conflict
 from bot.model import Grade, Verdict
-from bot.oidc import trust, verify
+from bot.oidc import recipes, trust, verify
 from bot.range.aws_sts import ACCOUNT
 from bot.range.company import DEPLOY, DEPLOY_USER, FERRY, FERRY_ID, LEDGER, ORG_ID, SMOKE_TEST_S
 from bot.range.npm_company import RELEASE
@@ -121,6 +121,31 @@ bad = [name for name in files if "id-token: write" in pathlib.Path(name).read_te
 def at(name): return {{"symbolic": {{"kind": "Primary", "key": {{"Local": {{"verbatim_path": name}}}}}}}}
 print(json.dumps([{{"ident": "too-much", "locations": [at(name)]}} for name in bad]))
 """
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_github_is_asked_of_the_tags_that_are_pinned_and_a_moved_one_is_told(drill: Drill, same: bool) -> None:
+    pin = recipes.pins()["aws-actions/configure-aws-credentials"]
+    state = drill.range.github.state
+    state.add_org(pin.name.split("/")[0])
+    repo = state.add_repo(pin.name)
+    commit = state.commit_files(pin.name, {"action.yml": "name: x"}, "x", "mara", runs=False)
+    repo.git.refs[f"refs/tags/{pin.version}"] = commit.sha
+    if same:
+        repo.git.commits[pin.sha] = repo.git.commits[commit.sha]
+        repo.git.refs[f"refs/tags/{pin.version}"] = pin.sha
+    _, outcome = drill.do(OPEN, GIVEN)
+    body = drill.world.github.get(f"/repos/{FERRY}/pulls/{outcome.pull}")["body"]
+    assert f"a table of {recipes.pin_date()}" in body
+    assert ("GitHub says today of 1 tags that they are these commits" in body) == same
+    assert (f"**{pin.name} {pin.version}: the tag leads to another commit today" in body) != same
+    assert pin.uses in text_on(drill, drill.world.github.get(f"/repos/{FERRY}/pulls/{outcome.pull}")["head"]["ref"])
+
+
+def test_where_github_does_not_have_an_action_that_is_said(drill: Drill) -> None:
+    _, outcome = drill.do(OPEN, GIVEN)
+    body = drill.world.github.get(f"/repos/{FERRY}/pulls/{outcome.pull}")["body"]
+    assert "GitHub could not be asked of aws-actions/configure-aws-credentials" in body
 
 
 def test_merged_it_stays_proven_nothing_is_left_to_move_and_it_is_not_undone(drill: Drill) -> None:

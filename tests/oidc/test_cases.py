@@ -7,6 +7,9 @@ A case is a file in ``cases/PROVIDER/``: ``NAME.before.yml`` with ``NAME.after.y
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -91,3 +94,16 @@ def test_the_list_of_refusals_is_closed() -> None:
 def test_a_comment_that_asks_to_keep_a_release_is_told() -> None:
     (outcome,) = planned(CASES / "npm" / "words-above-a-step.before.yml").migrated
     assert any("a comment at step 'Publish' asks to keep its release" in note for note in outcome.notes)
+
+
+def test_no_network_is_used_to_plan_and_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a plan asked the network")
+
+    for name in ("socket", "create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, refused)
+    monkeypatch.setattr(subprocess, "Popen", refused)  # nor by another program
+    with pytest.raises(AssertionError):
+        urllib.request.urlopen("http://127.0.0.1:9/")
+    for path in BEFORE:
+        assert planned(path).changed
