@@ -40,6 +40,10 @@ bench: setup  ## every figure that the README quotes
 	@.venv/bin/python -m benchmarks.signals
 	@.venv/bin/python -m benchmarks.slack
 	@.venv/bin/python -m benchmarks.latency
+	@.venv/bin/python -m benchmarks.failover
+	@.venv/bin/python -m benchmarks.restart
+	@.venv/bin/python -m benchmarks.soak
+	@.venv/bin/python -m benchmarks.scale
 
 docs: setup  ## write docs/reference.md anew from the code
 	@.venv/bin/python docs/generate.py

@@ -2,7 +2,7 @@
 
 A cell is a whole drill on the range. Its fault begins when the report has landed, so that company and attacker are
 spared, and is over when the incident is. The simulated responders say "try again" whenever they are asked. Waits of
-ours are a tenth of what they are (the engine between tries) or a second (a client for an answer); nothing else differs.
+ours are a tenth of what they are (the engine between tries) or two seconds (a client for an answer).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.faulty import KINDS, Clean, Fault, drawn, every, play, routes, verdict
 from bot import clients, npm
 from bot.drill import Range, range_up
-from bot.engine import steps
+from bot.engine import graph, steps
 from bot.registries import http
 
 DRILLS = ("aws-key-in-public-log", "npm-token-stolen-by-dependency", "github-pat-in-image")
@@ -56,7 +56,8 @@ class Cell:
 def hasten() -> None:
     """Shorten the waits of ours, in a process that does nothing else."""
     steps.BACKOFF_S = tuple(wait / 10 for wait in steps.BACKOFF_S)
-    clients.READ_S = npm.READ_S = http.READ_S = 1.0
+    graph.TRIAGE_PAUSES_S = tuple(wait / 10 for wait in graph.TRIAGE_PAUSES_S)
+    clients.READ_S = npm.READ_S = http.READ_S = 2.0
 
 
 def main() -> None:

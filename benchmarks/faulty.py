@@ -26,7 +26,7 @@ from bot.scenario import load_drill
 from bot.settings import Settings
 
 PATIENCE_S = 200.0
-QUIET_S = 12.0  # an incident that says nothing for so long waits for a person, or for nothing
+QUIET_S = 25.0  # an incident that says nothing for so long waits for a person, or for nothing
 LANDING_S = 90.0  # a report whose run or image cannot be read waits for its provider
 PUBLIC = 12  # a shorter value is an id or a word, and no secret that could be told apart
 PAGE = "<html><body><h1>Bad gateway</h1></body></html>"
@@ -47,8 +47,8 @@ KINDS = {
     "throttled": Kind(what="429 with retry-after", rule={"status": 429, "headers": {"retry-after": "1"}, "times": 2}),
     "reset": Kind(what="connection reset", rule={"reset": True, "times": 2}),
     "answer-lost": Kind(what="done, and the answer is lost", rule={"reset": True, "after_commit": True, "times": 1}),
-    "late": Kind(what="done after the client has given up", rule={"delay_s": 2.5, "times": 1}),
-    "slow": Kind(what="slow, three times", rule={"delay_s": 0.7, "times": 3}),
+    "late": Kind(what="done after the client has given up", rule={"delay_s": 4.0, "times": 1}),
+    "slow": Kind(what="slow, three times", rule={"delay_s": 1.0, "times": 3}),
     "expired": Kind(what="401: our credential has expired", rule={"status": 401, "code": "ExpiredToken", "times": 2}),
     "forbidden": Kind(what="403: we may not", rule={"status": 403, "code": "AccessDenied", "times": 2}),
     "garbage": Kind(
@@ -243,7 +243,7 @@ def wrong(clean: Clean, ended: Ended) -> list[str]:
     told = ended.failed or ended.unknown > clean.unknown
     if "broke" in ended.broken:
         said.append(ended.broken)
-    elif result is None and not (told and ended.waits) and "could not be worked" not in ended.broken:
+    elif result is None and not (told or ended.waits) and "could not be worked" not in ended.broken:
         told = "; ".join(ended.failed or ended.waits)
         said.append(f"it did not end ({ended.broken}), and nobody is told why or what to do: {told}")
     if result is not None and not result.contained and not told:

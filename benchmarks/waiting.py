@@ -55,7 +55,7 @@ def measure(folder: Path, database: str = "") -> Waited:
     return Waited(**json.loads(done.stdout.splitlines()[-1]))
 
 
-class _Heard:
+class Heard:
     """Events of one kind as they are committed."""
 
     def __init__(self, kind: str) -> None:
@@ -85,7 +85,7 @@ async def _wait(bulkhead: Bulkhead) -> Waited:
         return replace(usual.rules(*case), posture="one", on_silence="escalate", after_s=3600)
 
     engine = Engine(replace(usual, rules=rules))
-    asked, decided = _Heard("asked"), _Heard("decided")
+    asked, decided = Heard("asked"), Heard("decided")
     bulkhead.timeline.listen(asked.take)
     bulkhead.timeline.listen(decided.take)
     rows = rows_of(bulkhead, playbook(SHAPE), actions, COUNT)
@@ -108,7 +108,7 @@ async def _wait(bulkhead: Bulkhead) -> Waited:
     return Waited(count=COUNT, memory_kib=after - before, idle_cpu=idle, resumes_s=resumes)
 
 
-def _decide(bulkhead: Bulkhead, engine: Engine, incident: str, decided: _Heard, count: int) -> float:
+def _decide(bulkhead: Bulkhead, engine: Engine, incident: str, decided: Heard, count: int) -> float:
     events = timeline.load(bulkhead.store, incident)
     at = bulkhead.sites["range"].clock.now()
     engine.desk.submit(events=events, incident=incident, step="cut", kind="approve", by="ann", at=at)

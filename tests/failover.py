@@ -25,6 +25,7 @@ from bot.playbook import load_folder
 from bot.scenario import Drill, load_drill
 from bot.settings import Settings
 
+Begin = Callable[[dict[str, Any]], int]  # an order of failover_child -> the worker's process id
 CHILD = Path(__file__).parent / "failover_child.py"
 LEASE_S = 2.0
 PATIENCE_S = 90.0
@@ -46,7 +47,7 @@ def scenario_of(name: str) -> Drill:
 
 
 @contextlib.contextmanager
-def hatchery() -> Iterator[Callable[[dict[str, Any]], int]]:
+def hatchery(lease_s: float = LEASE_S) -> Iterator[Begin]:
     """What begins a worker and returns its process id; all of them are gone with the block."""
     env = {**os.environ, "PYTHONPATH": str(CHILD.parent.parent)}
     pids: list[int] = []
@@ -56,7 +57,7 @@ def hatchery() -> Iterator[Callable[[dict[str, Any]], int]]:
         assert process.stdout is not None
 
         def begin(order: dict[str, Any]) -> int:
-            process.stdin.write(json.dumps(order) + "\n")  # type: ignore[union-attr]
+            process.stdin.write(json.dumps(order | {"lease_s": lease_s}) + "\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
             pids.append(int(process.stdout.readline()))  # type: ignore[union-attr]
             return pids[-1]
@@ -97,13 +98,11 @@ class Crew:
     """Two workers, a drill, and the moment at which one of them is gone."""
 
     arena: drill.Range
-    begin: Callable[[dict[str, Any]], int]
+    begin: Begin
     home: Path
     database: str
     name: str
     pids: list[int] = field(default_factory=list)
-    gone_at: float = 0.0  # by time.monotonic, as seen from here
-    after_s: float = 0.0  # from then until the other one wrote its first event
 
     def play(self, at: str, how: signal.Signals) -> tuple[drill.Result, app.Bulkhead]:
         """The drill, with one of both gone at ``at``. Raises EngineError when the other does not finish it."""

@@ -1,5 +1,5 @@
 """Workers in processes that can be killed or stopped. Each line of the input is one, its process id is the answer:
-``{"home", "range", "database", "responders", "at", "signal"}``.
+``{"home", "range", "database", "responders", "at", "signal", "lease_s"}``.
 
 Each is a worker as production has it, over a range for its World. The first of them that comes to the boundary ``at``
 sends itself the signal; which one that was stands in HOME/down. They are forked from this process, which has done
@@ -20,14 +20,16 @@ from typing import Any
 
 from bot import app, drill
 from bot.engine.run import Engine
-from tests.failover import LEASE_S, settings_of
+from tests.failover import settings_of
 
 
 class House(app.Bulkhead):
-    """Whose workers' leases are short, so that a test of a hanging one is."""
+    """Whose workers' leases last as long as a test says, so that one of a hanging worker is short."""
+
+    lease_s = 0.0
 
     def engine(self) -> Engine:
-        return Engine(replace(super().engine().parts, lease_s=LEASE_S))
+        return Engine(replace(super().engine().parts, lease_s=self.lease_s))
 
 
 def work(order: dict[str, Any]) -> None:
@@ -47,7 +49,9 @@ def work(order: dict[str, Any]) -> None:
 
     site = app.range_site(drill.Range(info=order["range"]).endpoints)
     settings = settings_of(Path(order["home"]), order["database"], order["responders"])
-    asyncio.run(House(settings, sites={"range": site}, boundary=boundary).work())
+    house = House(settings, sites={"range": site}, boundary=boundary)
+    house.lease_s = order["lease_s"]
+    asyncio.run(house.work())
 
 
 def forked(order: dict[str, Any]) -> int:

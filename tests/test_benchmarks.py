@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bare, engine, record
+from benchmarks import bare, engine, record, restart, scale, soak
 from benchmarks.__main__ import LEAST, PLACES
 from benchmarks.load import Load, Shape, Step
 from bot.model import Effect
@@ -72,3 +72,39 @@ def test_what_a_drill_does_is_recorded_whole(tmp_path: Path) -> None:
     assert [step.id for step in aws.steps if not step.phases] == ["isolate"]
     assert isinstance(aws, Shape)
     assert aws.longest() < aws.calls
+
+
+FLEET = scale.fleet(
+    [replace(SHAPE, name=name) for name in scale.FLEET], {"github-pat": 4, "aws-access-key": 2, "npm-token": 1}, 0.001
+)
+
+
+def test_a_script_and_the_engine_contain_one_leak_of_many_credentials_by_the_same_calls(tmp_path: Path) -> None:
+    for measured, requests in (
+        bare.measure_fleet(FLEET.shapes, FLEET.call_s, PLACES), scale.measure(FLEET, tmp_path / "house")
+    ):  # fmt: skip
+        assert measured.calls == FLEET.calls == 7 * SHAPE.calls
+        assert 0 < measured.last_cut_s <= measured.all_done_s
+        assert 1 <= requests <= 4, "GitHub's revocations go together where they can"
+
+
+def test_what_grows_is_told_from_what_is_flat() -> None:
+    def samples(memory: list[float]) -> list[soak.Sample]:
+        return [soak.Sample(memory_mib=one, files=20, seconds=3.0) for one in memory]
+
+    assert soak.rise(samples([100.0] * 30), lambda s: s.memory_mib) == 1.0
+    assert soak.rise(samples([100.0 + 2 * k for k in range(30)]), lambda s: s.memory_mib) > soak.FLAT
+    assert soak.rise(samples([10.0] * 5 + [100.0] * 25), lambda s: s.memory_mib) == 1.0, "the first few fill caches"
+
+
+@pytest.mark.slow
+def test_a_short_soak_closes_each_of_its_incidents(tmp_path: Path) -> None:
+    seen = soak.soak(tmp_path, 2, lambda _sample: None)
+    assert len(seen) == 2
+    assert all(one.seconds > 0 and one.files > 3 and one.memory_mib > 10 for one in seen)
+
+
+@pytest.mark.slow
+def test_a_killed_workers_incidents_go_on_in_the_next_one(tmp_path: Path) -> None:
+    noted, closed = restart.measure(tmp_path, count=8)
+    assert 0 < noted <= closed

@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.databases import Make
-from tests.failover import Crew, hatchery, heads
+from tests.failover import Begin, Crew, hatchery, heads
 from tests.test_crash import DRILLS, SEED, SHARDS, UNTIL, Arena, Clean, arena, clean_of, nursery, stable
 
 __all__ = ["arena", "nursery"]  # fixtures
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.slow
 ALL = os.environ.get("BULKHEAD_FAILOVER") == "all"
 SAMPLE = 2  # boundaries of each playbook, killed and stopped
 HOW = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
-Begin = Callable[[dict[str, Any]], int]
 
 
 @pytest.fixture(scope="session")

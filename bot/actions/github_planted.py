@@ -20,7 +20,7 @@ from bot import workflow
 from bot.action import Action
 from bot.actions.github import repository_path
 from bot.actions.github_access import COLLABORATOR, RUNNER
-from bot.errors import InputError, NotFound, ProviderError
+from bot.errors import Forbidden, InputError, NotFound, Rejected
 from bot.model import Before, Effect, Grade, Outcome, Planted, Proof, WorkflowRef
 from bot.world import World
 
@@ -109,14 +109,17 @@ class _Search:
     unknown: list[str] = field(default_factory=list)
 
     def repository(self, name: str) -> None:
-        """Search one repository. What may not be seen is a sentence that names what is missing."""
+        """Search one repository. What may not be seen is a sentence that names what is missing.
+
+        A provider that is away in one part fails the search: what it hides would live on under a proof.
+        """
         for what, search in (
             ("deploy keys", self._keys), ("pushes", self._files), ("webhooks", self._hooks),
             ("invitations", self._invitations), ("runners", self._runners),
         ):  # fmt: skip
             try:
                 search(name)
-            except ProviderError as exc:
+            except (Forbidden, NotFound, Rejected) as exc:
                 self.unknown.append(f"The {what} of {name} could not be read: {exc}")
 
     def _fresh(self, at: str | None) -> bool:

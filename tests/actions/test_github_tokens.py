@@ -14,7 +14,7 @@ from bot.actions import CATALOGUE, github_planted, github_secrets, github_tokens
 from bot.actions.github_files import FileBefore, OnBranch
 from bot.actions.github_tokens import RevokeIn
 from bot.clients import GitHubClient
-from bot.errors import Conflict, Forbidden, InputError, NotFound, Rejected, VaultError
+from bot.errors import Conflict, Forbidden, InputError, NotFound, Refused, Rejected, Unavailable, VaultError
 from bot.model import Credential, Grade, Planted, SecretStore, Verdict, WorkflowRef
 from bot.range.company import FERRY, LEDGER, ORG
 from tests.actions.conftest import Drill, proof
@@ -187,6 +187,15 @@ def test_what_a_planted_workflow_could_read_counts_as_stolen_once_it_has_run(dri
     as_mara(drill).send("POST", f"/repos/{FERRY}/actions/workflows/security-scan.yml/dispatches", {"ref": "main"})
     [stolen] = [p for p in found(drill, given).planted if p.kind == "github-stolen-secret"]
     assert stolen.key == f"github-stolen-secret:{FERRY}/STATUS_PAGE_TOKEN"
+
+
+@pytest.mark.parametrize("status", [503, 401])
+def test_a_search_that_github_breaks_off_finds_nothing_rather_than_too_little(drill: Drill, status: int) -> None:
+    given = window(drill)
+    before = CATALOGUE[FIND].look(drill.world, given)
+    drill.range.switchboard.add([{"server": "github", "route": f"/repos/{FERRY}/keys", "status": status, "times": 3}])
+    with pytest.raises((Unavailable, Refused)):
+        CATALOGUE[FIND].run(drill.world, given, before)
 
 
 def test_what_only_a_person_can_judge_is_said(drill: Drill) -> None:
