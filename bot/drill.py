@@ -14,7 +14,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
@@ -22,7 +22,7 @@ from typing import Any
 
 import requests
 
-from bot import choosing, rehearsal, timeline
+from bot import choosing, makes_way, rehearsal, timeline
 from bot.actions.github_oidc import MigrationIn, open_migration
 from bot.choices import END, REPORT
 from bot.engine.decisions import Ask, open_asks
@@ -253,15 +253,18 @@ class Run:
 
     def __init__(
         self, drill: Drill, bulkhead: Any, range_: Range, tell: Callable[[str, dict[str, Any]], None],
-        decide: choosing.Decide | None = None, owner: str = "",
+        decide: choosing.Decide | None = None, owner: str = "", real: Callable[[], Collection[str]] = tuple,
     ) -> None:  # fmt: skip
-        """``decide`` answers the drill's choices; None: none is put. ``owner``: who has what there is to learn."""
+        """``decide`` answers the drill's choices; None: none is put. ``owner``: who has what there is to learn.
+
+        ``real`` tells the open incidents of the installation beside which the drill runs: it makes way for a new one.
+        """
         self.drill, self.bulkhead, self.range, self.tell = drill, bulkhead, range_, tell
         self.store = bulkhead.store
         self.choosing = choosing.Choosing(
             drill, decide, once=self._once, play=self._happens, tell=tell
         ) if decide else None  # fmt: skip
-        self.owner = owner
+        self.owner, self._real = owner, real
         self._thought_s = 0.0  # how long people thought about choices: that is no hanging drill
         self.patience_s = PATIENCE_S
         self.told: dict[str, Any] = {}
@@ -273,18 +276,26 @@ class Run:
         await engine.start()
         tasks = [asyncio.create_task(rounds(self.bulkhead.inbox, engine)), asyncio.create_task(self._responders())]
         try:
-            before = await asyncio.to_thread(self._prologue)
-            incident = await self._over(engine, tasks)
-            if await asyncio.to_thread(self._afterwards):
-                await self._over(engine, tasks)
-            after = await asyncio.to_thread(self._tries_again)
-            undone = await self._take_back(incident)
+            told = await makes_way.undisturbed(
+                self._played(engine, tasks), self._real,
+                lambda: [row.id for row in self.store.incidents("open")], engine.abandon,
+            )  # fmt: skip
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await engine.stop()
-        return await asyncio.to_thread(self._epilogue, incident, before, after, undone)
+        return await asyncio.to_thread(self._epilogue, *told)
+
+    async def _played(self, engine: Any, tasks: list[asyncio.Task[None]]) -> tuple[Any, ...]:
+        """From the leak to the attacker's last try: what the epilogue is told."""
+        before = await asyncio.to_thread(self._prologue)
+        incident = await self._over(engine, tasks)
+        if await asyncio.to_thread(self._afterwards):
+            await self._over(engine, tasks)
+        after = await asyncio.to_thread(self._tries_again)
+        undone = await self._take_back(incident)
+        return incident, before, after, undone
 
     # before the report -----------------------------------------------------------------------------------------
 

@@ -113,6 +113,13 @@ class Posts:
             rows = c.execute(query.where(incident.c.status == status, incident.c.world == world)).all()
         return {row.id: row.head_n for row in rows}
 
+    def open_if_readable(self, world: str) -> set[str]:
+        """Open incidents of a World; none where the tables are not there, or not ours to read."""
+        try:
+            return set(self.heads("open", world))
+        except sa.exc.SQLAlchemyError:
+            return set()
+
     def stamp(self) -> str:
         """Changes when any incident's timeline has grown, or somebody has decided something."""
         grown = sa.select(sa.func.count(), sa.func.sum(incident.c.head_n))

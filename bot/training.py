@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from bot import drill as drills
+from bot import makes_way
 from bot.drill import Range
 from bot.engine.decisions import Ask, Desk, open_asks
 from bot.engine.ledger import Ledger
@@ -141,7 +142,7 @@ class Lesson:
         give_up, main = time.monotonic() + LONGEST_S, ""
         while time.monotonic() < give_up:
             if new := set(await asyncio.to_thread(self._posts.heads, "open", REAL)) - set(before):
-                raise EngineError(f"a real incident has opened ({', '.join(sorted(new))}); the drill makes way for it")
+                raise EngineError(makes_way.words(new))
             heads = await asyncio.to_thread(self._posts.heads, "open", DRILL)
             main = main or await asyncio.to_thread(self._main, heads)
             if main and not heads:

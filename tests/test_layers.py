@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"engine"},
     {"story"},
     {"learn"},
-    {"intake", "choosing", "schedule", "rehearsal"},
+    {"intake", "choosing", "schedule", "makes_way", "rehearsal"},
     {"drill", "clock", "settings", "backup", "lessons", "rekey"},
     {"paging", "stage", "training", "replay", "moved", "watch"},
     {"web", "slack", "paging_door", "doorway"},

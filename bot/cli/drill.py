@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.text import Text
 
 from bot import drill as drills
-from bot import timeline
+from bot import makes_way, timeline
 from bot.app import drills_of, opened, range_site
 from bot.choosing import Decide
 from bot.cli import deciding, frame, page, replay, schedules
@@ -100,11 +100,12 @@ def run(
     try:
         with _range(range_, fresh=not resume) as range_here:
             asks = isinstance(decider, deciding.Asker)  # a countdown below the lines would paint over what is typed
-            results.append(perform(drill, settings, range_here, Teller(silent=json_, still=asks), decider, owner))
+            teller = Teller(silent=json_, still=asks)
+            results.append(perform(drill, settings, range_here, teller, decider, owner, beside=base))
             if other is not None:
                 _between(other, json_)
-                beside = settings_for(other, folder / replay.CONTRAST, base)
-                results.append(perform(other, beside, range_here.anew(), Teller(silent=json_)))
+                there = settings_for(other, folder / replay.CONTRAST, base)
+                results.append(perform(other, there, range_here.anew(), Teller(silent=json_), beside=base))
     except KeyboardInterrupt:
         again = f"{frame.program()} drill run {name}"
         on = f"go on with `{again} --home {folder} --range {range_} --resume`"
@@ -124,16 +125,21 @@ def run(
 
 def perform(
     drill: Drill, settings: Settings, range_here: drills.Range, teller: Teller, decider: Decide | None = None,
-    owner: str = "",
+    owner: str = "", beside: Settings | None = None,
 ) -> drills.Result:  # fmt: skip
-    """One drill from the leak to the last try. Raises EngineError when it cannot be brought to its end."""
+    """One drill from the leak to the last try. ``beside``: the installation whose real incidents it makes way for.
+
+    Raises EngineError when it cannot be brought to its end, or has made way.
+    """
     frame.quiet_logs()
     site = range_site(range_here.endpoints)
-    with opened(settings, sites={"range": site}, release=True) as bulkhead, teller.at(site.clock.now):
+    installed = beside is not None and frame.holds(beside, beside.home)
+    watch = makes_way.open_incidents(beside.url) if beside and installed else contextlib.nullcontext(tuple)
+    with watch as real, opened(settings, sites={"range": site}, release=True) as bulkhead, teller.at(site.clock.now):
         for row in bulkhead.store.incidents():
             teller.catch_up(timeline.load(bulkhead.store, row.id))
         bulkhead.store.set_setting("drill:id", drill.id)
-        played = drills.Run(drill, bulkhead, range_here, teller.tell, decider, owner)
+        played = drills.Run(drill, bulkhead, range_here, teller.tell, decider, owner, real)
         result = asyncio.run(frame.until_told(_freed(played, decider)))
         if result.incident:
             deciding.follow_up(bulkhead, result, owner)
