@@ -298,7 +298,8 @@ class Draft:
         newline = self.source.newline(dash)
         column = self.source.column(dash)
         if index < len(sequence.items):
-            at = self._above(self._dash(sequence.items[index]), every=True)
+            before = sequence.items[index - 1].end if index else 0
+            at = self._above(self._dash(sequence.items[index]), every=True, floor=before)
         else:
             at = self._tail(sequence.items[-1].end)
         blank = self._spaced(at)
@@ -359,8 +360,11 @@ class Draft:
             raise Refusal("write-in-place", "something else stands on the line that is to be edited")
         return stop
 
-    def _above(self, start: int, *, every: bool = False) -> int:
-        """The line where something begins, with the comments right above it that speak of it (``every``: with all)."""
+    def _above(self, start: int, *, every: bool = False, floor: int = 0) -> int:
+        """The line where something begins, with the comments right above it that speak of it (``every``: with all).
+
+        ``floor``: where the value before it ends; what looks like a comment up to there is the last line of a script.
+        """
         line, column = self.source.line_start(start), self.source.column(start)
         if self.source.text[line:start].strip():
             raise Refusal("write-in-place", "something else stands before what is to be edited")
@@ -369,7 +373,7 @@ class Draft:
             text = self.source.text[above:line]
             comment = text.lstrip(" ")
             indent = len(text) - len(comment)
-            if not comment.startswith("#") or (indent < column if every else indent != column):
+            if not comment.startswith("#") or above < floor or (indent < column if every else indent != column):
                 break
             if not every and not any(name in comment.lower() for name in self._mentions):
                 break

@@ -185,3 +185,10 @@ def test_what_cannot_be_read_with_certainty_is_refused(data: bytes) -> None:
 def test_a_value_is_written_so_that_it_reads_as_the_same_text(value: str, written: str) -> None:
     assert scalar(value) == written
     assert Source(f"a: {written}\n".encode()).root.plain == {"a": value}
+
+
+def test_what_looks_like_a_comment_at_the_end_of_a_script_is_none() -> None:
+    text = "jobs:\n  a:\n    steps:\n      - run: |\n          make\n          # done\n      - run: ship\n"
+    draft = Draft(Source(text.encode()))
+    draft.insert_step(("jobs", "a", "steps", 1), {"uses": "x@v1"})
+    assert draft.finish().text == text.replace("      - run: ship", "      - uses: x@v1\n      - run: ship")

@@ -40,7 +40,10 @@ _ENV_KEY = re.compile(r"\benv\s*\.\s*AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)\b")
 _ASKS = re.compile(
     r"\s*\$\{\{\s*(!!?\s*secrets\.\w+|secrets\.\w+\s*[!=]=\s*(''|\"\")|secrets\.\w+\s*&&\s*'?true'?\s*\|\|\s*'?false'?)\s*\}\}\s*"
 )
-_REGION = re.compile(r"(?m)(?:--|set (?:default\.)?|^\s*)region\s*[= ]\s*([a-z]{2}-[a-z-]+-\d)\b")
+_REGION = re.compile(
+    r"(?m)(?:(?:--|set (?:default\.)?|^\s*)region\s*[= ]|\bAWS_(?:DEFAULT_)?REGION\s*=)\s*[\"']?([a-z]{2}-[a-z-]+-\d)\b"
+)
+CHINA = "sts.amazonaws.com.cn"  # README of configure-aws-credentials, "audience": the one of AWS in China
 # Commands of tools for AWS that ask nothing of it.
 _LOCAL = re.compile(r"(terraform|tofu|packer)\s+(-\S+\s+)*(fmt|validate|version)\b[^\n;&|]*")
 # What shows that a script or an action speaks to AWS.
@@ -191,6 +194,8 @@ def _configure(work: Work, step: Step, carriers: list[Carrier]) -> None:
         work.set_input(step, "role-duration-seconds", str(work.answers.session_s), near=_first(step, KEY_INPUTS))
     if not step.input("aws-region"):
         work.set_input(step, "aws-region", _region(work, step.job, [step]))
+    if step.input("aws-region").startswith("cn-") and not step.input("audience"):
+        work.set_input(step, "audience", CHINA)
     work.repin(step)
 
 
@@ -274,6 +279,8 @@ def _step(work: Work, job: Job, consumers: list[Step], condition: str) -> Mappin
         "role-duration-seconds": str(work.answers.session_s),
         "aws-region": _region(work, job, consumers),
     }
+    if inputs["aws-region"].startswith("cn-"):
+        inputs["audience"] = CHINA
     asked = _ENV_KEY.search(condition)
     if asked is not None:  # the variables are not there before the login: whether there is a role, says as much
         role = inputs["role-to-assume"]
