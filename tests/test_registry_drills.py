@@ -14,6 +14,7 @@ import pytest
 from bot import app, drill
 from bot.actions import CATALOGUE
 from bot.actions.advisory import REGISTRIES
+from bot.errors import EngineError
 from bot.playbook import load_folder
 from bot.range.registries.theft import BAD, SHOPS
 from bot.scenario import load_drill
@@ -46,6 +47,28 @@ def play(name: str, home: Path) -> tuple[drill.Result, dict[str, Any], set[str],
             result = asyncio.run(drill.Run(scenario, bulkhead, arena, tell).run())
         canaries = {c for c in arena.get("/values") if len(c) >= PUBLIC and not c.startswith("AKIA")}
         return result, arena.get("/state"), canaries, "\n".join([*told, json.dumps(result.as_json())])
+
+
+@pytest.mark.slow
+def test_on_a_persons_word_the_pypi_drill_does_not_end(tmp_path: Path) -> None:
+    """Mara says that she has yanked the release, and has not: the simple index still offers it."""
+    source = app.SHIPPED / "drills" / "pypi-token-in-public-log.yaml"
+    scenario = load_drill(source.read_text(), str(source), load_folder([app.SHIPPED / "containment"], CATALOGUE))
+    scenario = dataclasses.replace(scenario, delay_s=0.02, people={"revoke": "revoke-pypi-token"})
+    with drill.range_up() as arena:
+        settings = Settings(home=tmp_path, responders=",".join(scenario.responders))
+        with app.opened(settings, sites={"range": app.range_site(arena.endpoints)}) as bulkhead:
+            run = drill.Run(scenario, bulkhead, arena, lambda _kind, _data: None)
+            run.patience_s = 12
+            with pytest.raises(EngineError, match="was not over"):
+                asyncio.run(run.run())
+            (row,) = bulkhead.store.incidents()
+            events = bulkhead.store.events(row.id)
+        assert row.status == "open"
+        said = [(e["kind"], e["body"].get("verdict")) for e in events if e["step"].startswith("yank")]
+        assert ("proof", "proven") not in said
+        assert any(kind == "outcome" for kind, _ in said), said
+        assert arena.get("/state")["registries"]["pypi"]["packages"][SHOPS["pypi"].package]["yanked"] == {}
 
 
 @pytest.mark.parametrize(

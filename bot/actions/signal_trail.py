@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from bot.actions.aws_trail import events as trail_events
@@ -20,7 +22,8 @@ from bot.signals.collect import cloudtrail
 from bot.signals.facts import AnyFact, Origin, Use, Who
 from bot.world import World
 
-MOST_CALLS, MOST_FILES = 3000, 20_000
+MOST_CALLS, MOST_FILES = 3000, 3000  # files are some minutes of a region each; the newest are read
+AT_ONCE = 8
 LATE = timedelta(minutes=30)  # a file's name tells when it was written, which is after its calls
 _STAMP = re.compile(r"_(\d{8}T\d{4}Z)_[^/]*\.json(\.gz)?\Z")
 
@@ -50,21 +53,27 @@ def of_aws(
 
 
 def _from_bucket(world: World, user: str, first: datetime, found: Collected) -> Iterator[AnyFact]:
-    """One file in memory at a time; of each what this user did. A file that cannot be read is a sentence."""
+    """Some files in memory at a time; of each what this user did. A file that cannot be read is a sentence."""
     bucket, _, folder = world.trail.removeprefix("s3://").partition("/")
     known, s3 = cloudtrail.Identities(), world.aws.client("s3")
-    names = list(found.most(_files(s3, bucket, folder.rstrip("/"), first, world.now()), MOST_FILES, "log files"))
-    facts: list[AnyFact] = []
-    for name in names:
+
+    def read(name: str) -> tuple[str, bytes]:
         with aws_errors(f"read {name.rpartition('/')[2]}"):
-            data = s3.get_object(Bucket=bucket, Key=name)["Body"].read()
-        try:
-            calls = cloudtrail.of_bytes(data, name)
-        except InputError as exc:
-            found.unknown.append(str(exc))
-            continue
-        rows = cloudtrail.facts(calls, Origin("cloudtrail", f"s3://{bucket}/{name}"), known)
-        facts += (fact for fact in rows if isinstance(fact, Use) and _of_user(fact.who, user) and fact.until >= first)
+            return name, bytes(s3.get_object(Bucket=bucket, Key=name)["Body"].read())
+
+    names = found.most(_files(s3, bucket, folder.rstrip("/"), first, world.now()), MOST_FILES, "log files, the newest,")
+    facts: list[AnyFact] = []
+    with ThreadPoolExecutor(AT_ONCE) as readers:
+        while some := list(islice(names, 4 * AT_ONCE)):
+            for name, data in readers.map(read, some):
+                try:
+                    calls = cloudtrail.of_bytes(data, name)
+                except InputError as exc:
+                    found.unknown.append(str(exc))
+                    continue
+                rows = cloudtrail.facts(calls, Origin("cloudtrail", f"s3://{bucket}/{name}"), known)
+                own = (fact for fact in rows if isinstance(fact, Use) and _of_user(fact.who, user))
+                facts += (fact for fact in own if fact.until >= first)
     yield from sorted(facts, key=lambda fact: fact.at)
 
 
@@ -73,7 +82,7 @@ def _of_user(who: Who, user: str) -> bool:
 
 
 def _files(s3: Any, bucket: str, folder: str, first: datetime, last: datetime) -> Iterator[str]:
-    """The log files of these days, by the times in their names, region after region."""
+    """The log files of these days, by the times in their names, the newest day first."""
     pages = s3.get_paginator("list_objects_v2")
     with aws_errors(f"list the log files in {bucket}"):
         regions = [
@@ -82,15 +91,16 @@ def _files(s3: Any, bucket: str, folder: str, first: datetime, last: datetime) -
         ]  # fmt: skip
     if not regions:
         raise InputError(f"s3://{bucket}/{folder} holds no folder of a region; name the one that is called CloudTrail")
-    days = range((last + LATE - first).days + 2)
-    for region in regions:
-        for day in ((first + timedelta(days=number)).astimezone(UTC) for number in days):
+    end = last + LATE
+    for day in (end - timedelta(days=number) for number in range((end - first).days + 2)):
+        for region in regions:
+            where = f"{region}{day.astimezone(UTC):%Y/%m/%d}/"
             with aws_errors(f"list the log files in {bucket}"):
                 rows = [
-                    str(row["Key"]) for page in pages.paginate(Bucket=bucket, Prefix=f"{region}{day:%Y/%m/%d}/")
+                    str(row["Key"]) for page in pages.paginate(Bucket=bucket, Prefix=where)
                     for row in page.get("Contents", [])
                 ]  # fmt: skip
-            yield from (name for name in rows if _in(name, first, last))
+            yield from reversed([name for name in rows if _in(name, first, last)])
 
 
 def _in(name: str, first: datetime, last: datetime) -> bool:

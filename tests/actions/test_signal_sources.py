@@ -168,6 +168,18 @@ def test_the_trails_bucket_has_every_region_and_only_this_user(drill: Drill) -> 
     assert not [said for said in found.unknown if "could not" in said]
 
 
+def test_of_more_files_than_are_read_the_newest_are(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.actions.signal_trail.MOST_FILES", 3)
+    since = drill.world.now() - timedelta(minutes=1)
+    for name in ("list_users", "list_roles", "list_groups", "list_policies"):
+        getattr(drill.as_leaked("iam"), name)()
+        drill.range.clock.advance(86400)
+    delivered(drill)
+    of_aws(in_bucket(drill), USER, since, found := Collected(), timedelta())
+    assert [use.action for use in of_kind(found.calls, Use)] == ["ListRoles", "ListGroups", "ListPolicies"]
+    assert any("Only 3 log files" in said for said in found.unknown)
+
+
 def test_files_from_before_the_window_are_not_read(drill: Drill) -> None:
     drill.as_leaked("iam").list_users()
     delivered(drill)

@@ -58,7 +58,6 @@ BENIGN: dict[str, list[AnyFact]] = {
         Push(at=LATER, origin=O, repository=REPO, ref="refs/heads/fix", before="", after="a" * 40, kind="push",
              actor="ines"), run(99, LATER + timedelta(hours=1), DEPLOY, actor="ines"),
     ],
-    "a new workflow's first check in a pull request": [],
 }  # fmt: skip
 
 
@@ -72,9 +71,12 @@ def test_by_hand_and_a_reviewed_new_workflow_are_lines_of_a_digest_at_most() -> 
     baseline, _ = learned()
     by_hand = run(98, LATER, DEPLOY, event="workflow_dispatch")
     brought = run(99, LATER, ".github/workflows/docs.yml")
+    checked = run(97, LATER, ".github/workflows/lint.yml", event="pull_request")
     merge = Push(at=LATER, origin=O, repository=REPO, ref="refs/heads/main", before="", after=brought.sha,
                  kind="pr_merge", actor="jonas")  # fmt: skip
-    assert {f.sure for f in judge(baseline, by_hand, merge, brought)} == {Sure.POSSIBLE}
+    found = judge(baseline, checked, by_hand, merge, brought)
+    assert {f.sure for f in found} == {Sure.POSSIBLE}
+    assert len(found) == 3
 
 
 def test_before_enough_was_seen_nothing_is_news() -> None:
