@@ -14,7 +14,6 @@ import pytest
 from bot import app, drill
 from bot.actions import CATALOGUE
 from bot.actions.advisory import REGISTRIES
-from bot.errors import EngineError
 from bot.playbook import load_folder
 from bot.range.registries.theft import BAD, SHOPS
 from bot.scenario import load_drill
@@ -31,11 +30,14 @@ TAKEN_BACK = ("crates-token-in-public-log", "crates-token-with-scopes")
 BY = {"crates-token-with-scopes": "revoke-by-hand"}  # which step has cut it; elsewhere the first one
 
 
-def play(name: str, home: Path) -> tuple[drill.Result, dict[str, Any], set[str], str]:
-    """A drill from the leak to its end: the result, the range's state, every secret there was, what was told."""
+def play(name: str, home: Path, **other: Any) -> tuple[drill.Result, dict[str, Any], set[str], str]:
+    """A drill from the leak to its end: the result, the range's state, every secret there was, what was told.
+
+    ``other``: what is otherwise than in its file.
+    """
     source = app.SHIPPED / "drills" / f"{name}.yaml"
     scenario = load_drill(source.read_text(), str(source), load_folder([app.SHIPPED / "containment"], CATALOGUE))
-    scenario = dataclasses.replace(scenario, delay_s=0.02)
+    scenario = dataclasses.replace(scenario, delay_s=0.02, **other)
     told: list[str] = []
 
     def tell(kind: str, data: dict[str, Any]) -> None:
@@ -50,6 +52,17 @@ def play(name: str, home: Path) -> tuple[drill.Result, dict[str, Any], set[str],
 
 
 @pytest.mark.slow
+def test_a_drill_whose_undo_is_refused_has_failed(tmp_path: Path) -> None:
+    """RubyGems.org gives nothing back, so its drill may not promise that it does."""
+    result, state, _, _ = play("rubygems-key-in-public-log", tmp_path, undoes=("yank",))
+    assert [(each["step"], each["came"]) for each in result.undone] == [("yank#0", "undo-refused")]
+    assert not result.contained
+    assert "never takes its number again" in result.why_not[0]
+    assert {row["state"] for row in result.ledger} == {"closed"}
+    assert state["registries"]["rubygems"]["packages"][SHOPS["rubygems"].package][BAD]
+
+
+@pytest.mark.slow
 def test_on_a_persons_word_the_pypi_drill_does_not_end(tmp_path: Path) -> None:
     """Mara says that she has yanked the release, and has not: the simple index still offers it."""
     source = app.SHIPPED / "drills" / "pypi-token-in-public-log.yaml"
@@ -59,15 +72,24 @@ def test_on_a_persons_word_the_pypi_drill_does_not_end(tmp_path: Path) -> None:
         settings = Settings(home=tmp_path, responders=",".join(scenario.responders))
         with app.opened(settings, sites={"range": app.range_site(arena.endpoints)}) as bulkhead:
             run = drill.Run(scenario, bulkhead, arena, lambda _kind, _data: None)
-            run.patience_s = 12
-            with pytest.raises(EngineError, match="was not over"):
-                asyncio.run(run.run())
-            (row,) = bulkhead.store.incidents()
-            events = bulkhead.store.events(row.id)
-        assert row.status == "open"
-        said = [(e["kind"], e["body"].get("verdict")) for e in events if e["step"].startswith("yank")]
-        assert ("proof", "proven") not in said
-        assert any(kind == "outcome" for kind, _ in said), said
+
+            def said() -> list[tuple[str, str]]:
+                events = [event for row in bulkhead.store.incidents() for event in bulkhead.store.events(row.id)]
+                return [(e["kind"], e["body"].get("verdict", "")) for e in events if e["step"].startswith("yank")]
+
+            async def until_she_has_spoken() -> None:
+                task = asyncio.create_task(run.run())
+                while not any(kind == "outcome" for kind, _ in said()):
+                    assert not task.done(), await task
+                    await asyncio.sleep(0.1)
+                await asyncio.sleep(3)  # the index is asked meanwhile, and asked again
+                assert not task.done()
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+            asyncio.run(until_she_has_spoken())
+            assert ("proof", "proven") not in said()
+            assert [row.status for row in bulkhead.store.incidents()] == ["open"]
         assert arena.get("/state")["registries"]["pypi"]["packages"][SHOPS["pypi"].package]["yanked"] == {}
 
 

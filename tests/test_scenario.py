@@ -67,6 +67,8 @@ WRONG = [
     ("  - [deactivate, end-sessions]", "  - [deactivate, end-session]", "did you mean 'end-sessions'"),
     ("  - [deactivate, end-sessions]", "  - [deactivate]", "pairs of two steps"),
     ("order:", "ends: whenever\norder:", "ends must be one of contained, nothing"),
+    ("order:", "undoes: [deactivat]\norder:", "did you mean 'deactivate'"),
+    ("order:", "undoes: []\norder:", "undoes must not be empty"),
     ("truth: >-", "besides: >-", "the drill has no key 'besides'"),
 ]
 
