@@ -6,6 +6,7 @@ the last stolen session's death; what happens next by itself. Everything else is
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -191,13 +192,14 @@ def _row(row: Row) -> str:
 
 
 def _signs(picture: Picture) -> list[Block]:
-    """What the signals found in the incident's window: how many, and the surest of them."""
+    """What the signals found in the incident's window: how many, and the surest of them, none twice."""
     found = [one for event in picture.outcomes.values() for one in signs(event.body)]
     if not found:
         return []
     found.sort(key=lambda one: one["sure"] != "certain")
     lines = [f":mag: *{len(found)} sign{'s' if len(found) > 1 else ''} of misuse*"]
-    lines += [kit.escape(f"{one['sure']}, {one['signal']}: {one['says']}")[:300] for one in found[:SIGNS]]
+    told = Counter(kit.escape(f"{one['sure']}, {one['signal']}: {one['says']}")[:300] for one in found)
+    lines += [f"{said} ({n} times)" if n > 1 else said for said, n in list(told.items())[:SIGNS]]
     return [kit.section("\n".join(lines))]
 
 

@@ -152,6 +152,14 @@ def test_a_persons_step_shows_its_link_as_text_and_turns_green_when_the_world_pr
     assert ":red_circle: *revoke*" in refuted
 
 
+def test_the_surest_signs_come_first_and_what_was_found_twice_is_said_once() -> None:
+    found = [{"sure": sure, "signal": "build-log", "says": says}
+             for sure, says in (("likely", "a"), ("certain", "b"), ("certain", "b"), ("maybe", "c"))]  # fmt: skip
+    outcome = OUTCOME | {"outcome": OUTCOME.get("outcome", {}) | {"findings": found}}
+    said = text(card.draw(picture([*CUT, ("signals", "look", LOOK), ("signals", "outcome", outcome)])))
+    assert "*3 signs of misuse*\ncertain, build-log: b (2 times)\nlikely, build-log: a" in said
+
+
 def test_undo_is_offered_where_there_is_one_and_says_what_it_means() -> None:
     story = [*CUT, ("smash", "look", LOOK | {"undo": "in pieces", "kills": None}), ("smash", "outcome", OUTCOME),
              ("same", "look", LOOK), ("same", "outcome", OUTCOME | {"changed": False})]  # fmt: skip
