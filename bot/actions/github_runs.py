@@ -184,9 +184,10 @@ def _look_logs(world: World, given: RunRef) -> LogsBefore:
     attempts = _attempts(world, given, run)
     # Whether a run under way has logs yet is not certain; when it has ended it will have.
     needed = bool(attempts) or run["status"] != "completed"
+    have = "1 attempt has" if len(attempts) == 1 else f"{len(attempts)} attempts have"
     return LogsBefore(
         needed=needed, attempts=attempts, status=run["status"], run=last_run(run),
-        summary=f"{len(attempts)} attempts of run {given.run_id} of {given.repository} have logs; {run['status']}",
+        summary=f"{have} logs of run {given.run_id} of {given.repository}; {run['status']}",
     )  # fmt: skip
 
 
