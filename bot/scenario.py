@@ -139,6 +139,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         holes=("run_url", "package", "version"),
         happens=("known-only",),
     ),
+    "provenance-with-a-token": Scenario(
+        tries=("npm-token", "npm-publish", "default-install", "key", "saved-session"),
+        holes=("run_url", "package", "version"), secret_holes=("NPM_PUBLISH_TOKEN",),
+        happens=("use-the-key", "publish-again", "keep-the-token", "drop-the-token"),
+    ),
     "owner-phished": Scenario(
         tries=("registry-token", "default-install", "guest"), holes=("package", "version"),
         secret_holes=("PYPI_TOKEN",), happens=("publish-again", "guest-publishes"),

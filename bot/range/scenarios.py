@@ -18,6 +18,7 @@ from bot.range.key_in_log import Echo, KeyInLog
 from bot.range.npm_theft import NpmTheft
 from bot.range.oidc_replay import LeakAfterMove, TheftAfterMove
 from bot.range.poisoned_action import SCANNER, TAMPERED
+from bot.range.provenance import ProvenanceOnly
 from bot.range.pushed_code import BlankEnvironment, PushedWorkflow
 from bot.range.registries.docker_theft import DockerTheft
 from bot.range.registries.doors import HalfRotated, LeftOver, MintedToken, PhishedOwner
@@ -71,6 +72,7 @@ SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     "action-tags-moved": TAMPERED,
     "scanner-sends-secrets": SCANNER,
     "pypi-token-minted-by-thief": MintedToken,
+    "provenance-with-a-token": ProvenanceOnly,
     "owner-phished": PhishedOwner,
     "pypi-token-left-after-move": LeftOver,
     "crates-token-rotated-halfway": HalfRotated,

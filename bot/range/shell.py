@@ -34,7 +34,8 @@ SINKS = {"/github/env": "env", "/github/output": "output", "/github/summary": "s
 _BUILDS = ("make", "npm ci", "npm install", "npm run", "npm test", "yarn", "pnpm install", "pnpm run", "go build",
            "go test", "cargo build", "cargo test", "pip install", "python -m pip install", "python -m build", "pytest",
            "mkdir")  # fmt: skip
-_NPM = ("npm ci", "npm publish", "npm whoami")  # these work against the range's registry, in a package of it
+# these work against the range's registry, in a package of it
+_NPM = ("npm ci", "npm publish", "npm publish --provenance", "npm whoami")
 _BUILT = ("dist/", "build/", "target/")
 _SERVICE_MODELS = botocore.loaders.create_loader()  # reading a service's model takes 0.1 s: once a process
 _IMAGE = re.compile(
@@ -263,6 +264,8 @@ def _command(words: list[str], given: str, box: Box) -> tuple[int, str]:
     if len(words) == 1 and _ASSIGNMENT.match(name):
         return _export(words, given, box)
     if said in _NPM and box.npm_url is not None and "package-lock.json" in box.files:
+        if words[-1] == "--provenance" and box.id_token is None:
+            return 1, "npm error code EUSAGE\nnpm error Provenance generation requires id-token: write\n"
         return _npm(words[1], box.npm_url, box)
     known = next((known for known in packages.COMMANDS if said == known or said.startswith(f"{known} ")), "")
     if packages.COMMANDS.get(known, ("",))[0] in box.registries:

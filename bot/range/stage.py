@@ -39,6 +39,7 @@ TITLES = {
     "publisher-of-any-branch": "A branch publishes as the release does",
     "worm-on-a-laptop": "Malware on a laptop takes GitHub tokens",
     "pypi-token-minted-by-thief": "A thief makes a PyPI token of its own",
+    "provenance-with-a-token": "A release with provenance, and a stored token",
     "owner-phished": "The owner of a package is phished",
     "pypi-token-left-after-move": "A PyPI token is left from before trusted publishing",
     "crates-token-rotated-halfway": "A crates.io token was rotated, and never revoked",
