@@ -37,6 +37,7 @@ def shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_tampered_action_is_followed_through_every_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
@@ -72,6 +73,7 @@ def test_a_tampered_action_is_followed_through_every_repository(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_what_a_scanner_sent_away_is_known_by_its_id_or_signed_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import logging
@@ -34,19 +35,21 @@ from bot.store import Store
 PUBLIC = 12  # a shorter value (an id, a word of the company's seed) is no secret that could be told apart
 
 
-def encodings(value: str) -> Iterator[bytes]:
+@functools.cache  # each value is looked for in thousands of places
+def encodings(value: str) -> tuple[bytes, ...]:
     """How a value may stand in a file: as it is, in hex, per cent, and base64 at its three offsets, once and twice."""
     raw = value.encode()
-    yield from (
+    once = list(at_offsets(raw))
+    forms = (
         raw,
         raw.hex().encode(),
         raw.hex().upper().encode(),
         quote(value, safe="").encode(),
         json.dumps(value)[1:-1].encode(),
+        *once,
+        *(twice for each in once for twice in at_offsets(each)),
     )
-    for once in at_offsets(raw):
-        yield once
-        yield from at_offsets(once)
+    return tuple(dict.fromkeys(forms))
 
 
 def at_offsets(raw: bytes) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from bot.range.registries.theft import BAD, GOOD, OLD
 from tests.test_canaries import everything, found_in
 from tests.test_registry_drills import play
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 BY = {"dockerhub-pat-in-public-log": "revoke", "dockerhub-oat-in-public-log": "revoke-of-organization"}
 
 
