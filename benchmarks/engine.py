@@ -102,11 +102,13 @@ class Marks:
 
     def __init__(self, incidents: int, cuts: set[str]) -> None:
         self.left, self.over, self.events = incidents, threading.Event(), 0
+        self.gaps = 0  # evidence that a cut did not wait for (bot.engine.steps, EVIDENCE_S)
         self.start = self.last_cut = self.all_done = 0.0
         self._cuts = cuts
 
     def take(self, event: Event) -> None:
         self.events += 1
+        self.gaps += bool(event.kind == "evidence" and event.body.get("gap"))
         if event.kind == "proof" and event.step in self._cuts:
             self.last_cut = time.perf_counter() - self.start
         elif event.kind == "closed":

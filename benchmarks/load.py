@@ -15,7 +15,7 @@ from typing import Any
 
 from bot.action import Action
 from bot.batches import Batches
-from bot.clients import REVOKED_AT_ONCE
+from bot.clients import REVOCATIONS_AN_HOUR, REVOKED_AT_ONCE
 from bot.errors import Rejected
 from bot.model import Before, Effect, EvidenceRef, Grade, Outcome, Proof, material
 from bot.world import World
@@ -93,6 +93,7 @@ class Measured:
     cpu_s: float
     calls: int
     events: int = 0
+    gaps: int = 0  # evidence that was not waited for: its calls were not made
 
 
 @dataclass(slots=True)
@@ -106,7 +107,7 @@ class Provider:
     _batches: Batches[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._batches = Batches(self._together, REVOKED_AT_ONCE, Rejected)
+        self._batches = Batches(self._together, REVOKED_AT_ONCE, Rejected, REVOCATIONS_AN_HOUR)
 
     def call(self, times: int) -> None:
         """So many calls over the network, as far as anybody waiting for them can tell."""

@@ -29,6 +29,7 @@ from benchmarks.__main__ import PLACES, POSTGRESQL, SCRIPT, SQLITE, Database, po
 from benchmarks.engine import Marks, engine_of, house, land, rows_of
 from benchmarks.load import Measured, Provider, Shape, catalogue, playbook
 from bot.app import Bulkhead
+from bot.clients import REVOCATIONS_AN_HOUR
 from bot.engine.run import Engine
 from bot.model import Credential, Exposure, Liveness, Machine, Reached, Report, Triage
 from bot.playbook import load as load_playbook
@@ -36,7 +37,6 @@ from bot.settings import read
 from bot.world import World
 
 FLEET = {"github-pat": 300, "aws-access-key": 150, "npm-token": 50}
-REQUESTS_AN_HOUR = 60  # to /credentials/revoke, from one address (docs.github.com/rest, rate limits)
 AIMS = {SQLITE: (1.5, 1.3), POSTGRESQL: (1.7, 1.3)}  # last cut, all done
 PATIENCE_S = 1800.0
 _ROW = "{:<38}{:>10}{:>8}{:>10}{:>8}{:>12}{:>8}"
@@ -53,6 +53,12 @@ class Fleet:
     def calls(self) -> int:
         """Over the network, in all; each of a gathered request counts."""
         return sum(shape.calls for shape in self.shapes)
+
+    @property
+    def evidence(self) -> int:
+        """The most calls that the evidence of one step makes."""
+        steps = [dict(step.phases).get("evidence", 0) for shape in self.shapes for step in shape.steps]
+        return max(steps)
 
     def credential(self, number: int) -> Credential:
         """The one of this number."""
@@ -111,8 +117,9 @@ async def _measure(bulkhead: Bulkhead, given: Fleet) -> tuple[Measured, int]:
     finally:
         await engine.stop()
     measured = Measured(
-        last_cut_s=marks.last_cut, all_done_s=marks.all_done, cpu_s=cpu, calls=provider.calls, events=marks.events
-    )
+        last_cut_s=marks.last_cut, all_done_s=marks.all_done, cpu_s=cpu, calls=provider.calls, events=marks.events,
+        gaps=marks.gaps,
+    )  # fmt: skip
     return measured, provider.gathered
 
 
@@ -151,7 +158,8 @@ def table(leak: Fleet, folder: Path, new: Database) -> bool:
     floor: Measured | None = None
     missed = False
     for name, one, requests in runs(leak, folder, new):
-        if one.calls != leak.calls:
+        least = leak.calls - one.gaps * leak.evidence
+        if not least <= one.calls <= leak.calls:
             raise SystemExit(f"{name} made {one.calls} calls where {leak.calls} were due: they would not compare")
         if floor is None:
             floor = one
@@ -160,9 +168,10 @@ def table(leak: Fleet, folder: Path, new: Database) -> bool:
         by_cut, by_done = one.last_cut_s / floor.last_cut_s, one.all_done_s / floor.all_done_s
         said = ("", "") if one is floor else (f"{by_cut:.2f}x", f"{by_done:.2f}x")
         row = (name, f"{one.last_cut_s:.1f}", said[0], f"{one.all_done_s:.1f}", said[1], requests, f"{one.cpu_s:.0f}")
-        print(_ROW.format(*row), flush=True)
+        gaps = f"   {one.gaps} times a cut did not wait for its evidence" if one.gaps else ""
+        print(_ROW.format(*row) + gaps, flush=True)
         most_cut, most_done = AIMS.get(name, (1.0, 1.0))
-        missed |= by_cut > most_cut or by_done > most_done or requests > REQUESTS_AN_HOUR
+        missed |= by_cut > most_cut or by_done > most_done or requests > REVOCATIONS_AN_HOUR
     return missed
 
 

@@ -8,10 +8,14 @@ a leak would live an hour longer.
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+HOUR_S = 3600.0
+LONGEST_S = 2.0  # that a request waits for others to come along
 
 
 class _Batch(Generic[T]):
@@ -27,11 +31,15 @@ class Batches(Generic[T]):
     """``send`` is called by one thread at a time, with what all have brought meanwhile, ``most`` at most.
 
     Where a batch is refused (an error of ``alone``), each part is sent by itself: one that cannot be taken must not
-    keep the others. Any other error is everybody's.
+    keep the others. Any other error is everybody's. ``an_hour``: so many requests the provider takes; the more of them
+    are used up, the longer one waits for others, so that the first go at once and the last hold many.
     """
 
-    def __init__(self, send: Callable[[Sequence[T]], None], most: int, alone: type[Exception]) -> None:
-        self._send, self._most, self._alone = send, most, alone
+    def __init__(
+        self, send: Callable[[Sequence[T]], None], most: int, alone: type[Exception], an_hour: int = 0
+    ) -> None:
+        self._send, self._most, self._alone, self._an_hour = send, most, alone, an_hour
+        self._sent: deque[float] = deque()  # when, of those of the last hour
         self._forming: _Batch[T] = _Batch()
         self._lock, self._turn = threading.Lock(), threading.Lock()
 
@@ -50,6 +58,7 @@ class Batches(Generic[T]):
 
     def _lead(self, batch: _Batch[T]) -> None:
         with self._turn:
+            self._gather()
             with self._lock:
                 if self._forming is batch:
                     self._forming = _Batch()  # who comes now waits for the next
@@ -57,6 +66,15 @@ class Batches(Generic[T]):
                 self._all(batch)
             finally:
                 batch.done.set()
+
+    def _gather(self) -> None:
+        """Wait for company, as far as requests are getting scarce."""
+        if not self._an_hour:
+            return
+        while self._sent and time.monotonic() - self._sent[0] > HOUR_S:
+            self._sent.popleft()
+        time.sleep(LONGEST_S * min(1.0, len(self._sent) / self._an_hour) ** 2)
+        self._sent.append(time.monotonic())
 
     def _all(self, batch: _Batch[T]) -> None:
         try:

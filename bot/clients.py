@@ -36,6 +36,7 @@ from bot.world import Reply
 
 CONNECT_S, READ_S = 5.0, 20.0
 REVOKED_AT_ONCE = 1000  # credentials in one request (docs.github.com/rest/credentials/revoke)
+REVOCATIONS_AN_HOUR = 60  # from one address, since it carries nobody's credentials (docs.github.com/rest, rate limits)
 _SERVICE_MODELS = botocore.loaders.create_loader()  # reading a service's model takes 0.1 s: once a process
 
 _REFUSED = {
@@ -210,7 +211,9 @@ class GitHubClient:
     ) -> None:
         self._base = base_url.rstrip("/")
         self._auth = auth or github.Auth.Token(token)
-        self._revocations: Batches[Secret] = Batches(self._revoke, REVOKED_AT_ONCE, errors.Rejected)
+        self._revocations: Batches[Secret] = Batches(
+            self._revoke, REVOKED_AT_ONCE, errors.Rejected, REVOCATIONS_AN_HOUR
+        )
         self._local = threading.local()
 
     @property

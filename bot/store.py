@@ -237,6 +237,13 @@ class Store:
         with self.connect() as c:
             return list(c.execute(sa.text(query), values).scalars())
 
+    def tell(self, query: str, table: tuple[str, str | None], **values: str) -> int:
+        """Run a change of the engine's room, if that table (and its schema) is there; how many rows it changed."""
+        if not sa.inspect(self.engine).has_table(table[0], schema=table[1]):
+            return 0
+        with self.begin() as c:
+            return int(c.execute(sa.text(query), values).rowcount)
+
     def _in_turn(self, connection: sa.Connection, name: str) -> None:
         """Wait until no other transaction does ``name``; SQLite's write lock says so already."""
         if not self.sqlite:

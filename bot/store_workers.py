@@ -7,12 +7,16 @@ ends its sessions before anything else; when it wakes, it finds its lease gone a
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import sqlalchemy as sa
 
-from bot.store import Store
+from bot.store import Store, canonical, replace
 from bot.tables import setting
 
-LEASE = "lease:"
+LEASE, NEEDS = "lease:", "needs:"
 _NOW = "extract(epoch from clock_timestamp())"
 
 
@@ -35,6 +39,15 @@ class Workers:
         with self._store.begin() as c:
             return c.execute(query, {"name": LEASE + name}).rowcount == 1
 
+    def tell(self, name: str, said: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Say something to all other workers that live; returns what they have said last."""
+        rows = sa.select(setting.c.name, setting.c.value).where(setting.c.name.like(f"{NEEDS}%"))
+        with self._store.begin() as c:
+            replace(c, setting, "name", {"name": NEEDS + name, "value": canonical(said)})
+            alive = set(c.execute(sa.select(setting.c.name).where(setting.c.name.like(f"{LEASE}%"))).scalars())
+            heard = {row.name.removeprefix(NEEDS): row.value for row in c.execute(rows)}
+        return [json.loads(value) for one, value in heard.items() if one != name and LEASE + one in alive]
+
     def over(self, lease_s: float) -> set[str]:
         """Whose lease was renewed longer ago than that."""
         query = sa.text(f"SELECT name FROM setting WHERE name LIKE :like AND {_NOW} - value::float > :most")  # noqa: S608 - ours
@@ -43,9 +56,9 @@ class Workers:
             return {name.removeprefix(LEASE) for name in found}
 
     def end(self, name: str) -> None:
-        """Forget a lease."""
+        """Forget a lease, and what its worker has said."""
         with self._store.begin() as c:
-            c.execute(sa.delete(setting).where(setting.c.name == LEASE + name))
+            c.execute(sa.delete(setting).where(setting.c.name.in_([LEASE + name, NEEDS + name])))
 
     def bury(self, name: str) -> None:
         """End a worker's sessions, and with them every lock that it holds; then forget its lease."""

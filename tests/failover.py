@@ -27,7 +27,7 @@ from bot.settings import Settings
 
 Begin = Callable[[dict[str, Any]], int]  # an order of failover_child -> the worker's process id
 CHILD = Path(__file__).parent / "failover_child.py"
-LEASE_S = 2.0
+LEASE_S = 5.0
 PATIENCE_S = 90.0
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bot import batches as batches_module
 from bot.batches import Batches
 
 
@@ -90,3 +91,16 @@ def test_a_refusal_of_one_alone_is_raised_and_not_tried_again() -> None:
     with pytest.raises(ValueError, match="1"):
         Batches(provider.send, 10, ValueError).add([1])
     assert provider.requests == [[1]]
+
+
+def test_the_scarcer_requests_are_the_longer_one_waits_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the whole hour's requests are used up: who comes within the wait goes along."""
+    monkeypatch.setattr(batches_module, "LONGEST_S", 0.4)
+    provider = Provider()
+    provider.go.set()
+    batches = Batches(provider.send, 1000, ValueError, an_hour=4)
+    for number in range(4):
+        batches.add([number])
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda number: batches.add([number]), [4, 5, 6]))
+    assert [len(request) for request in provider.requests] == [1, 1, 1, 1, 3]

@@ -29,6 +29,20 @@ def owner_sql(url: str) -> str:
     return f"SELECT owner_xid FROM {_table(url)} WHERE workflow_uuid = :w"  # noqa: S608 - our own words
 
 
+def adopt_sql(url: str) -> str:
+    """SQL that makes what another version of the engine has under way ours (``:v``): DBOS recovers its own version's.
+
+    Who still runs it goes on, and owns it; it can be handed over to us when that one ends.
+    """
+    stale = "application_version <> :v AND status IN ('PENDING', 'ENQUEUED')"
+    return f"UPDATE {_table(url)} SET application_version = :v WHERE {stale}"  # noqa: S608 - our own words
+
+
+def has_records(url: str) -> tuple[str, str | None]:
+    """DBOS's table of workflows and its schema, to ask whether DBOS has ever run here."""
+    return "workflow_status", None if url.startswith("sqlite") else dbos_schema(url)
+
+
 def running_sql(url: str) -> str:
     """SQL that finds the executors that have workflows under way, living or dead."""
     return f"SELECT DISTINCT executor_id FROM {_table(url)} WHERE status = 'PENDING'"  # noqa: S608 - our own words

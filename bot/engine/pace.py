@@ -1,6 +1,7 @@
 """How many calls a provider gets at once, and who goes first: cuts before everything else.
 
-When a provider asks for a pause (retry-after), nobody calls it until the pause is over.
+When a provider asks for a pause (retry-after), nobody calls it until the pause is over. Workers on PostgreSQL share the
+places: every second each tells the others what it needs and which pauses it has heard of, and keeps its share.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from bot.model import Effect
@@ -21,7 +22,7 @@ class Gate:
     """A semaphore that wakes the waiter of the best priority, first come first served among equals."""
 
     def __init__(self, places: int) -> None:
-        self._free = places
+        self._places = self._free = places
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
         self._not_before = 0.0
@@ -29,6 +30,23 @@ class Gate:
     def hold(self, seconds: float) -> None:
         """Let nobody in for so long, as the provider asked."""
         self._not_before = max(self._not_before, asyncio.get_running_loop().time() + seconds)
+
+    @property
+    def needs(self) -> int:
+        """Calls that are under way or wait for a place."""
+        return self._places - self._free + sum(not future.done() for *_, future in self._queue)
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds until the pause is over that the provider asked for; 0 when there is none."""
+        return max(0.0, self._not_before - asyncio.get_running_loop().time())
+
+    def resize(self, places: int) -> None:
+        """Have so many places. Fewer than are taken: none is given until enough have come back."""
+        self._free += places - self._places
+        self._places = places
+        while self._free > 0 and self._wake():
+            self._free -= 1
 
     @asynccontextmanager
     async def enter(self, priority: int) -> AsyncIterator[None]:
@@ -52,12 +70,17 @@ class Gate:
             self._leave()
 
     def _leave(self) -> None:
+        if self._free < 0 or not self._wake():
+            self._free += 1
+
+    def _wake(self) -> bool:
+        """Give a place to who is first of those that wait; False when nobody does."""
         while self._queue:
             future = heapq.heappop(self._queue)[2]
             if not future.done():
                 future.set_result(None)
-                return
-        self._free += 1
+                return True
+        return False
 
 
 class Pace:
@@ -71,3 +94,19 @@ class Pace:
         if provider not in self._gates:
             self._gates[provider] = Gate(self._places)
         return self._gates[provider]
+
+    def told(self) -> dict[str, list[float]]:
+        """What the other workers are to know: provider -> calls that need a place, seconds of a pause."""
+        said = {name: [float(gate.needs), gate.rest_s] for name, gate in self._gates.items()}
+        return {name: both for name, both in said.items() if any(both)}
+
+    def share(self, others: Iterable[Mapping[str, list[float]]]) -> None:
+        """Keep a part of the places, by what each worker needs, where all of them need more than there are."""
+        heard = list(others)
+        for name in {name for one in heard for name in one} | set(self._gates):
+            gate = self[name]
+            theirs = sum(one.get(name, [0.0, 0.0])[0] for one in heard)
+            mine = gate.needs
+            fair = round(self._places * mine / (mine + theirs)) if theirs else self._places
+            gate.resize(max(1, fair, int(self._places - theirs)))
+            gate.hold(max([one.get(name, [0.0, 0.0])[1] for one in heard], default=0.0))

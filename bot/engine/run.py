@@ -108,7 +108,8 @@ class Engine:
         if store.sqlite:
             self._locks.enter_context(one_worker(self.parts.folder))
         else:
-            await asyncio.to_thread(self._begin_lease)
+            self._locks.enter_context(store.only_one(self.executor))
+        await asyncio.to_thread(self._adopt)
         DBOS(config=_config(store, self.executor))
         self._incident, self._undo, self._afterwards = self._workflows()
         self.pulse.on_row = self._on_row
@@ -117,6 +118,8 @@ class Engine:
             lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident)
         )
         DBOS.launch()
+        if not store.sqlite:  # not before: the start takes its time, and nobody renews anything in it
+            await asyncio.to_thread(self._workers.begin, self.executor)
         steady = [self.pulse.run, self._beginner, self._opener, *([] if store.sqlite else [self._beat])]
         self._tasks = [asyncio.create_task(self._steadily(work)) for work in steady]
         await self.take_over()
@@ -177,6 +180,13 @@ class Engine:
         """
         return 0 if self.parts.store.sqlite else await asyncio.to_thread(self._take_over)
 
+    def _adopt(self) -> None:
+        """What another version of the engine has under way is ours to go on with: the timeline is the same."""
+        url = self.parts.store.url
+        adopted = self.parts.store.tell(ownership.adopt_sql(url), ownership.has_records(url), v=VERSION)
+        if adopted:
+            log.info("%d incidents were begun by another version of Bulkhead and go on with this one", adopted)
+
     def _take_over(self) -> int:
         store, taken = self.parts.store, 0
         silent = self._workers.over(self.parts.lease_s)
@@ -185,26 +195,30 @@ class Engine:
                 if mine and executor in silent:
                     self._workers.bury(executor)
                 with store.only_one(executor) as dead:
-                    taken += ownership.take_over([executor]) if mine and dead else 0
+                    if mine and dead:
+                        self._adopt()
+                        taken += ownership.take_over([executor])
         return taken
-
-    def _begin_lease(self) -> None:
-        self._locks.enter_context(self.parts.store.only_one(self.executor))
-        self._workers.begin(self.executor)
 
     async def _beat(self) -> None:
         """Renew the lease, from the loop that does the work: a loop that hangs is a worker that does nothing."""
         while True:
             # not in the loop's usual threads: they can all be busy
-            await asyncio.get_running_loop().run_in_executor(self._beats, self._renew)
+            loop, said = asyncio.get_running_loop(), self._pace.told()
+            self._pace.share(await loop.run_in_executor(self._beats, self._renew, said))
             await asyncio.sleep(BEAT_S)
 
-    def _renew(self) -> None:
-        if self._workers.renew(self.executor):
-            return
+    def _renew(self, said: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Renew the lease; what other workers say of their providers."""
+        if not self._workers.renew(self.executor):
+            self._again()
+        return self._workers.tell(self.executor, said)
+
+    def _again(self) -> None:
         log.warning("this worker was silent for longer than its lease: others have what it did, and it begins anew")
         self._locks.close()  # the lock went with its session
-        self._begin_lease()
+        self._locks.enter_context(self.parts.store.only_one(self.executor))
+        self._workers.begin(self.executor)
 
     def _owns(self, fence: Fence) -> bool:
         """Whether the run of this fence still owns its incident. On SQLite there is nobody else."""

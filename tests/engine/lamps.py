@@ -194,6 +194,7 @@ class House:
     after_s: float = 0
     tails: tuple[tuple[str, str, float], ...] = ()  # kind, lamp, seconds
     mode: str = "act"
+    lease_s: float = 30.0  # longer than a busy machine holds up a worker
     blind: list[Exception] = field(default_factory=list)  # what the next triages raise
 
     @classmethod
@@ -240,8 +241,8 @@ class House:
             store=self.store, timeline=self.timeline, folder=self.folder, catalogue=self.room.catalogue(),
             worlds={"range": self.world}, triage=self.triage, rules=rules, mode=lambda _row: self.mode,
             severity=lambda _t: {"level": "high", "rule": "test", "reason": "it is a test"},
-            may=lambda person, _group, _said: person in self.people, boundary=boundary, tick_s=0.02, lease_s=3,
-            freeze=freeze,
+            may=lambda person, _group, _said: person in self.people, boundary=boundary, tick_s=0.02,
+            lease_s=self.lease_s, freeze=freeze,
         ))  # fmt: skip
 
     def land(self, text: str, incident: str = "inc-1", lamp: str = "a", by: str = "zoe") -> str:

@@ -44,6 +44,17 @@ def test_a_lease_ends_by_the_databases_clock_and_a_burial_ends_the_sessions_that
     hangs.close()
 
 
+def test_what_a_worker_says_is_heard_by_the_others_as_long_as_it_lives(house: House) -> None:
+    one, two = Workers(house.store), Workers(house.store)
+    one.begin("one")
+    two.begin("two")
+    assert one.tell("one", {"github": [3.0, 0.5]}) == []
+    assert two.tell("two", {}) == [{"github": [3.0, 0.5]}]
+    assert one.tell("one", {"github": [1.0, 0.0]}) == [{}]
+    one.end("one")
+    assert two.tell("two", {}) == []
+
+
 def free(house: House, name: str) -> bool:
     with house.store.only_one(name) as mine:
         return mine
@@ -62,6 +73,7 @@ def crew(house: House) -> Iterator[Crew]:
 def test_a_worker_that_was_stopped_is_replaced_and_wakes_with_nothing_to_do(crew: Crew) -> None:
     """Stopped while people are asked; they agree meanwhile. Awake again, it still is a worker like the others."""
     house = crew.house
+    house.lease_s = 5
     crew.start(1, "one")
     names = land(house)
     until(lambda: all("asked" in house.kinds("out", name) for name in names), "every incident to ask")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.engine.pace import Gate
+from bot.engine.pace import Gate, Pace
 
 
 def test_the_best_priority_goes_first_and_equals_in_their_order() -> None:
@@ -71,3 +71,46 @@ def test_a_hold_keeps_everybody_out_for_as_long_as_it_says() -> None:
             return loop.time() - began
 
     assert asyncio.run(main()) >= 0.1
+
+
+def test_workers_that_need_more_than_there_is_share_by_what_each_needs() -> None:
+    async def main() -> None:
+        pace, go, inside = Pace(8), asyncio.Event(), list[int]()
+
+        async def caller(number: int) -> None:
+            async with pace["github"].enter(1):
+                inside.append(number)
+                await go.wait()
+
+        pace.share([{"github": [24.0, 0.0]}])
+        tasks = [asyncio.create_task(caller(number)) for number in range(24)]
+        await asyncio.sleep(0.01)
+        assert len(inside) == 1, "others need all of it: one place is always ours, so that a cut can begin"
+        assert pace.told() == {"github": [24.0, 0.0]}
+        pace.share([{"github": [24.0, 0.0]}])
+        await asyncio.sleep(0.01)
+        assert len(inside) == 4, "both need the same: half of it each"
+        pace.share([{"github": [2.0, 0.0]}])
+        await asyncio.sleep(0.01)
+        assert len(inside) == 7
+        pace.share([])
+        await asyncio.sleep(0.01)
+        assert len(inside) == 8
+        pace.share([{"github": [24.0, 0.0]}])
+        go.set()
+        await asyncio.wait_for(asyncio.gather(*tasks), 30)
+        assert sorted(inside) == list(range(24)), "none is lost where places become fewer"
+        assert pace.told() == {}
+
+    asyncio.run(main())
+
+
+def test_a_pause_that_another_worker_has_heard_of_holds_here_too() -> None:
+    async def main() -> float:
+        pace, loop = Pace(4), asyncio.get_running_loop()
+        pace.share([{"github": [0.0, 0.1]}, {"aws": [3.0, 60.0]}])
+        began = loop.time()
+        async with pace["github"].enter(0):
+            return loop.time() - began
+
+    assert 0.1 <= asyncio.run(main()) < 30

@@ -31,7 +31,8 @@ class Crew:
 
     def start(self, count: int, posture: str = "act") -> None:
         env = {**os.environ, "PYTHONPATH": str(CHILD.parents[2])}
-        command = [sys.executable, str(CHILD), str(self.house.folder), self.house.store.url, posture]
+        given = [str(self.house.folder), self.house.store.url, posture, str(self.house.lease_s)]
+        command = [sys.executable, str(CHILD), *given]
         new = [subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=env) for _ in range(count)]
         self.workers += new
         for worker in new:

@@ -1,4 +1,4 @@
-"""A worker in a process of its own, over a room of lamps: ``worker_child.py FOLDER DATABASE POSTURE``.
+"""A worker in a process of its own, over a room of lamps: ``worker_child.py FOLDER DATABASE POSTURE LEASE_S``.
 
 It says ``up`` when it runs, and ends when its standard input does.
 """
@@ -13,10 +13,10 @@ from bot import clock
 from tests.engine.lamps import House
 
 
-async def main(folder: Path, database: str, posture: str) -> None:
+async def main(folder: Path, database: str, posture: str, lease_s: float) -> None:
     """Run until nobody listens any more."""
     house = House.build(folder, database=database)
-    house.postures["contain"] = posture
+    house.postures["contain"], house.lease_s = posture, lease_s
     engine = house.engine()
     await engine.start()
     print("up", flush=True)
@@ -28,4 +28,4 @@ async def main(folder: Path, database: str, posture: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])))
