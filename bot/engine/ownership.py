@@ -13,6 +13,8 @@ from bot.errors import EngineError
 from bot.store import schema_of
 from bot.timeline import Fence
 
+VERSION = "engine-1"  # a constant: DBOS would else leave old incidents pending after every change of the source
+
 
 def fence_sql(url: str) -> str:
     """SQL that finds which run owns each workflow of ``:w``; it stands in the writer's own transaction.

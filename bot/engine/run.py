@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -27,6 +27,7 @@ from bot.engine.decisions import HOUSE, Attest, Desk, May, Pulse, unsigned
 from bot.engine.freeze import Switch
 from bot.engine.graph import IncidentRun, close
 from bot.engine.journal import Boundary, Journal
+from bot.engine.lease import Lease
 from bot.engine.pace import Pace
 from bot.engine.steps import Deps, Rule, Ruling
 from bot.engine.undo import UndoRun, undo_id
@@ -34,19 +35,16 @@ from bot.errors import BulkheadError, FencedOut
 from bot.model import Before, Report, Triage
 from bot.playbook import Playbook, load
 from bot.reference import adapter
-from bot.store import DecisionRow, IncidentRow, Store, iso, one_worker, set_pragmas
+from bot.store import DecisionRow, IncidentRow, Store, iso, set_pragmas
 from bot.store_intake import Known
-from bot.store_workers import Workers
 from bot.timeline import Fence, Timeline
 from bot.world import World
 
-VERSION = "engine-1"  # a constant: DBOS would else leave old incidents pending after every change of the source
 THREADS = 64
 ENDS = ("abort", "merge")  # decisions after which no new step begins
 GONE = "its company of the range is no more"
 AGAIN = 100  # so often an incident is taken up that a fault of ours has ended
 SOME = 32  # workflows that are begun together
-BEAT_S = 1.0  # so often a worker renews its lease
 REST_S = 1.0  # what has failed in the background, or for want of the database, is done again after it
 log = logging.getLogger("bulkhead.engine")
 
@@ -86,11 +84,8 @@ class Engine:
         self.desk = Desk(parts.store, parts.may, parts.attest, parts.human)
         self.switch = Switch(parts.store, self.desk, parts.freeze)
         self.pulse = Pulse(parts.store, parts.tick_s)
-        # DBOS recovers by this name. On SQLite one worker at a time has it; elsewhere each process has its own.
-        self.executor = "worker" if parts.store.sqlite else parts.store.process
-        self._workers, self._beats = Workers(parts.store), ThreadPoolExecutor(1, thread_name_prefix="lease")
+        self._lease = Lease(parts.store, parts.folder, parts.lease_s)
         self._pace, self._pool = Pace(), ThreadPoolExecutor(THREADS, thread_name_prefix="action")
-        self._locks = ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[Any]] = set()
         self._ending: set[asyncio.Task[Any]] = set()  # incidents that are over, but for what is wiped then
@@ -105,12 +100,9 @@ class Engine:
     async def start(self) -> None:
         """Launch DBOS, recover what was under way, open what was landed but not begun."""
         store = self.parts.store
-        if store.sqlite:
-            self._locks.enter_context(one_worker(self.parts.folder))
-        else:
-            self._locks.enter_context(store.only_one(self.executor))
-        await asyncio.to_thread(self._adopt)
-        DBOS(config=_config(store, self.executor))
+        self._lease.lock()
+        await asyncio.to_thread(self._lease.adopt)
+        DBOS(config=_config(store, self._lease.name))
         self._incident, self._undo, self._afterwards = self._workflows()
         self.pulse.on_row = self._on_row
         loop = asyncio.get_running_loop()
@@ -118,9 +110,10 @@ class Engine:
             lambda e: e.kind == "undone" and loop.call_soon_threadsafe(self.pulse.poke, e.incident)
         )
         DBOS.launch()
-        if not store.sqlite:  # not before: the start takes its time, and nobody renews anything in it
-            await asyncio.to_thread(self._workers.begin, self.executor)
-        steady = [self.pulse.run, self._beginner, self._opener, *([] if store.sqlite else [self._beat])]
+        # Not before: the start takes its time, and nobody renews anything in it.
+        await asyncio.to_thread(self._lease.begin)
+        keep = partial(self._lease.keep, self._pace)
+        steady: list[Callable[[], Awaitable[None]]] = [self.pulse.run, self._beginner, self._opener, keep]
         self._tasks = [asyncio.create_task(self._steadily(work)) for work in steady]
         await self.take_over()
         await self.sweep(again=True)
@@ -132,13 +125,11 @@ class Engine:
             task.cancel()  # DBOS leaves a cancelled workflow pending, and recovers it
         await asyncio.gather(*tasks, *self._ending, return_exceptions=True)
         await asyncio.to_thread(partial(self._pool.shutdown, wait=True, cancel_futures=True))
-        await asyncio.to_thread(self._beats.shutdown)
-        if not self.parts.store.sqlite:
-            await asyncio.to_thread(self._workers.end, self.executor)
+        await self._lease.end()
         await asyncio.to_thread(partial(DBOS.destroy, destroy_registry=True))
         # DBOS made its own pool the loop's default and has closed it: who comes after needs one that works.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
-        self._locks.close()
+        self._lease.let_go()
 
     async def open(self, incident: str) -> None:
         """Begin the workflow of a landed incident; begun already, nothing happens."""
@@ -173,57 +164,8 @@ class Engine:
         return begun
 
     async def take_over(self) -> int:
-        """Hand over what dead workers had under way; whoever is free takes it. Returns how many incidents and undos.
-
-        A worker holds the lock of its name while it lives, and PostgreSQL lets go of it when the process is gone. One
-        that hangs keeps it: there its lease counts.
-        """
-        return 0 if self.parts.store.sqlite else await asyncio.to_thread(self._take_over)
-
-    def _adopt(self) -> None:
-        """What another version of the engine has under way is ours to go on with: the timeline is the same."""
-        url = self.parts.store.url
-        adopted = self.parts.store.tell(ownership.adopt_sql(url), ownership.has_records(url), v=VERSION)
-        if adopted:
-            log.info("%d incidents were begun by another version of Bulkhead and go on with this one", adopted)
-
-    def _take_over(self) -> int:
-        store, taken = self.parts.store, 0
-        silent = self._workers.over(self.parts.lease_s)
-        for executor in (silent | set(store.ask(ownership.running_sql(store.url)))) - {self.executor}:
-            with store.only_one(f"heir of {executor}") as mine:
-                if mine and executor in silent:
-                    self._workers.bury(executor)
-                with store.only_one(executor) as dead:
-                    if mine and dead:
-                        self._adopt()
-                        taken += ownership.take_over([executor])
-        return taken
-
-    async def _beat(self) -> None:
-        """Renew the lease, from the loop that does the work: a loop that hangs is a worker that does nothing."""
-        while True:
-            # not in the loop's usual threads: they can all be busy
-            loop, said = asyncio.get_running_loop(), self._pace.told()
-            self._pace.share(await loop.run_in_executor(self._beats, self._renew, said))
-            await asyncio.sleep(BEAT_S)
-
-    def _renew(self, said: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Renew the lease; what other workers say of their providers."""
-        if not self._workers.renew(self.executor):
-            self._again()
-        return self._workers.tell(self.executor, said)
-
-    def _again(self) -> None:
-        log.warning("this worker was silent for longer than its lease: others have what it did, and it begins anew")
-        self._locks.close()  # the lock went with its session
-        self._locks.enter_context(self.parts.store.only_one(self.executor))
-        self._workers.begin(self.executor)
-
-    def _owns(self, fence: Fence) -> bool:
-        """Whether the run of this fence still owns its incident. On SQLite there is nobody else."""
-        store = self.parts.store
-        return store.sqlite or store.ask(ownership.owner_sql(store.url), w=fence.workflow) == [fence.owner]
+        """Hand over what dead workers had under way; whoever is free takes it. Returns how many incidents and undos."""
+        return await asyncio.to_thread(self._lease.take_over)
 
     @property
     def broken(self) -> dict[str, str]:
@@ -288,7 +230,7 @@ class Engine:
             try:
                 await work()
             except Exception as exc:  # noqa: BLE001 - the edge of a task that nobody waits for
-                log.warning("the engine's %s goes on in a moment: %s", work.__name__, _why(exc))
+                log.warning("a task of the engine goes on in a moment: %s", _why(exc))
             await asyncio.sleep(REST_S)
 
     # workflows -------------------------------------------------------------------------------------------------
@@ -385,7 +327,7 @@ class Engine:
         return Deps(
             world=world, journal=journal, store=parts.store, desk=self.desk, pulse=self.pulse, pace=self._pace,
             pool=self._pool, rule=self._rule(row, journal), playbook_sha256=row.body["playbook"]["sha256"],
-            aborted=lambda: self._aborted.get(row.id, ""), switch=self.switch, owns=partial(self._owns, fence),
+            aborted=lambda: self._aborted.get(row.id, ""), switch=self.switch, owns=partial(self._lease.owns, fence),
         )  # fmt: skip
 
     def _read(self, row: IncidentRow, fence: Fence) -> tuple[World, Journal]:
@@ -515,7 +457,8 @@ def _in_our_wake(connection: Any, _entry: Any) -> None:
 
 def _config(store: Store, executor: str = "worker") -> DBOSConfig:
     config: DBOSConfig = {
-        "name": "bulkhead", "system_database_url": store.url, "application_version": VERSION, "executor_id": executor,
+        "name": "bulkhead", "system_database_url": store.url, "application_version": ownership.VERSION,
+        "executor_id": executor,
         "log_level": "ERROR", "enable_otlp": False, "serializer": DBOSPortableJSONSerializer(),
         "sys_db_pool_size": 2 if store.sqlite else 10, "dbos_system_schema": ownership.dbos_schema(store.url),
     }  # fmt: skip

@@ -385,28 +385,32 @@ class Inbox:
         opened = {}
         told = replace(report, exposure=found.exposure) if sweeps else report
         runs = {each.credential.key: each.url for each in reversed(found.reach) if each.credential and each.url}
-        for key, credential in known.items() if not report.beside else ():
-            playbook = match(self.playbooks, credential)
-            if key != row.credential_key and playbook is not None:
-                shown = replace(told, url=runs.get(key, told.url))  # its triage begins with the run that shows it
-                opened[key] = self._open_beside(row, shown, credential, playbook)
+        if report.beside:
+            return opened
+        with self.store.begin() as c:  # one for all: a flush of the disk each would hold up the cuts of hundreds
+            for key, credential in known.items():
+                playbook = match(self.playbooks, credential)
+                if key != row.credential_key and playbook is not None:
+                    shown = replace(told, url=runs.get(key, told.url))  # its triage begins with the run that shows it
+                    opened[key] = self._open_beside(c, row, shown, credential, playbook)
         return opened
 
-    def _open_beside(self, row: IncidentRow, report: Report, credential: Credential, playbook: Playbook) -> str:
+    def _open_beside(
+        self, c: Any, row: IncidentRow, report: Report, credential: Credential, playbook: Playbook
+    ) -> str:  # fmt: skip
         incident = f"{row.id[:15]}{hashlib.sha256((row.id + credential.key).encode()).hexdigest()[:8]}"
         body = {
             "report": asdict(replace(report, credential=credential, beside=row.id)), "inbox": row.body["inbox"],
             "repository": row.body["repository"], "playbook": bound(playbook),
         }  # fmt: skip
         value, at = self.vault.value(row.id, credential.key), self.worlds[row.world](incident).now()
-        with self.store.begin() as c:
-            standing, new = self.store.open_incident(c, {
-                "id": incident, "opened_at": row.opened_at, "world": row.world, "status": "open",
-                "title": playbook.title, "credential_key": credential.key, "body": canonical(body),
-            })  # fmt: skip
-            Known(self.store).move(c, row.world, [credential.key], standing)
-            if new and value is not None:
-                self.vault.seal(c, incident, f"leaked:{credential.key}", value.reveal(), credential.key, at)
+        standing, new = self.store.open_incident(c, {
+            "id": incident, "opened_at": row.opened_at, "world": row.world, "status": "open",
+            "title": playbook.title, "credential_key": credential.key, "body": canonical(body),
+        })  # fmt: skip
+        Known(self.store).move(c, row.world, [credential.key], standing)
+        if new and value is not None:
+            self.vault.seal(c, incident, f"leaked:{credential.key}", value.reveal(), credential.key, at)
         return standing  # another one where somebody has reported it by itself
 
 
