@@ -382,7 +382,7 @@ class Inbox:
             each.credential.key: each.credential for each in found.reach
             if each.credential and (each.credential.id or (sweeps and each.credential.fingerprint))
         }  # fmt: skip
-        opened = {}
+        opened: dict[str, str] = {}
         told = replace(report, exposure=found.exposure) if sweeps else report
         runs = {each.credential.key: each.url for each in reversed(found.reach) if each.credential and each.url}
         if report.beside:
