@@ -20,12 +20,12 @@ play: setup  ## a publish token is stolen, and again under OIDC; then press play
 	@.venv/bin/bulkhead drill run npm-token-stolen-by-dependency --contrast
 	@.venv/bin/bulkhead replay
 
-# One process more than two cores: many a test waits, for a clock or for another process.
+# Twice as many processes as two cores: many a test waits, for a clock or for another process.
 test: setup  ## the tests, without the slow ones
-	@.venv/bin/python -m pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
+	@.venv/bin/python -m pytest -n 4 --dist worksteal -m "not slow" $(ARGS)
 
 test-all: setup  ## every test
-	@.venv/bin/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@.venv/bin/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 check: setup  ## lint and types
 	@.venv/bin/ruff check .

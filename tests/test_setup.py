@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TARGETS = {
     "drill": ".venv/bin/bulkhead drill run aws-key-in-public-log",
-    "test": '-m pytest -n 3 --dist worksteal -m "not slow"',
-    "test-all": "-m pytest -n 3",
+    "test": '-m pytest -n 4 --dist worksteal -m "not slow"',
+    "test-all": "-m pytest -n 4",
     "check": ".venv/bin/mypy",
     "serve": ".venv/bin/bulkhead serve",
 }

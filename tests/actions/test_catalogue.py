@@ -142,7 +142,10 @@ def test_a_second_run_changes_nothing(drill: Drill, arranged: Arrangement) -> No
 
 
 @MUTATING
-@pytest.mark.parametrize("after_commit", [True, False], ids=["answer-lost", "never-arrived"])
+@pytest.mark.parametrize(
+    "after_commit",
+    [pytest.param(True, id="answer-lost"), pytest.param(False, id="never-arrived", marks=pytest.mark.slow)],
+)
 def test_a_lost_answer_leaves_one_effect(drill: Drill, arranged: Arrangement, after_commit: bool) -> None:
     """For each kind of write that the run makes: it fails there, and the next run with the same Before ends it."""
     action, inputs = CATALOGUE[arranged.action], arranged.seed(drill)

@@ -380,6 +380,7 @@ def test_it_can_be_used_by_keyboard_alone(slack: Slack, app: App, window: Open) 
     expect(drop).to_be_focused()
 
 
+@pytest.mark.slow
 def test_on_a_phone_nothing_is_wider_than_the_screen(slack: Slack, app: App, window: Open) -> None:
     card(slack)
     page = window(f"{slack.url}/", viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)

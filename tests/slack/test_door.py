@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -48,23 +46,15 @@ def listeners() -> list[tuple[str, str]]:
             return sorted(room.listeners)
 
 
-# Every listener comes in by the same door. `make test` takes these through all that a door must do, and each of the
-# others, but those of the quiz and the post-mortem, once through; `make test-all` takes all of them through all of it.
+# Every listener comes in by one door. `make test` takes these through all that a door must do, `make test-all` all.
 SAMPLE = {"approve", "/bulkhead", "report_form", "pm-publish", written_views.WORDS, quiz_views.ASK}
 OWN = {"migrate_form"}  # it needs what its own form carries: tests/slack/test_migrate.py sends it in these ways
-LEARNT = re.compile(r"pm-|quiz|postmortem_form|follow_up_form")
 
 
-def each(fast: Callable[[str], bool]) -> pytest.MarkDecorator:
-    """Every listener; which of them are ``fast`` is asked by their names."""
-    return pytest.mark.parametrize(("kind", "name"), [
-        pytest.param(kind, name, marks=[] if fast(name) else [pytest.mark.slow], id=f"{kind}-{name}")
-        for kind, name in listeners() if name not in OWN
-    ])  # fmt: skip
-
-
-every_listener = each(lambda name: name in SAMPLE or not LEARNT.match(name))
-all_and_a_sample = each(lambda name: name in SAMPLE)
+all_and_a_sample = pytest.mark.parametrize(("kind", "name"), [
+    pytest.param(kind, name, marks=[] if name in SAMPLE else [pytest.mark.slow], id=f"{kind}-{name}")
+    for kind, name in listeners() if name not in OWN
+])  # fmt: skip
 
 
 def effects(work: Workspace) -> dict[str, Any]:
@@ -104,7 +94,7 @@ def rest(work: Workspace) -> dict[str, Any]:
     return effects(work)
 
 
-@every_listener
+@all_and_a_sample
 def test_delivered_once_it_does_something(work: Workspace, kind: str, name: str) -> None:
     payload = arranged(work, kind, name)
     before = effects(work)
