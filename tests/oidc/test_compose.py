@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from bot.oidc.plan import Plan, plan
 from bot.oidc.repository import FOLDER, Repository
@@ -73,6 +74,15 @@ def test_a_table_of_variables_gets_it_too_in_its_own_style() -> None:
     assert made.after.files["docker-compose.yml"].decode().count("AWS_SESSION_TOKEN: ") == 2
 
 
+def test_a_table_in_braces_gets_it_between_them_quoted_as_braces_need_it() -> None:
+    made = planned("services: {app: {environment: {AWS_SECRET_ACCESS_KEY: '${AWS_SECRET_ACCESS_KEY}'}}}\n")
+    assert made.refused == []
+    given = yaml.safe_load(made.after.files["docker-compose.yml"])["services"]["app"]["environment"]
+    assert given == {
+        "AWS_SECRET_ACCESS_KEY": "${AWS_SECRET_ACCESS_KEY}", "AWS_SESSION_TOKEN": "${AWS_SESSION_TOKEN:-}"
+    }  # fmt: skip
+
+
 def test_a_file_that_hands_it_on_already_stays_as_it_is() -> None:
     made = planned(LIST.replace("      - STAGE=test\n", "      - AWS_SESSION_TOKEN\n"))
     assert made.refused == []
@@ -84,7 +94,6 @@ def test_a_file_that_hands_it_on_already_stays_as_it_is() -> None:
     [
         ("", "forwarded", "the compose file of the top folder"),
         (LIST.replace("    image: acme/app\n", "    build: {args: [AWS_SECRET_ACCESS_KEY]}\n"), "forwarded", ""),
-        ("services: {app: {environment: {AWS_SECRET_ACCESS_KEY: '${AWS_SECRET_ACCESS_KEY}'}}}\n", "flow-style", ""),
         (LIST.replace("environment:\n      # of", "environment: &keys\n      # of"), "anchor", ""),
     ],
 )

@@ -21,6 +21,7 @@ def slack_server() -> Iterator[Slack]:
 def slack(slack_server: Slack) -> Slack:
     """A workspace as it was on the first day."""
     slack_server.range.reset()
+    slack_server.switchboard.clear_faults()
     return slack_server
 
 
