@@ -122,6 +122,7 @@ def _cores(data: bytes) -> list[str]:
 @given(value=values, before=around, after=around, left=around, right=around)
 @example(value="Kp9/xQ+2vL8==", before="", after="", left="Run env | base64\n", right="\nDone deploying")
 @example(value="0000000a", before="x", after="yz", left="token=", right=" end")
+@example(value="00000000", before="0" * 28, after="0" * 29, left="", right="0")
 def test_nothing_decodable_remains(name: str, value: str, before: str, after: str, left: str, right: str) -> None:
     assume(value not in left + right + "[secret hmac:]")
     scrub = scrubber(value)
