@@ -106,8 +106,10 @@ class Store:
         self.engine = sa.create_engine(url, pool_size=8, max_overflow=8, **more)
         if self.sqlite:
             sa.event.listen(self.engine, "connect", set_pragmas)
-        # SQLite lets those who wait for its write lock sleep and try again, and who slept longest comes last.
-        self._writers: AbstractContextManager[object] = threading.Lock() if self.sqlite else nullcontext()
+        # SQLite lets those who wait for its write lock sleep and try again, and who slept longest comes last. Here they
+        # queue, and whoever is urgent waits for one of them, not for all: only the first of the queue is at the lock.
+        self._writer: AbstractContextManager[object] = threading.Lock() if self.sqlite else nullcontext()
+        self._queue: AbstractContextManager[object] = threading.Lock() if self.sqlite else nullcontext()
 
     @property
     def schema(self) -> str:
@@ -204,9 +206,12 @@ class Store:
         return isinstance(exc, StoreAway) or (isinstance(exc, sa.exc.SQLAlchemyError) and self.passing(exc))
 
     @contextmanager
-    def begin(self) -> Iterator[sa.Connection]:
-        """A transaction. On SQLite it takes its write lock at once: two writers never deadlock, they queue."""
-        with self._writers, self.connect() as connection:
+    def begin(self, *, urgent: bool = False) -> Iterator[sa.Connection]:
+        """A transaction. On SQLite it takes its write lock at once: two writers never deadlock, they queue.
+
+        ``urgent``: somebody waits for it within seconds, so it goes before those that queue.
+        """
+        with nullcontext() if urgent else self._queue, self._writer, self.connect() as connection:
             if self.sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:

@@ -47,7 +47,7 @@ class Deliveries:
             "body": canonical(delivery.body), "state": LANDED, "tries": 0, "note": "",
         }  # fmt: skip
         try:
-            with self._store.begin() as connection:
+            with self._store.begin(urgent=True) as connection:
                 new = insert_once(connection, table, row)
                 if new:
                     also(connection)

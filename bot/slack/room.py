@@ -50,7 +50,7 @@ from bot.vault import Vault
 from bot.world import World
 
 ANSWER_S = 2.0  # Slack waits three seconds for an answer
-THREADS, FORM_THREADS = 8, 4  # few: whoever waits at the door shares the interpreter with all that are awake
+THREADS, FORM_THREADS = 4, 4  # few: whoever waits at the door shares the interpreter with all that are awake
 TURN_S = 0.001  # for so long a thread keeps the interpreter while others wait; Python's own 5 ms make a full door slow
 TRIES = 10  # so often a delivery is tried again while Slack or the database is away, each time twice as late
 AGAIN_S = 5.0
