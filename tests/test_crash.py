@@ -187,7 +187,7 @@ def test_killed_at_one_boundary_on_postgresql(
 
 
 @pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("kind", ["decided", "outcome"])
+@pytest.mark.parametrize("kind", [pytest.param("decided", marks=pytest.mark.slow), "outcome"])
 def test_killed_at_a_few_boundaries_of_the_other_drills(
     arena: Arena, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, kind: str, name: str
 ) -> None:

@@ -69,8 +69,10 @@ def play(arena: drill.Range, home: Path, jumps: dict[tuple[str, str], timedelta]
     ("jumps", "everybody"),
     [
         pytest.param({AFTER_THE_CUT: -HALF, IN_THE_SEARCH: 2 * HALF}, False, id="ours-back-then-ahead"),
-        pytest.param({AFTER_THE_CUT: HALF, IN_THE_SEARCH: -2 * HALF}, False, id="ours-ahead-then-back"),
-        pytest.param({AFTER_THE_CUT: HALF, IN_THE_SEARCH: HALF}, True, id="everybodys-ahead"),
+        pytest.param(
+            {AFTER_THE_CUT: HALF, IN_THE_SEARCH: -2 * HALF}, False, id="ours-ahead-then-back", marks=pytest.mark.slow
+        ),
+        pytest.param({AFTER_THE_CUT: HALF, IN_THE_SEARCH: HALF}, True, id="everybodys-ahead", marks=pytest.mark.slow),
     ],
 )
 def test_it_is_contained_when_a_clock_jumps(

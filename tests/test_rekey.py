@@ -208,7 +208,9 @@ KILLS = {
 }
 
 
-@pytest.mark.parametrize("moment", KILLS)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(one, marks=() if one == "before its commit" else (pytest.mark.slow,)) for one in KILLS]
+)
 def test_killed_at_any_moment_nothing_is_lost_and_it_can_be_given_again(moment: str, typed: Type, home: Path) -> None:
     with opened(Settings(home=home), sites={}) as bulkhead:
         fill(bulkhead.vault)
