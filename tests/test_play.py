@@ -13,6 +13,7 @@ from bot.cli import play
 from bot.drill import Range
 from bot.settings import Settings
 from tests.played import played
+from tests.slack_range import until
 
 CAST = {
     "bot_token": "xoxb-" + "range", "signing_secret": "made-up", "app_id": "A1", "client_id": "1.2",
@@ -47,7 +48,7 @@ def test_one_address_on_this_machine_and_nothing_left_after_ctrl_c(tmp_path: Pat
         assert (page.status_code, "You are" in page.text) == (200, True)
         assert "actions/runs/" in running.messages("jonas", "deploys")[-1]["text"]
         assert running.act("jonas", "command", channel="incidents", text="/bulkhead help")["ok"]
-        assert "report" in running.messages("jonas", "incidents")[-1]["text"]
+        assert "report" in until(lambda: running.messages("jonas", "incidents"), 60)[-1]["text"]
         assert [path.name for path in running.home.iterdir()] == ["range"]
         said = running.stop()
         assert running.process.returncode == 0
