@@ -7,6 +7,7 @@ later without a changed file (PostHog, November 2025; TanStack, May 2026).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
@@ -29,7 +30,7 @@ UNNOTICED_S = 2 * 3600
 QUARTER = timedelta(days=91)
 
 
-class AccountTheft:
+class AccountTheft(ABC):
     """What these stories share. A story says how the token gets out (``leak``) and which ``moves`` the thief makes."""
 
     moves: ClassVar[tuple[str, ...]] = ("key", "workflow:main")
@@ -39,9 +40,9 @@ class AccountTheft:
         self._range = range_
         self._thief = Thief(range_)
 
+    @abstractmethod
     def leak(self) -> Told:
         """The token gets out."""
-        raise NotImplementedError
 
     def abuse(self, where: str) -> list[Told]:
         """The thief uses it."""

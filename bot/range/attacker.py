@@ -195,6 +195,14 @@ def decoded_log(github: str, token: str, run_url: str) -> Iterator[str]:
             yield from decoded(archive.read(name).decode(errors="replace"))
 
 
+def token_in_log(token: re.Pattern[str], github: str, reader: str, run_url: str) -> re.Match[str]:
+    """The first that stands as base64 in a run's public log, read by ``reader``. Raises ``NothingFound``."""
+    match = next(filter(None, map(token.search, decoded_log(github, reader, run_url))), None)
+    if match is None:
+        raise NothingFound("no token in the log")
+    return match
+
+
 def decoded(log: str) -> Iterator[str]:
     """What stands as base64 in a log, which may be wrapped over lines."""
     plain = _LINE.sub("", log).replace("\r", "")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.errors import InputError
 from bot.range import company
-from bot.range.attacker import NothingFound, decoded_log
+from bot.range.attacker import token_in_log
 from bot.range.images import Layer, PushDenied, built, push_to_ghcr
 from bot.range.npm_theft import dispatch
 from bot.range.registries.packages import send
@@ -93,10 +93,7 @@ class GhcrTheft:
         if not url:
             raise InputError("nothing has leaked yet; POST /drill/leak first, or give run_url")
         reader = self._range.company.cast["github"]["quiet-otter"]
-        match = next(filter(None, map(_TOKEN.search, decoded_log(self._range.github_url, reader, url))), None)
-        if match is None:
-            raise NothingFound("no token in the log")
-        self._token = match[0]
+        self._token = token_in_log(_TOKEN, self._range.github_url, reader, url)[0]
         read = "read the public log of the run and decoded the token"
         acts: list[dict[str, Any]] = [{"act": "github:ReadRunLog", "ok": True, "code": "", "made": "", "said": read}]
         self._range.clock.advance(3600)

@@ -59,7 +59,7 @@ class TokenInImage:
             (
                 Layer(made_by="ADD rootfs.tar /", files=base),
                 Layer(made_by="COPY . /", files={CREDENTIALS: line, "app/timetable.txt": b"06:10 06:50 07:30\n"}),
-                Layer(made_by="RUN rm /root/.git-credentials", files={"root/.wh..git-credentials": b""}),
+                Layer(made_by=f"RUN rm /{CREDENTIALS}", files={"root/.wh..git-credentials": b""}),
             ),
             created=created, author="mara",
             labels={"org.opencontainers.image.source": f"{self._range.github_url}/{company.FERRY}"},

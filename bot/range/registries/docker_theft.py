@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import InputError
-from bot.range.attacker import NothingFound, decoded_log
+from bot.range.attacker import token_in_log
 from bot.range.images import digest_of
 from bot.range.npm_theft import dispatch
 from bot.range.people import as_person
@@ -161,10 +161,7 @@ class DockerTheft:
         if not url:
             raise InputError("nothing has leaked yet; POST /drill/leak first, or give run_url")
         reader = self._range.company.cast["github"]["quiet-otter"]
-        match = next(filter(None, map(TOKEN.search, decoded_log(self._range.github_url, reader, url))), None)
-        if match is None:
-            raise NothingFound("no token in the log")
-        self._token = match[0]
+        self._token = token_in_log(TOKEN, self._range.github_url, reader, url)[0]
         self._range.clock.advance(3600)
         code = self._push((BAD, "latest"), BAD)
         self._range.clock.advance(UNNOTICED_S)

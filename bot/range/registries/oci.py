@@ -10,6 +10,7 @@ import base64
 import binascii
 import secrets
 import uuid
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -68,13 +69,13 @@ class OciRegistry(RegistryServer):
         self.uploads: dict[str, str] = {}  # upload -> repository
         self.begun = 0
 
+    @abstractmethod
     def signed_in(self, name: str, secret: str) -> tuple[str, Token | None]:
         """Whose secret it is, under the name that stands beside it. Raises 401."""
-        raise NotImplementedError
 
+    @abstractmethod
     def allowed(self, user: str, token: Token | None, image: Image) -> tuple[str, ...]:
         """What an account may do to a repository with what it has signed in with: pull, push, delete."""
-        raise NotImplementedError
 
     def pushed(self, image: Image, tag: str, by: str) -> None:
         """A tag has been made to lead somewhere."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +29,7 @@ class Token:
     otp: bool = False  # its account asks for a second factor at the API too
 
 
-class RegistryServer(Served):
+class RegistryServer(Served, ABC):
     """Accounts, tokens and HTTP of one registry. Subclasses hold its packages and its rules."""
 
     def reset(self) -> None:
@@ -38,13 +39,13 @@ class RegistryServer(Served):
             self.users: set[str] = set()
             self.empty()
 
+    @abstractmethod
     def empty(self) -> None:
         """Forget the packages."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_value(self, user: str, packages: tuple[str, ...]) -> str:
         """A new token's value, in the registry's form."""
-        raise NotImplementedError
 
     # accounts: what a person does on the web site, with a second factor
 

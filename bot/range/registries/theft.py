@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import InputError
-from bot.range.attacker import NothingFound, decoded_log
+from bot.range.attacker import token_in_log
 from bot.range.npm_theft import dispatch
 from bot.range.people import as_person
 from bot.range.registries import BOT
@@ -180,11 +180,7 @@ class RegistryTheft:
         if not url:
             raise InputError("nothing has leaked yet; POST /drill/leak first, or give run_url")
         shop, reader = self._shop, self._range.company.cast["github"]["quiet-otter"]
-        found = (shop.token.search(text) for text in decoded_log(self._range.github_url, reader, url))
-        match = next(filter(None, found), None)
-        if match is None:
-            raise NothingFound("no token in the log")
-        self._token = match[0]
+        self._token = token_in_log(shop.token, self._range.github_url, reader, url)[0]
         read = "read the public log of the run and decoded the token"
         acts: list[dict[str, Any]] = [{"act": "github:ReadRunLog", "ok": True, "code": "", "made": "", "said": read}]
         acts += self._prepare()
