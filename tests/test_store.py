@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -133,3 +135,30 @@ def test_one_at_a_time_and_free_again_when_its_holder_is_gone(new_postgres: Make
         assert mine
     first.close()
     second.close()
+
+
+def test_whoever_is_urgent_waits_for_one_writer_and_not_for_the_queue(tmp_path: Path) -> None:
+    """On SQLite, where writers take turns; PostgreSQL lets them write beside one another."""
+    store, order = Store(f"sqlite:///{tmp_path / 'b.db'}"), list[str]()
+    store.migrate()
+    begun = threading.Semaphore(0)
+
+    def write(name: str, *, urgent: bool = False) -> None:
+        begun.release()
+        with store.begin(urgent=urgent):
+            order.append(name)
+            time.sleep(0.02)
+
+    with ThreadPoolExecutor(9) as pool:
+        with store.begin():
+            writers = [pool.submit(write, f"ordinary-{n}") for n in range(8)]
+            for _ in writers:
+                begun.acquire()
+            time.sleep(0.1)  # they have queued
+            writers.append(pool.submit(write, "urgent", urgent=True))
+            begun.acquire()
+            time.sleep(0.1)
+        for writer in writers:
+            writer.result(30)
+    assert order.index("urgent") <= 1
+    store.close()

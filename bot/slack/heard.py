@@ -44,6 +44,7 @@ class Heard:
         self._acknowledged = False
         self.begun = False  # a listener has it
         self.late = False  # Slack was answered before the listener had come to its end
+        self.awaited = False  # Slack waits for what the listener answers, so its thread has no time for words
 
     # who and where -------------------------------------------------------------------------------------------------
 
@@ -162,7 +163,7 @@ class Heard:
         """Tell this person alone. When Slack takes it by no way it is logged, since nothing depends on it."""
         text = self.room.house.vault.scrubber.scrub(text)
         message: dict[str, Any] = {"text": text, **({"blocks": blocks} if blocks else {})}
-        if self.view:
+        if self.awaited:
             self.room.aside(lambda: self._tell(message))
         else:
             self._tell(message)

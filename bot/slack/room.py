@@ -205,6 +205,7 @@ class Room:
         if listener_of(body) not in self._answering:
             self._waiting.submit(self._dispatch, self.app, heard)
             return Answer()  # it has landed, and Slack is told so at once, however busy the threads are
+        heard.awaited = True
         try:
             return self._form_waiting.submit(self._dispatch, self.forms, heard).result(timeout=ANSWER_S)
         except TooSlow:

@@ -245,6 +245,19 @@ def test_slack_that_takes_no_more_words_keeps_nobody_waiting(work: Workspace) ->
     assert [body["who"] for body in work.events("role")] == ["slack:" + work.slack.user("carol")]
 
 
+def test_a_form_is_done_while_its_words_are_still_on_their_way(work: Workspace) -> None:
+    work.incident()
+    work.click("carol", "severity", {"i": INCIDENT})
+    work.slack.switchboard.add([{"server": "slack", "route": "/api/chat.postEphemeral", "delay_s": 3, "times": 1}])
+    work.slack.hand("carol", "fill", action_id="level", value="low")
+    work.slack.hand("carol", "fill", action_id="why", value="a toy account")
+    work.slack.hand("carol", "submit")
+    until(lambda: not work.room.deliveries.waiting())
+    assert work.room.asides, "the thread that Slack waits for has gone on"
+    work.idle()
+    assert "is low now" in last(work, "carol")
+
+
 def test_whoever_was_asked_says_whether_it_was_them(work: Workspace) -> None:
     work.incident()
     mara = work.slack.user("mara")

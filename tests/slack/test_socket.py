@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from bot.slack.room import TRIES, due
+from bot.slack.room import TRIES, TURN_S, due
 from bot.store import when
 from bot.store_slack import Delivery
 from tests.slack import deliveries
@@ -44,6 +45,13 @@ def at_work(work: Workspace) -> Iterator[None]:
         loop.call_soon_threadsafe(running.cancel)
         thread.join(30)
         assert not thread.is_alive()
+
+
+def test_while_it_is_at_work_threads_take_shorter_turns_and_afterwards_no_more(work: Workspace) -> None:
+    usual = sys.getswitchinterval()
+    with at_work(work):
+        until(lambda: sys.getswitchinterval() == pytest.approx(TURN_S))
+    assert sys.getswitchinterval() == usual
 
 
 @pytest.fixture
