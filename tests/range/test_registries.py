@@ -298,6 +298,13 @@ def test_a_key_of_rubygems_does_what_its_scopes_say(shop: dict[str, RegistryServ
     assert push(gems, pushes, "1.0.0").status_code == 409, "its number is gone"
 
 
+def test_downloads_are_counted_once_a_minute(shops: dict[str, RegistryServer]) -> None:
+    shop = shops["crates"]
+    since = shop.clock.now()
+    none, some, same, more = (shop.climbed(since, since + timedelta(seconds=s)) for s in (59, 60, 119, 120))
+    assert none == 0 < some == same < more
+
+
 @pytest.mark.parametrize("why", ["30 days", "100,000 downloads"])
 def test_an_old_or_widespread_gem_is_not_deleted(shop: dict[str, RegistryServer], why: str) -> None:
     gems: Any = shop["rubygems"]

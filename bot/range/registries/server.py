@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bot.range.served import Served
@@ -98,9 +98,13 @@ class RegistryServer(Served, ABC):
             return {"packages": self.packages_state(), "tokens": live}
 
     def climbed(self, since: datetime, until: datetime | None = None) -> int:
-        """Downloads of a version that was the newest from then on: they climb towards ``MANY``."""
-        seconds = max(((until or self.clock.now()) - since).total_seconds(), 0.0)
-        return int(MANY * (1 - math.exp(-seconds / HALF_WAY_S)))
+        """Downloads of a version that was the newest from then on: they climb towards ``MANY``.
+
+        Counted once a minute: registries too write them down in batches (crates.io's job ``update_downloads``).
+        """
+        minutes = max((until or self.clock.now()) - since, timedelta(0)) // timedelta(minutes=1)
+        return int(MANY * (1 - math.exp(-60 * minutes / HALF_WAY_S)))
+
 
 def order(version: str) -> tuple[int, ...]:
     """What sorts the versions of the range: numbers with dots."""
