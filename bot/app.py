@@ -513,7 +513,7 @@ class Bulkhead:
     def _listening(self, address: str) -> None:
         address = self.settings.web_url or address
         self.store.set_setting(PAGES_AT, address)
-        log.info("pages at %s", address)
+        log.info("pages at %s", address, extra={"event": "listening"})
 
     def close(self) -> None:
         """Write what is queued and let go of the database."""
@@ -522,7 +522,8 @@ class Bulkhead:
 
 
 def _log_alarm(alarm: heartbeat.Alarm) -> None:
-    log.log(logging.INFO if alarm.back else logging.ERROR, "%s", alarm.text)
+    said = {"event": "back" if alarm.back else "silent"}
+    log.log(logging.INFO if alarm.back else logging.ERROR, "%s", alarm.text, extra=said)
 
 
 async def together(*work: Coroutine[Any, Any, None]) -> None:

@@ -110,7 +110,8 @@ def of_house(store: Store, vault: Vault, maximum: timedelta) -> list[Job]:
 
     async def name_stuck() -> None:
         for incident in await asyncio.to_thread(stuck, store, datetime.now(UTC)):
-            log.warning("incident %s has said nothing for a while; see `bulkhead incident show %s`", incident, incident)
+            said = "incident %s has said nothing for a while; see `bulkhead incident show %s`"
+            log.warning(said, incident, incident, extra={"event": "stuck", "incident": incident})
 
     return [Job(forget, PURGE_S), Job(name_stuck, STUCK_S)]
 

@@ -71,6 +71,11 @@ class Settings(BaseSettings):
         pattern="^(observe|ask|act)$",
         description="observe says what it would do; ask asks for every change; act follows policy",
     )
+    log: str = Field(
+        default="plain",
+        pattern="^(plain|json)$",
+        description="Form of the log lines on standard error: plain for people; json, one object a line, for programs",
+    )
     freeze: str = Field(
         default="",
         description="Kill switch of one process: why its worker changes nothing, whatever was decided; "

@@ -23,13 +23,14 @@ from urllib.parse import quote
 
 import pytest
 
-from bot import app, drill
+from bot import app, drill, logs
 from bot.actions import CATALOGUE
 from bot.playbook import load_folder
 from bot.replay.gather import gather
 from bot.replay.page import document
 from bot.scenario import load_drill
 from bot.settings import Settings
+from bot.signals.encodings import Known, Reading
 from bot.store import Store
 
 PUBLIC = 12  # a shorter value (an id, a word of the company's seed) is no secret that could be told apart
@@ -97,8 +98,11 @@ def after(
     scenario = dataclasses.replace(scenario, delay_s=0.02)
     log, told = io.StringIO(), io.StringIO()
     handler, root = logging.StreamHandler(log), logging.getLogger()
+    lines = logging.StreamHandler(log)
+    lines.setFormatter(logs.json_lines())
     level = root.level
     root.addHandler(handler)
+    root.addHandler(lines)
     root.setLevel(logging.DEBUG)
     canaries: set[str] = set()
     try:
@@ -115,6 +119,7 @@ def after(
             canaries.update(arena.get("/values"))
     finally:
         root.removeHandler(handler)
+        root.removeHandler(lines)
         root.setLevel(level)
     assert result.contained, result.why_not
     told.write(json.dumps(result.as_json()))
@@ -152,6 +157,22 @@ def test_no_secret_in_the_log_or_in_what_was_told(after: tuple[Path, set[str], s
     _, canaries, log, told = after
     assert found_in(log.encode(), canaries) == []
     assert found_in(told.encode(), canaries) == []
+
+
+def test_no_secret_in_the_log_in_any_encoding_that_signals_look_for(after: tuple[Path, set[str], str, str]) -> None:
+    """Reversed, UTF-16, base32, doubled, spread over a dump: what misuse is found by finds nothing of ours either."""
+    _, canaries, log, _ = after
+    known = Known(b"k" * 32)
+    for canary in canaries:
+        known.add(canary)
+    assert known.find(Reading(f"a {base64.b32encode(min(canaries).encode()).decode()} line")), "it would find one"
+    lines = log.splitlines()
+    assert any(line.startswith('{"time"') for line in lines), "plain lines and JSON's are in it"
+    found = [
+        (start, hit.encoding) for start in range(0, len(lines), 500)
+        for hit in known.find(Reading("\n".join(lines[start : start + 500])))
+    ]  # fmt: skip
+    assert found == []
 
 
 def test_no_secret_in_the_replay(after: tuple[Path, set[str], str, str]) -> None:

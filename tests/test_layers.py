@@ -65,6 +65,7 @@ LIBRARIES = {
     "slack_sdk": {"slack"},
     "slack_bolt": {"slack"},
     "stamina": {"reads"},
+    "structlog": {"logs"},
     "pagerduty": {"paging"},
     "prometheus_client": {"web"},
     "flask": {"range"},

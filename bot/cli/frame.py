@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import json
 import logging
+import os
 import re
 import shlex
 import shutil
@@ -118,7 +119,10 @@ class Edge(TyperGroup):
 
 
 def _wrong(sentence: str, status: int) -> int:
-    sys.stderr.write(f"bulkhead: {sentence}\n")
+    if os.environ.get("BULKHEAD_LOG") == "json" and logging.getLogger().handlers:
+        logging.getLogger("bulkhead").error("%s", sentence, extra={"event": "stopped"})
+    else:
+        sys.stderr.write(f"bulkhead: {sentence}\n")
     return status
 
 
@@ -240,5 +244,7 @@ def ask_secret(text: str) -> str:
 
 
 def quiet_logs(level: int = logging.WARNING) -> None:
-    """Log to standard error; the scrubbing filter is put on by ``app``."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    """Log to standard error, in the form that BULKHEAD_LOG says. The settings themselves may be what is wrong."""
+    from bot import logs  # the range starts without it
+
+    logs.configure(os.environ.get("BULKHEAD_LOG", logs.PLAIN), level, sys.stderr)

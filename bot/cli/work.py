@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bot import doctor
+from bot import doctor, logs
 from bot.app import Bulkhead, Site, opened, together
 from bot.cli import frame, page
 from bot.errors import InputError, Undeliverable
@@ -202,17 +202,27 @@ def _run(
     for noisy in ("alembic", "apscheduler", "botocore", "boto3", "urllib3", "github", "dbos"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = read()
+    say = _logged if settings.log == logs.JSON else page.lines
     if split and settings.one_process:
         raise InputError(
             "the database is SQLite, which serves one process: run `bulkhead serve`, which does everything, "
             "or set BULKHEAD_DATABASE_URL to a PostgreSQL (postgresql+psycopg://USER@HOST/DATABASE)"
         )
     with opened(settings, sites=sites) as bulkhead:
-        page.lines(_serving(title, settings, bulkhead))
-        bulkhead.timeline.listen(_Log().take)
+        logs.named(bulkhead.store.process)
+        say(_serving(title, settings, bulkhead))
+        logs.catch_all()
+        bulkhead.timeline.listen(_Log(whole=settings.log == logs.JSON).take)
         with contextlib.suppress(KeyboardInterrupt):  # being told to stop is how a worker ends
             asyncio.run(frame.until_told(together(work(bulkhead), bulkhead.same_key())))
-    page.lines([Line("Stopped. Open incidents go on when a worker starts again.")])
+    logging.disable(logging.NOTSET)
+    say([Line("Stopped. Open incidents go on when a worker starts again.")])
+
+
+def _logged(lines: list[Line]) -> None:
+    """What a person would see on standard output, for programs that read one form only."""
+    for line in lines:
+        log.log(logging.WARNING if line.style == BAD else logging.INFO, "%s", line.text, extra={"event": "process"})
 
 
 def _serving(title: str, settings: Settings, bulkhead: Bulkhead) -> list[Line]:
@@ -235,16 +245,24 @@ def _serving(title: str, settings: Settings, bulkhead: Bulkhead) -> list[Line]:
 
 
 class _Log:
-    """Every event in the log, in plain words."""
+    """Every event in the log, in plain words. ``whole``: one line an event, also of those that people need not read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool) -> None:
         self._stories: dict[str, Story] = {}
+        self._whole = whole
 
     def take(self, event: Event) -> None:
         """What the timeline calls after each event."""
-        for line in self._stories.setdefault(event.incident, Story()).event(event):
+        lines = self._stories.setdefault(event.incident, Story()).event(event)
+        said = {"event": event.kind, "incident": event.incident, "step": event.step}
+        if self._whole:
+            bad = any(line.style == BAD for line in lines)
+            text = " ".join(line.text for line in lines) or event.kind
+            log.log(logging.WARNING if bad else logging.INFO, "%s", text, extra=said)
+            return
+        for line in lines:
             if line.mark:
-                log.info("%s %s %s", event.incident, line.mark, line.text)
+                log.info("%s %s %s", event.incident, line.mark, line.text, extra=said)
 
 
 @app.command()

@@ -32,6 +32,7 @@ from bot.engine.pace import Pace
 from bot.engine.steps import Deps, Rule, Ruling
 from bot.engine.undo import UndoRun, undo_id
 from bot.errors import BulkheadError, FencedOut
+from bot.logs import about
 from bot.model import Before, Report, Triage
 from bot.playbook import Playbook, load
 from bot.reference import adapter
@@ -103,6 +104,7 @@ class Engine:
         self._lease.lock()
         await asyncio.to_thread(self._lease.adopt)
         DBOS(config=_config(store, self._lease.name))
+        _speaks_with_us(logging.getLogger("dbos"))
         self._incident, self._undo, self._afterwards = self._workflows()
         self.pulse.on_row = self._on_row
         loop = asyncio.get_running_loop()
@@ -215,14 +217,15 @@ class Engine:
 
         Ending the workflow instead would leave the incident to the next start, and its end could not be written.
         """
-        while True:
-            try:
-                return await run()
-            except Exception as exc:
-                if not self.parts.store.away(exc):
-                    raise
-                log.warning("incident %s waits for the database: %s", incident, _why(exc))
-            await asyncio.sleep(REST_S)
+        with about(incident=incident):
+            while True:
+                try:
+                    return await run()
+                except Exception as exc:
+                    if not self.parts.store.away(exc):
+                        raise
+                    log.warning("incident %s waits for the database: %s", incident, _why(exc))
+                await asyncio.sleep(REST_S)
 
     async def _steadily(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do what never ends. A fault in it is logged and it goes on: without it no decision would be heard."""
@@ -420,6 +423,12 @@ async def _all_of(queue: asyncio.Queue[str]) -> list[str]:
 def _why(exc: Exception) -> str:
     """What may stand in a log: our own sentence, or what kind of fault it was."""
     return str(exc) if isinstance(exc, BulkheadError) else type(exc).__name__
+
+
+def _speaks_with_us(logger: logging.Logger) -> None:
+    """A library with a handler of its own writes in a form of its own: its lines go the way of all others."""
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 def _opened(row: IncidentRow) -> dict[str, Any]:

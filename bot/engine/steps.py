@@ -7,12 +7,14 @@ look -> Before is committed, never overwritten -> decision if policy asks -> evi
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +35,7 @@ from bot.engine.freeze import INSTALLATION, Frozen, Switch
 from bot.engine.journal import Journal
 from bot.engine.pace import PLAN, PRIORITY, Gate, Pace
 from bot.errors import ActionBroke, BulkheadError, EngineError, FencedOut, RateLimited, StoreAway, Unavailable
+from bot.logs import about
 from bot.model import Before, Effect, EvidenceRef, Outcome, Proof, Verdict
 from bot.reference import adapter
 from bot.store import DecisionRow, Store, iso, when
@@ -123,8 +126,10 @@ class StepRun:
         for attempt in range(TRIES):
             try:
                 async with self._turn(gate, rank, changes):
-                    loop = asyncio.get_running_loop()
-                    return await loop.run_in_executor(self.deps.pool, self._called, function, *args)
+                    with about(step=self.id):
+                        inside = contextvars.copy_context()  # what is said in the thread is said of this step
+                    work = partial(inside.run, self._called, function, *args)
+                    return await asyncio.get_running_loop().run_in_executor(self.deps.pool, work)
             except RateLimited as exc:
                 gate.hold(exc.retry_after)
                 if attempt == TRIES - 1:

@@ -186,7 +186,7 @@ class Pages:
         except (DecisionRefused, ProviderError) as exc:
             log.warning("a sign-in was refused: %s", exc)
             return self._closed(attempt.then, str(exc), 403 if isinstance(exc, DecisionRefused) else 503)
-        log.info("%s has signed in to the pages", visitor.id)
+        log.info("%s has signed in to the pages", visitor.id, extra={"event": "signed-in"})
         answer = RedirectResponse(attempt.then, 303)
         answer.delete_cookie(ATTEMPT, path="/signed-in")
         # "lax": the browser still is on its way from another site, and nothing can be changed by a GET here
@@ -300,7 +300,10 @@ class Pages:
         digest = hashlib.sha256(data)
         if digest.hexdigest() != sha256:
             return self._closed(f"/incidents/{name}", "This file was changed since it was saved; nobody gets it.", 409)
-        log.info("evidence %s of %s was downloaded by %s", sha256[:12], name, self._visitor(request) or "a link")
+        said = {"event": "downloaded", "incident": name}
+        log.info(
+            "evidence %s of %s was downloaded by %s", sha256[:12], name, self._visitor(request) or "a link", extra=said
+        )
         plain = _UNSAFE.sub("_", row["name"].rsplit("/", 1)[-1])
         return Response(
             data, media_type="application/octet-stream",
