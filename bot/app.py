@@ -17,7 +17,8 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ from bot.evidence import Bucket, EvidenceRoom, Folder, Shelf
 from bot.export import Syslog
 from bot.gcp import KIND as GCP_KEY
 from bot.gcp import GcpClient, own_name
+from bot.health import lights
+from bot.health.lights import Health
 from bot.images import ImageClient
 from bot.intake.inbox import Inbox
 from bot.intake.rounds import rounds
@@ -412,10 +415,12 @@ class Bulkhead:
         await engine.start()
         try:
             with self._watch():
-                jobs = [*clock.of_engine(engine), clock.beating(self.store, "worker")]
+                how = partial(self._how_it_is, engine)
+                jobs = [*clock.of_engine(engine), clock.beating(self.store, "worker", how)]
                 jobs.append(clock.Job(self._learn, clock.LEARN_S))
                 jobs.append(moved.watching(self.store, self.timeline, self.worlds))
-                async with clock.running(jobs + queue_jobs(self.settings, self.inbox)):
+                jobs += queue_jobs(self.settings, self.inbox)
+                async with clock.missed_by_nobody(self.store, "worker"), clock.running(jobs):
                     trainers = [Trainer(self, engine, range_up).run()] if DRILL not in self.sites else []
                     await together(rounds(self.inbox, engine), *trainers)
         finally:
@@ -423,7 +428,8 @@ class Bulkhead:
 
     async def keep_time(self) -> None:
         """Run the clock of the whole installation until cancelled."""
-        jobs = [*clock.of_house(self.store, self.vault, self.settings.max_age), clock.beating(self.store, "clock")]
+        jobs = [*clock.of_house(self.store, self.vault, self.settings.max_age)]
+        jobs.append(clock.beating(self.store, "clock", self._how_it_is))
         jobs += catch_up_jobs(self.settings, self.inbox)
         jobs.append(clock.drills(self.store, self.drills, listed(self.settings.holidays)))
         jobs += watch.jobs(self.inbox, self.settings.watch, 60 * self.settings.watch_minutes)
@@ -432,8 +438,28 @@ class Bulkhead:
         if (pager := self.pager()) is not None:
             jobs.append(clock.Job(pager.turn_async, PAGER_S))
         with self._watch():
-            async with clock.running(jobs):
+            async with clock.missed_by_nobody(self.store, "clock"), clock.running(jobs):
                 await asyncio.Event().wait()
+
+    def _how_it_is(self, engine: Engine | None = None) -> dict[str, Any]:
+        """What this process tells of itself with each beat; a worker also what it has heard of providers."""
+        said: dict[str, Any] = {
+            "version": version("bulkhead"), "mode": self.settings.mode, "frozen": bool(self.settings.freeze),
+            "policy": self.policy.sha256,
+        }  # fmt: skip
+        if engine is None:
+            return said
+        said["providers"] = self.vault.scrubber.scrub_any(engine.providers())
+        if site := self.sites.get(REAL):
+            theirs, left = site.aws.now(), site.github.left()
+            said["ahead_s"] = {"aws": (datetime.now(UTC) - theirs).total_seconds()} if theirs else {}
+            said["left"] = {"github": list(left)} if left else {}
+        return said
+
+    def health(self) -> Health:
+        """How this installation is. Raises EngineError when the database does not answer."""
+        frozen = self.switch.standing()
+        return lights.of(self.store, self.settings, datetime.now(UTC), policy=self.policy.sha256, frozen=frozen)
 
     def pager(self) -> Pager | None:
         """What wakes people; None where the settings name nobody to wake. Raises SettingsError."""
@@ -472,11 +498,13 @@ class Bulkhead:
         pages = web.application(
             self.store, metrics_token=token, url=url, evidence=self.room.read, more=more, sign_in=self._sign_in(slack),
             hooks=hooks.Hooks(open_door(self.settings, self.inbox)), drills=self.drills, measures=self.measures,
-            written=self._written, switch=self.switch,
+            written=self._written, switch=self.switch, status=self.health,
         )  # fmt: skip
         serving = web.run(pages, self.settings.web_host, self.settings.web_port, self._listening)
+        beat = clock.beating(self.store, "pages", self._how_it_is)
         with self._watch():
-            await together(serving, *([slack.run()] if slack else []))
+            async with clock.missed_by_nobody(self.store, "pages"), clock.running([beat]):
+                await together(serving, *([slack.run()] if slack else []))
 
     def _written(self, incident: str) -> Document:
         """The post-mortem of an incident, as its page shows it."""
@@ -533,7 +561,8 @@ async def together(*work: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # a second cancel would cut short what ends in good order
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -215,6 +215,15 @@ class GitHubClient:
             self._revoke, REVOKED_AT_ONCE, errors.Rejected, REVOCATIONS_AN_HOUR
         )
         self._local = threading.local()
+        self._left: tuple[int, int] | None = None
+
+    def left(self) -> tuple[int, int] | None:
+        return self._left
+
+    def _counted(self, headers: dict[str, str]) -> None:
+        """Every answer tells what is left of the hour's requests (docs.github.com/rest, rate limits)."""
+        with suppress(KeyError, ValueError):
+            self._left = int(headers["x-ratelimit-remaining"]), int(headers["x-ratelimit-limit"])
 
     @property
     def api(self) -> github.Github:
@@ -236,6 +245,7 @@ class GitHubClient:
         failure: errors.ProviderError
         try:
             status, headers, text = self.api.requester.requestJson(verb, path, headers=more, input=body)
+            self._counted(headers)
             if status < 400:
                 return Reply(status, dict(headers), None if status >= 300 else decoded(text, what, "github"))
             failure = _github_failure(what, status, dict(headers), text)

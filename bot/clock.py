@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -22,7 +23,7 @@ from bot.doors import Doors
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
 from bot.engine.run import Engine
-from bot.errors import Unavailable
+from bot.errors import BulkheadError, Unavailable
 from bot.export import Syslog, forward
 from bot.store import Store, iso, when
 from bot.store_intake import Facts
@@ -74,13 +75,26 @@ def of_engine(engine: Engine) -> list[Job]:
     return [Job(engine.take_over, TAKE_OVER_S), Job(engine.sweep, STUCK_S)]
 
 
-def beating(store: Store, role: str) -> Job:
-    """What every role does: say that it lives."""
+def beating(store: Store, role: str, said: Callable[[], dict[str, Any]] = dict) -> Job:
+    """What every role does: say that it lives, and how it is (``said`` is asked on the loop)."""
+    since = datetime.now(UTC)
 
     async def beat() -> None:
-        await asyncio.to_thread(heartbeat.beat, store, role, datetime.now(UTC))
+        told = said()
+        await asyncio.to_thread(partial(heartbeat.beat, store, role, datetime.now(UTC), since, **told))
 
     return Job(beat, heartbeat.BEAT_S)
+
+
+@contextlib.asynccontextmanager
+async def missed_by_nobody(store: Store, role: str) -> AsyncIterator[None]:
+    """A role of this process that ends with the block: it is missed after a fault, not when it was told to stop."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        with contextlib.suppress(BulkheadError):  # a database that is away: then it is missed for a while
+            await asyncio.to_thread(heartbeat.goodbye, store, role)
+        raise
 
 
 def to_syslog(store: Store, syslog: Syslog, host: str) -> Job:
@@ -107,6 +121,7 @@ def of_house(store: Store, vault: Vault, maximum: timedelta) -> list[Job]:
         await asyncio.to_thread(purge, vault, maximum)
         await asyncio.to_thread(Doors(store).sweep, datetime.now(UTC))
         await asyncio.to_thread(Facts(store).forget, iso(datetime.now(UTC) - FACTS_KEPT))
+        await asyncio.to_thread(heartbeat.forget, store, datetime.now(UTC))
 
     async def name_stuck() -> None:
         for incident in await asyncio.to_thread(stuck, store, datetime.now(UTC)):

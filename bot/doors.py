@@ -18,6 +18,7 @@ from bot.store import Store, iso
 LINK = timedelta(minutes=10)
 SESSION = timedelta(hours=8)
 KINDS = ("link", "session", "visit")
+STATUS = "status"  # in place of an incident: the page of Bulkhead itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,10 @@ class Doors:
     def link(self, incident: str, now: datetime) -> str:
         """The token of a new link to an incident's page."""
         return self._make("link", incident, now + LINK)
+
+    def leads(self, token: str, now: datetime) -> str:
+        """Which incident a link leads to, "" for none. It is not used up by this."""
+        return self._valid(self.store.setting(_name("link", token)), now)
 
     def enter(self, token: str, now: datetime) -> tuple[str, str] | None:
         """Use a link up: (session, incident), or None when it was used already, is too old or never was one."""

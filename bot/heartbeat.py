@@ -2,24 +2,31 @@
 
 A beat is written from the loop that does the work, so a loop that hangs stops beating; the watch has a thread of its
 own, which does not hang with it. One of all processes raises the alarm, once a silence, and says when it is over.
+
+With its beat a process says how it is (its version, its mode, what it has heard of providers): what the status page and
+the metrics show is read there, in whatever process they are asked for.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from bot.errors import BulkheadError
-from bot.store import Store, iso, when
+from bot.store import Store, canonical, iso, when
 
 ROLES = ("worker", "clock")
 BEAT_S = 5.0
 QUIET = timedelta(seconds=60)
+REMEMBERED = timedelta(hours=1)  # so long a process that went without a word is missed
+PROCESS = "process:"  # the settings in which each process says how it is
 log = logging.getLogger("bulkhead.heartbeat")
 
 
@@ -32,9 +39,49 @@ class Alarm:
     text: str
 
 
-def beat(store: Store, role: str, now: datetime) -> None:
-    """Say that a role is alive."""
-    store.set_setting(f"beat:{role}", iso(now))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One process in one role, as it was when it spoke last. ``said``: what it told of itself."""
+
+    role: str
+    name: str
+    since: datetime
+    at: datetime
+    said: Mapping[str, Any]
+
+    def alive(self, now: datetime) -> bool:
+        """Whether it has spoken lately."""
+        return now - self.at <= QUIET
+
+
+def beat(store: Store, role: str, now: datetime, since: datetime | None = None, **said: Any) -> None:
+    """Say that a role is alive, and how this process is in it. ``since``: when it began."""
+    told = {"since": iso(since or now), "at": iso(now), "said": said}
+    store.set_settings({f"beat:{role}": iso(now), f"{PROCESS}{role}:{store.process}": canonical(told)})
+
+
+def goodbye(store: Store, role: str) -> None:
+    """This process ends in good order: nobody is to miss it."""
+    store.take_setting(f"{PROCESS}{role}:{store.process}")
+
+
+def processes(store: Store, now: datetime) -> list[Process]:
+    """Every process that lives or is missed, by role and by when it began."""
+    found = [_process(*one) for one in store.settings(PROCESS).items()]
+    return sorted((one for one in found if now - one.at <= REMEMBERED), key=lambda one: (one.role, one.since))
+
+
+def forget(store: Store, now: datetime) -> None:
+    """Forget processes that nobody misses any more."""
+    for name, text in store.settings(PROCESS).items():
+        if now - _process(name, text).at > REMEMBERED:
+            store.take_setting(name)
+
+
+def _process(name: str, text: str) -> Process:
+    _, role, process = name.split(":", 2)
+    told = json.loads(text)
+    return Process(role=role, name=process, since=when(told["since"]), at=when(told["at"]), said=told["said"])
 
 
 def ages(store: Store, now: datetime) -> dict[str, timedelta | None]:

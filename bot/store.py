@@ -432,8 +432,21 @@ class Store:
 
     def set_setting(self, name: str, value: str) -> None:
         """Store one."""
+        self.set_settings({name: value})
+
+    def set_settings(self, values: dict[str, str]) -> None:
+        """Store some together."""
         with self.begin() as c:
-            replace(c, setting, "name", {"name": name, "value": value})
+            for name in sorted(values):
+                replace(c, setting, "name", {"name": name, "value": values[name]})
+
+    def now(self) -> datetime:
+        """The time by the database's clock; SQLite has none but the machine's."""
+        if self.sqlite:
+            return datetime.now(UTC)
+        with self.connect() as c:
+            told: datetime = c.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+        return told.astimezone(UTC)
 
 
 def in_schema(url: str, schema: str) -> str:

@@ -166,6 +166,19 @@ def counts(store: Store) -> Counter[str]:
         return Counter({str(state): int(number) for state, number in c.execute(query)})
 
 
+def latest(store: Store) -> dict[str, tuple[str, int]]:
+    """Source -> when it delivered last (ISO 8601 UTC), and how often in all."""
+    query = sa.select(inbox.c.source, sa.func.max(inbox.c.landed_at), sa.func.count()).group_by(inbox.c.source)
+    with store.connect() as c:
+        return {str(source): (str(at), int(number)) for source, at, number in c.execute(query)}
+
+
+def oldest(store: Store) -> str:
+    """When the oldest delivery landed that nobody has worked yet (ISO 8601 UTC); "" when none waits."""
+    with store.connect() as c:
+        return c.scalar(sa.select(sa.func.min(inbox.c.landed_at)).where(inbox.c.state == LANDED)) or ""
+
+
 def listed(store: Store, state: str = "", most: int = 100) -> list[dict[str, Any]]:
     """The newest deliveries, without what they hold."""
     columns = [column for column in inbox.c if column.name != "body"]

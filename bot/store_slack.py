@@ -86,6 +86,17 @@ class Deliveries:
             more = sa.update(table).where(table.c.id == delivery_id).values(tries=table.c.tries + 1, note=note)
             return int(c.execute(more.returning(table.c.tries)).scalar_one())
 
+    def stand(self) -> tuple[str, str, int]:
+        """When Slack delivered last, when the oldest landed that waits ("" for neither), how many were given up.
+
+        Of the last day: what was settled earlier is forgotten.
+        """
+        last = sa.select(sa.func.max(table.c.landed_at))
+        waits = sa.select(sa.func.min(table.c.landed_at)).where(table.c.state == LANDED)
+        dead = sa.select(sa.func.count()).where(table.c.state == DEAD)
+        with self._store.connect() as c:
+            return c.scalar(last) or "", c.scalar(waits) or "", c.scalar(dead) or 0
+
     def purge(self, before: str) -> int:
         """Forget what was settled and landed before then (ISO 8601 UTC); returns how many rows that were."""
         with self._store.begin() as c:

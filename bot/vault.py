@@ -19,7 +19,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -37,6 +37,7 @@ from bot.world import Clock
 
 NONCE = 12
 CHECK, ROTATED = "vault-check", "vault-rotated"  # settings: what tells a wrong key; when the key was changed last
+SINCE = "vault-since"  # setting: when the first key was first seen here
 FINGERPRINTS = "vault-fingerprints"  # setting: the key of fingerprints, sealed, once the master key was changed
 KEY_FILE = "vault.key"  # in the installation's folder
 NEW = ".new"  # behind the name of the key's file, while a rotation is under way
@@ -121,6 +122,8 @@ class Vault:
         self._check = check_value(master)
         if not store.setting(CHECK):
             store.setting_once(CHECK, self._check)
+        if not store.setting(SINCE):
+            store.setting_once(SINCE, iso(datetime.now(UTC)))
         self.still()
         self.fingerprinter = Fingerprinter(_fingerprints(master, store.setting(FINGERPRINTS)))
         self.scrubber = Scrubber(self.fingerprinter)  # knows every value that has passed through here

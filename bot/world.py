@@ -72,6 +72,9 @@ class GitHub(Protocol):
     def is_own(self, secret: Secret) -> bool:
         """Whether it is the very token that we sign with."""
 
+    def left(self) -> tuple[int, int] | None:
+        """Requests that are left of this hour's, and how many there are, by its last answer; None before the first."""
+
     def revoke(self, secrets: Sequence[Secret]) -> None:
         """Revoke tokens by value, at most a thousand, as nobody: GitHub refuses whoever signs in for this."""
 

@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
     {"learn"},
     {"intake", "choosing", "schedule", "makes_way", "rehearsal"},
     {"drill", "clock", "settings", "backup", "lessons", "rekey"},
-    {"paging", "stage", "training", "replay", "moved", "watch"},
+    {"paging", "stage", "training", "replay", "moved", "watch", "health"},
     {"web", "slack", "paging_door", "doorway"},
     {"app"},
     {"doctor"},

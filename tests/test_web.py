@@ -113,7 +113,7 @@ def test_metrics_stand_behind_their_token(site: Site) -> None:
     page = browser.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     assert page.status_code == 200
     assert 'bulkhead_incidents{status="open",world="real"} 1.0' in page.text
-    assert 'bulkhead_asks{group="one"} 1.0' in page.text
+    assert 'bulkhead_asks{group="one",world="real"} 1.0' in page.text
     assert KEY not in page.text
 
 

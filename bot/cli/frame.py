@@ -75,7 +75,7 @@ class Edge(TyperGroup):
     }
     work: ClassVar = dict.fromkeys(("clock", "doctor", "migrate", "report", "serve", "web", "worker"), "bot.cli.work")
     work |= dict.fromkeys(("backup", "restore"), "bot.cli.copies") | {"manifest": "bot.cli.slack"}
-    work |= {"quiz": "bot.cli.quiz", "replay": "bot.cli.replay", "metrics": "bot.cli.metrics"}
+    work |= {name: f"bot.cli.{name}" for name in ("metrics", "quiz", "replay", "status")}
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         extra |= {"standalone_mode": False, "prog_name": "bulkhead"}

@@ -184,7 +184,7 @@ def worker() -> None:
 @app.command("clock")
 def keep_time() -> None:
     """Run the clock, which forgets old secrets and names what is stuck; one of them, on PostgreSQL."""
-    _run("Bulkhead's clock", Bulkhead.keep_time, sites={}, split=True)
+    _run("Bulkhead's clock", Bulkhead.keep_time, split=True)  # it asks providers for what webhooks have missed
 
 
 @app.command()

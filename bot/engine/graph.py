@@ -95,6 +95,8 @@ class IncidentRun:
             try:
                 return await loop.run_in_executor(self.deps.pool, self.triage, self.deps.world, self.report)
             except (Unavailable, RateLimited, Refused, Forbidden) as exc:
+                if exc.provider:
+                    self.deps.pace[exc.provider].heard(str(exc) if isinstance(exc, Unavailable) else "")
                 wait = max(pause, exc.retry_after) if isinstance(exc, RateLimited) else pause
                 last = journal.last("incident", "paused")
                 body = {"provider": exc.provider, "seconds": wait, "why": str(exc)}

@@ -2,6 +2,8 @@
 
 When a provider asks for a pause (retry-after), nobody calls it until the pause is over. Workers on PostgreSQL share the
 places: every second each tells the others what it needs and which pauses it has heard of, and keeps its share.
+
+What a provider has last answered, or that it did not, is noted here on the way: the status page shows it.
 """
 
 from __future__ import annotations
@@ -11,8 +13,11 @@ import heapq
 import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
 
 from bot.model import Effect
+from bot.store import iso
 
 PRIORITY = {Effect.CONTAIN: 0, Effect.READ: 1, Effect.CHANGE: 2, Effect.DESTROY: 2, Effect.PUBLISH: 2}
 PLAN = 5  # looks that only fill the card
@@ -26,6 +31,22 @@ class Gate:
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
         self._not_before = 0.0
+        self._answered = self._failed = self._why = ""
+
+    def heard(self, why_not: str = "") -> None:
+        """The provider has answered, whatever it said; or it has not, and why."""
+        now = iso(datetime.now(UTC))
+        if why_not:
+            self._failed, self._why = now, why_not
+        else:
+            self._answered = now
+
+    def told(self) -> dict[str, Any]:
+        """What is known of the provider: last answer and last failure (ISO 8601 UTC, "" = none), calls, pause."""
+        return {
+            "answered": self._answered, "failed": self._failed, "why": self._why, "needs": self.needs,
+            "places": self._places, "rest_s": round(self.rest_s, 1),
+        }  # fmt: skip
 
     def hold(self, seconds: float) -> None:
         """Let nobody in for so long, as the provider asked."""
@@ -99,6 +120,10 @@ class Pace:
         """What the other workers are to know: provider -> calls that need a place, seconds of a pause."""
         said = {name: [float(gate.needs), gate.rest_s] for name, gate in self._gates.items()}
         return {name: both for name, both in said.items() if any(both)}
+
+    def seen(self) -> dict[str, dict[str, Any]]:
+        """Provider -> what is known of it."""
+        return {name: gate.told() for name, gate in self._gates.items()}
 
     def share(self, others: Iterable[Mapping[str, list[float]]]) -> None:
         """Keep a part of the places, by what each worker needs, where all of them need more than there are."""

@@ -174,6 +174,10 @@ class Engine:
         """Incidents whose workflow ended in an error of ours, and the sentence."""
         return dict(self._broken)
 
+    def providers(self) -> dict[str, dict[str, Any]]:
+        """Provider -> what this worker has last heard of it. Asked on the loop."""
+        return self._pace.seen()
+
     @contextmanager
     def _known(self) -> Iterator[None]:
         """The workflow's task, to be cancelled by ``stop``."""

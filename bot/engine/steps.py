@@ -34,7 +34,16 @@ from bot.engine.decisions import (
 from bot.engine.freeze import INSTALLATION, Frozen, Switch
 from bot.engine.journal import Journal
 from bot.engine.pace import PLAN, PRIORITY, Gate, Pace
-from bot.errors import ActionBroke, BulkheadError, EngineError, FencedOut, RateLimited, StoreAway, Unavailable
+from bot.errors import (
+    ActionBroke,
+    BulkheadError,
+    EngineError,
+    FencedOut,
+    ProviderError,
+    RateLimited,
+    StoreAway,
+    Unavailable,
+)
 from bot.logs import about
 from bot.model import Before, Effect, EvidenceRef, Outcome, Proof, Verdict
 from bot.reference import adapter
@@ -129,8 +138,11 @@ class StepRun:
                     with about(step=self.id):
                         inside = contextvars.copy_context()  # what is said in the thread is said of this step
                     work = partial(inside.run, self._called, function, *args)
-                    return await asyncio.get_running_loop().run_in_executor(self.deps.pool, work)
+                    given = await asyncio.get_running_loop().run_in_executor(self.deps.pool, work)
+                gate.heard()
+                return given
             except RateLimited as exc:
+                gate.heard()
                 gate.hold(exc.retry_after)
                 if attempt == TRIES - 1:
                     raise
@@ -138,10 +150,14 @@ class StepRun:
                     last = self.journal.last(self.id, "paused")
                     body = {"provider": self.action.provider, "seconds": exc.retry_after, "why": str(exc)}
                     await self.journal.write(self.id, "paused", body, last.attempt + 1 if last else 1)
-            except Unavailable:
+            except Unavailable as exc:
+                self.deps.pace[exc.provider or self.action.provider].heard(str(exc))
                 if attempt == TRIES - 1:
                     raise
                 await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+            except ProviderError:
+                gate.heard()
+                raise
         raise AssertionError("unreachable")
 
     def _called(self, function: Callable[..., T], *args: Any) -> T:

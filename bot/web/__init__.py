@@ -31,9 +31,10 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot import heartbeat
-from bot.doors import SESSION, Doors, SignIn, utc
+from bot.doors import SESSION, STATUS, Doors, SignIn, utc
 from bot.engine.freeze import Switch
 from bot.errors import DecisionRefused, EngineError, InputError, ProviderError
+from bot.health.lights import Health, parts
 from bot.learn import document as writing
 from bot.learn.document import Document
 from bot.learn.metrics import TOTAL
@@ -52,6 +53,7 @@ from bot.web.signin import ATTEMPT_S, Attempt
 HERE = Path(__file__).parent
 COOKIE, VISIT, ATTEMPT = "bulkhead", "bulkhead-visit", "bulkhead-attempt"
 CLOSED = "This page is closed. `bulkhead incident open` prints a link that opens it once."
+CLOSED_STATUS = "This page is closed. `bulkhead status --link` prints a link that opens it once."
 USED = "This link was used already or is too old. `bulkhead incident open` prints a new one."
 STALE = "That was not begun in this browser, or too long ago. Sign in again."
 POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -88,6 +90,7 @@ class Pages:
     written: Callable[[str], Document] | None  # the post-mortem of an incident
     measures: Measures
     switch: Switch | None
+    status: Callable[[], Health] | None  # how Bulkhead itself is
 
     @property
     def secure(self) -> bool:
@@ -139,9 +142,9 @@ class Pages:
 
     # doors -----------------------------------------------------------------------------------------------------
 
-    def ask_to_open(self, _request: Request) -> Response:
+    def ask_to_open(self, request: Request) -> Response:
         """A button. A link is used up by a press of it: not by a chat that fetches a preview, nor by a scanner."""
-        return self._html("open.html", 200)
+        return self._html("open.html", 200, own=self.doors.leads(request.path_params["token"], utc()) == STATUS)
 
     def open(self, request: Request) -> Response:
         """Use the link up and go to the page that it opens."""
@@ -149,9 +152,10 @@ class Pages:
         if entered is None:
             return self._html("closed.html", 403, text=USED, sign_in=None)
         session, name = entered
-        answer = RedirectResponse(f"/incidents/{name}", 303)
+        path = f"/{STATUS}" if name == STATUS else f"/incidents/{name}"
+        answer = RedirectResponse(path, 303)
         answer.set_cookie(
-            COOKIE, session, max_age=int(SESSION.total_seconds()), path=f"/incidents/{name}",
+            COOKIE, session, max_age=int(SESSION.total_seconds()), path=path,
             httponly=True, samesite="strict", secure=self.secure,
         )  # fmt: skip
         return answer
@@ -225,6 +229,14 @@ class Pages:
         if not visitor:
             return self._closed("/incidents")
         return self._html("incidents.html", 200, rows=incident.listed(self.store), visitor=visitor)
+
+    def health(self, request: Request) -> Response:
+        """How Bulkhead itself is, for who has signed in or has a link: a thief would like to know when nobody looks."""
+        visitor = self._visitor(request)
+        if not (visitor or self.doors.inside(request.cookies.get(COOKIE, ""), STATUS, utc())) or self.status is None:
+            return self._closed(f"/{STATUS}", CLOSED_STATUS)
+        found = self.status()
+        return self._html("status.html", 200, found=found, parts=parts(found.lights), visitor=visitor)
 
     def incident(self, request: Request) -> Response:
         """The page of one incident. Closed looks the same whether there is such an incident or not."""
@@ -345,20 +357,21 @@ def application(
     sign_in: SignIn | None = None, more: Mapping[str, ASGIApp] | None = None,
     hooks: Hooks | None = None, drills: Mapping[str, Drill] | None = None,
     written: Callable[[str], Document] | None = None, measures: Measures | None = None,
-    switch: Switch | None = None,
+    switch: Switch | None = None, status: Callable[[], Health] | None = None,
 ) -> Starlette:  # fmt: skip
     """The pages over a store. ``url`` is where people reach them; without it, on this machine only.
 
     ``evidence`` reads a file by its SHA-256, ``sign_in`` is an account house, ``more``: path -> a self-guarded door,
     ``hooks`` is the door of scanners, ``drills`` are those that an incident may have come of, ``written`` the
-    post-mortem of an incident, ``measures`` the times over many, ``switch`` says whether all of it is frozen.
+    post-mortem of an incident, ``measures`` the times over many, ``switch`` says whether all of it is frozen,
+    ``status`` how it is.
     """
     loader = jinja2.FileSystemLoader(HERE / "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     pages = Pages(
         store=store, doors=Doors(store), metrics_token=metrics_token, url=url, templates=templates, evidence=evidence,
         sign_in=sign_in, hooks=hooks, drills=drills or {}, written=written, measures=measures or Measures(store),
-        switch=switch,
+        switch=switch, status=status,
     )  # fmt: skip
     hosts = ["127.0.0.1", "localhost", *filter(None, [urlsplit(url).hostname])]
     closed = [
@@ -375,6 +388,7 @@ def application(
         Route("/incidents/{incident}/head", pages.head),
         Route("/incidents/{incident}/postmortem", pages.postmortem),
         Route("/measures", pages.learnt),
+        Route(f"/{STATUS}", pages.health),
         Route("/incidents/{incident}/evidence/{sha256}", pages.file),
     ]
     return Starlette(

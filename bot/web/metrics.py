@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from bot import heartbeat
-from bot.engine.decisions import open_asks
-from bot.engine.ledger import Ledger
+from bot.health.figures import Figures, figures
 from bot.intake import missed
 from bot.learn.metrics import TOTAL, groups
 from bot.lessons.measures import Measures
 from bot.posts import Posts
 from bot.store import Store, when
 from bot.store_intake import counts as counts_of_inbox
-from bot.timeline import load
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -42,49 +41,40 @@ class _Collector:
         self._frozen = frozen
 
     def collect(self) -> Iterable[Metric]:
-        """Every family, in one pass over the open incidents."""
-        rows = self._store.incidents()
-        states: Counter[str] = Counter()
-        groups: Counter[str] = Counter()
-        tails, oldest = 0, 0.0
-        for row in rows:
-            if row.status != "open":
-                continue
-            events = load(self._store, row.id)
-            ledger = Ledger.fold(events)
-            states.update(one.state.value for one in ledger.rows.values())
-            tails += len(list(ledger.open_tails()))
-            asked = {(e.step, e.attempt): e.at for e in events if e.kind == "asked"}
-            for ask in open_asks(events):
-                groups[ask.group] += 1
-                oldest = max(oldest, (self._now - when(asked[ask.step, ask.attempt])).total_seconds())
-        counts: Counter[tuple[str, ...]] = Counter((row.world, row.status) for row in rows)
-        reports = counts_of_inbox(self._store)
+        """Every family."""
+        known = figures(self._store, self._now)
+        counts: Counter[tuple[str, ...]] = Counter((row.world, row.status) for row in self._store.incidents())
         yield _family("incidents", "Incidents", ["world", "status"], counts)
-        yield _family("ledger_rows", "Rows of the ledgers of open incidents", ["state"], _single(states))
-        yield _family("asks", "Questions to people that nobody has settled", ["group"], _single(groups))
+        yield from _worked(known)
+        reports = counts_of_inbox(self._store)
         yield _family("reports", "Reports", ["state"], _single(reports))
-        pages = _family("pages", "Pages that were to wake somebody", ["to", "state"], Posts(self._store).counts("page"))
-        yield pages
+        text = "How long the oldest report has waited for a worker"
+        yield GaugeMetricFamily("bulkhead_oldest_report_seconds", text, known.inbox_oldest_s)
+        yield _family("pages", "Pages that were to wake somebody", ["to", "state"], Posts(self._store).counts("page"))
         came = CounterMetricFamily("bulkhead_deliveries", "Webhook deliveries", labels=["source", "outcome"])
         for labels, count in sorted(self._deliveries.items()):
             came.add_metric(list(labels), count)
         yield came
-        yield GaugeMetricFamily("bulkhead_tails", "What was minted from a dead credential and may still live", tails)
         text = "1 while the installation is frozen: nothing that changes anything is begun"
         yield GaugeMetricFamily("bulkhead_frozen", text, float(self._frozen))
-        ages = heartbeat.ages(self._store, self._now)
+        yield from self._beats()
+        yield from _processes(known)
+        yield from _slack(known)
+        yield from _providers(known)
+        text = "Since the vault key was made or last changed"
+        yield GaugeMetricFamily("bulkhead_vault_key_age_seconds", text, known.vault_key_s)
+        yield from self._polls()
+        yield from self._learnt()
+
+    def _beats(self) -> Iterable[Metric]:
         beats = _family("heartbeat_age_seconds", "How long ago each role said that it lives", ["role"], {})
         silent = _family("silent", "1 where a role has fallen silent or was never seen", ["role"], {})
-        for role, age in ages.items():
+        for role, age in heartbeat.ages(self._store, self._now).items():
             if age is not None:
                 beats.add_metric([role], age.total_seconds())
             silent.add_metric([role], float(heartbeat.words(age) != "ok"))
         yield beats
         yield silent
-        yield from self._polls()
-        yield GaugeMetricFamily("bulkhead_oldest_ask_seconds", "How long the oldest question has waited", oldest)
-        yield from self._learnt()
 
     def _learnt(self) -> Iterable[Metric]:
         """Times over all incidents and drills, and what is left to do after them."""
@@ -116,11 +106,63 @@ class _Collector:
         yield ages
 
 
+def _worked(known: Figures) -> Iterable[Metric]:
+    """The open incidents, by World: nobody is to be woken for a drill."""
+    work = sorted(known.work.items())
+    rows = {(world, state): count for world, one in work for state, count in one.rows.items()}
+    yield _family("ledger_rows", "Rows of the ledgers of open incidents", ["world", "state"], rows)
+    asks = {(world, group): count for world, one in work for group, count in one.asks.items()}
+    yield _family("asks", "Questions to people that nobody has settled", ["world", "group"], asks)
+    ended = {(world, how): count for world, one in work for how, count in one.failed.items()}
+    yield _family("failed_steps", "Steps of open incidents that ended without their effect", ["world", "how"], ended)
+    tails = _family("tails", "What was minted from a dead credential and may still live", ["world"], {})
+    ask = _family("oldest_ask_seconds", "How long the oldest question has waited", ["world"], {})
+    step = _family("oldest_step_seconds", "How long a step that waits for nobody has been silent", ["world"], {})
+    for world, one in work:
+        tails.add_metric([world], one.tails)
+        ask.add_metric([world], one.oldest_ask_s)
+        step.add_metric([world], one.late_s)
+    yield from (tails, ask, step)
+
+
+def _processes(known: Figures) -> Iterable[Metric]:
+    text = "Processes by role: alive, or lost, that is gone without a word within the last hour"
+    counts = {}
+    for role in ("worker", "clock", "pages"):
+        counts[role, "alive"], counts[role, "lost"] = len(known.alive(role)), len(known.lost(role))
+    yield _family("processes", text, ["role", "state"], counts)
+
+
+def _slack(known: Figures) -> Iterable[Metric]:
+    text = "How long the oldest delivery of Slack has waited to be worked"
+    yield GaugeMetricFamily("bulkhead_slack_oldest_seconds", text, known.slack_oldest_s)
+    text = "Deliveries of Slack within the last day that were given up"
+    yield GaugeMetricFamily("bulkhead_slack_dead", text, known.slack_dead)
+
+
+def _providers(known: Figures) -> Iterable[Metric]:
+    """What the living workers have last heard; nothing of a provider that none of them has called."""
+    away = _family("provider_away", "1 where the last call of a provider was not answered", ["provider"], {})
+    calls = _family("provider_calls", "Calls that are under way or wait for a place", ["provider"], {})
+    rest = _family("provider_rest_seconds", "What is left of a pause that a provider asked for", ["provider"], {})
+    left = _family("provider_budget_ratio", "Part of an hour's requests that is left", ["provider"], {})
+    for one in known.providers:
+        away.add_metric([one.name], float(not one.answers))
+        calls.add_metric([one.name], one.needs)
+        rest.add_metric([one.name], one.rest_s)
+        if one.left is not None:
+            left.add_metric([one.name], one.left)
+    yield from (away, calls, rest, left)
+    text = "Seconds that our clock is ahead of another's: the database's, a provider's"
+    yield _family("clock_ahead_seconds", text, ["of"], {(name,): by for name, by in known.ahead_s.items()})
+
+
 def _single(counts: Counter[str]) -> Counter[tuple[str, ...]]:
     return Counter({(name,): count for name, count in counts.items()})
 
 
-def _family(name: str, text: str, labels: list[str], counts: Mapping[tuple[str, ...], int]) -> GaugeMetricFamily:
+def _family(name: str, text: str, labels: list[str], counts: Mapping[Any, float]) -> GaugeMetricFamily:
+    """``counts``: the values of the labels, as a tuple -> the figure."""
     family = GaugeMetricFamily(f"bulkhead_{name}", text, labels=labels)
     for values, count in sorted(counts.items()):
         family.add_metric(list(values), count)
