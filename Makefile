@@ -53,10 +53,10 @@ docs: setup  ## write docs/reference.md anew from the code
 screenshots: setup  ## take the pictures of the README anew, in a real browser
 	@.venv/bin/python docs/screenshots.py
 
-# What is installed with Bulkhead and its range, from the lock alone: no network, the same file each time.
+# What is installed with Bulkhead, its range and its traces, from the lock alone: no network, the same file each time.
 sbom: setup  ## write dist/bulkhead.cdx.json, what a release is made of (CycloneDX 1.5)
 	@mkdir -p dist
-	@.venv/bin/uv export --frozen --no-dev --extra range --format cyclonedx1.5 --quiet \
+	@.venv/bin/uv export --frozen --no-dev --extra range --extra traces --format cyclonedx1.5 --quiet \
 		--output-file dist/bulkhead.cdx.json
 	@echo wrote dist/bulkhead.cdx.json
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import github
 
 import playbooks as shipped
-from bot import clock, heartbeat, moved, watch
+from bot import clock, heartbeat, moved, traces, watch
 from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
@@ -411,7 +411,13 @@ class Bulkhead:
 
     async def work(self) -> None:
         """Run a worker until cancelled: the engine, the inbox, and what the engine does by the clock."""
-        engine = self.engine()
+        given = self.settings
+        with traces.delivered(
+            given.traces, given.traces_sent_with, version=version("bulkhead"), process=self.store.process
+        ):
+            await self._work(self.engine())
+
+    async def _work(self, engine: Engine) -> None:
         await engine.start()
         try:
             with self._watch():

@@ -127,6 +127,16 @@ class Settings(BaseSettings):
     metrics_token: SecretStr = Field(
         default=SecretStr(""), description="Bearer token that /metrics asks for; empty = no metrics"
     )
+    traces: str = Field(
+        default="",
+        pattern=r"^(https?://[^/\s@?]+(/[^\s?]*)?)?$",
+        description="OpenTelemetry: address of a collector that takes traces by OTLP over HTTP (http://HOST:4318); "
+        "needs bulkhead[traces]; empty = no traces",
+    )
+    traces_headers: SecretStr = Field(
+        default=SecretStr(""),
+        description="OpenTelemetry: headers for the collector, NAME=VALUE with commas, such as its token",
+    )
 
     slack_bot_token: SecretStr = Field(
         default=SecretStr(""), description="Slack: the app's bot token (xoxb-…); without it there is no Slack"
@@ -344,6 +354,13 @@ class Settings(BaseSettings):
             raise ValueError('must be JSON: {"github": "…"}, each secret or list of secrets 16 characters at least')
         return value
 
+    @field_validator("traces_headers")
+    @classmethod
+    def _headers(cls, value: SecretStr) -> SecretStr:
+        if any(not re.fullmatch(r"[A-Za-z0-9-]+=.+", part) for part in listed(value.get_secret_value())):
+            raise ValueError("must be pairs of a header's name and its value: NAME=VALUE,NAME=VALUE")
+        return value
+
     @field_validator("catch_up")
     @classmethod
     def _owners(cls, value: str) -> str:
@@ -429,6 +446,12 @@ class Settings(BaseSettings):
             )
         if wrong:
             raise SettingsError("on PostgreSQL these must be set:\n  " + "\n  ".join(wrong))
+
+    @property
+    def traces_sent_with(self) -> dict[str, str]:
+        """The headers of the collector of traces."""
+        pairs = (part.partition("=") for part in listed(self.traces_headers.get_secret_value()))
+        return {name.strip(): value.strip() for name, _, value in pairs}
 
     @property
     def hook_secrets(self) -> dict[str, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from bot import traces
 from bot.action import Action
 from bot.engine.deadline import Deadline
 from bot.engine.ledger import Ledger
@@ -93,7 +94,8 @@ class IncidentRun:
         journal, loop = self.deps.journal, asyncio.get_running_loop()
         for pause in itertools.chain(TRIAGE_PAUSES_S, itertools.repeat(TRIAGE_PAUSES_S[-1])):
             try:
-                return await loop.run_in_executor(self.deps.pool, self.triage, self.deps.world, self.report)
+                with traces.span("call", part="triage"):
+                    return await loop.run_in_executor(self.deps.pool, self.triage, self.deps.world, self.report)
             except (Unavailable, RateLimited, Refused, Forbidden) as exc:
                 if exc.provider:
                     self.deps.pace[exc.provider].heard(str(exc) if isinstance(exc, Unavailable) else "")
@@ -190,6 +192,10 @@ class IncidentRun:
             mark.set()
 
     async def _instance(self, node: Node, run: StepRun) -> None:
+        with traces.span("step", step=run.id, action=run.action.name, effect=run.action.effect.value):
+            await self._through(node, run)
+
+    async def _through(self, node: Node, run: StepRun) -> None:
         before = await run.begin()
         if not node.step.for_each:
             self._fact(node.step.id, "before", before)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import Any
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos._serialization import DBOSPortableJSONSerializer
 
+from bot import traces
 from bot.action import Action
 from bot.engine import ownership
 from bot.engine.afterwards import OFFER, ORDER, Afterwards, afterwards_id
@@ -36,10 +38,10 @@ from bot.logs import about
 from bot.model import Before, Report, Triage
 from bot.playbook import Playbook, load
 from bot.reference import adapter
-from bot.store import DecisionRow, IncidentRow, Store, iso, set_pragmas
+from bot.store import DecisionRow, IncidentRow, Store, iso, set_pragmas, when
 from bot.store_intake import Known
 from bot.timeline import Fence, Timeline
-from bot.world import World
+from bot.world import REAL, World
 
 THREADS = 64
 ENDS = ("abort", "merge")  # decisions after which no new step begins
@@ -221,7 +223,7 @@ class Engine:
 
         Ending the workflow instead would leave the incident to the next start, and its end could not be written.
         """
-        with about(incident=incident):
+        with about(incident=incident), traces.incident(incident):
             while True:
                 try:
                     return await run()
@@ -247,6 +249,7 @@ class Engine:
         if row.world not in self.parts.worlds:
             await self._gone(incident, "incident", "aborted", {"by": HOUSE, "why": GONE})
             return "aborted"
+        began = time.time()
         parts, deps = self.parts, await self._deps(row)
         playbook = self._bound(row.body["playbook"]["text"], row.body["playbook"]["source"])
         report: Report = adapter(Report).validate_python(row.body["report"])
@@ -277,6 +280,8 @@ class Engine:
             raise
         self._ends()
         over = "aborted" if deps.journal.find("incident", "aborted") else "closed"
+        outcome = traces.OK if over == "closed" else over
+        traces.ended(incident, _began(row, began), outcome, world=row.world, playbook=playbook.id)
         if over == "closed":
             await asyncio.to_thread(self.parts.settled, incident)
         if report.beside:
@@ -433,6 +438,11 @@ def _speaks_with_us(logger: logging.Logger) -> None:
     """A library with a handler of its own writes in a form of its own: its lines go the way of all others."""
     logger.handlers.clear()
     logger.propagate = True
+
+
+def _began(row: IncidentRow, run: float) -> float:
+    """When an incident began, in seconds since 1970. A range's clock can be moved, so there its run counts."""
+    return when(row.opened_at).timestamp() if row.world == REAL else run
 
 
 def _opened(row: IncidentRow) -> dict[str, Any]:

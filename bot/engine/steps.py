@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bot import traces
 from bot.action import Action, material_fields
 from bot.engine.deadline import Deadline
 from bot.engine.decisions import (
@@ -54,6 +55,7 @@ T = TypeVar("T")
 EVIDENCE_S = 5.0  # a cut waits no longer for its evidence
 TRIES = 8  # calls again after a time-out or a 5xx; a run looks first, so it changes nothing twice
 SAID_S = 1.0  # a pause that a provider asks for is told when it is longer than this
+PARTS = ("look", "run", "prove", "evidence", "undo")  # of an action, that are called
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 log = logging.getLogger("bulkhead.engine")
 
@@ -138,7 +140,8 @@ class StepRun:
                     with about(step=self.id):
                         inside = contextvars.copy_context()  # what is said in the thread is said of this step
                     work = partial(inside.run, self._called, function, *args)
-                    given = await asyncio.get_running_loop().run_in_executor(self.deps.pool, work)
+                    with traces.span("call", **self._named(function), attempt=attempt + 1):
+                        given = await asyncio.get_running_loop().run_in_executor(self.deps.pool, work)
                 gate.heard()
                 return given
             except RateLimited as exc:
@@ -159,6 +162,11 @@ class StepRun:
                 gate.heard()
                 raise
         raise AssertionError("unreachable")
+
+    def _named(self, function: Callable[..., Any]) -> dict[str, str]:
+        """What is called, for a trace."""
+        part = next((name for name in PARTS if getattr(self.action, name) is function), "")
+        return {"step": self.id, "action": self.action.name, "provider": self.action.provider, "part": part}
 
     def _called(self, function: Callable[..., T], *args: Any) -> T:
         """What an action's function gives. A fault of ours in it ends its step, not the incident: others must cut."""
