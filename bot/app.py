@@ -32,6 +32,7 @@ from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
 from bot.doors import SignIn
 from bot.doorway import catch_up_jobs, open_door, queue_jobs
 from bot.drill import range_up
+from bot.engine.announced import Notes
 from bot.engine.decisions import Attest, Desk, unsigned
 from bot.engine.freeze import Switch
 from bot.engine.ownership import fence_sql
@@ -293,6 +294,13 @@ class Bulkhead:
         return Desk(self.store, self.rules.may, self.attest, self.rules.human)
 
     @property
+    def notes(self) -> Notes:
+        """What was announced of changes of policy."""
+        given = self.settings.signers
+        signers = Signers(given, self.store.database_id()) if given else None
+        return Notes(self.store, self.desk, self.attestor, signers)
+
+    @property
     def switch(self) -> Switch:
         """The kill switch of the whole installation."""
         return Switch(self.store, self.desk, self.settings.freeze)
@@ -465,7 +473,10 @@ class Bulkhead:
     def health(self) -> Health:
         """How this installation is. Raises EngineError when the database does not answer."""
         frozen = self.switch.standing()
-        return lights.of(self.store, self.settings, datetime.now(UTC), policy=self.policy.sha256, frozen=frozen)
+        return lights.of(
+            self.store, self.settings, datetime.now(UTC), policy=self.policy.sha256, frozen=frozen,
+            note=self.notes.newest(),
+        )  # fmt: skip
 
     def pager(self) -> Pager | None:
         """What wakes people; None where the settings name nobody to wake. Raises SettingsError."""
@@ -584,8 +595,12 @@ def opened(settings: Settings, **kw: Any) -> Iterator[Bulkhead]:
 
 def load_policy(path: Path | None = None) -> Policy:
     """The policy that decides what may happen by itself."""
-    source = path or SHIPPED / "policy.yaml"
-    return Policy.load(source.read_text(), str(source))
+    return Policy.load(policy_text(path), str(path or SHIPPED / "policy.yaml"))
+
+
+def policy_text(path: Path | None = None) -> str:
+    """The policy as it is written: a team's own, or the shipped one."""
+    return (path or SHIPPED / "policy.yaml").read_text(encoding="utf-8")
 
 
 def load_playbooks(settings: Settings) -> dict[str, Playbook]:

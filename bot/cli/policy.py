@@ -11,7 +11,8 @@ import typer
 from bot import playbook, timeline
 from bot.actions import CATALOGUE
 from bot.app import Bulkhead, load_policy, opened
-from bot.cli import frame, page
+from bot.cli import announce, frame, page
+from bot.engine.compared import OPENS, SAYS
 from bot.engine.policy import ANY, POSTURES, STARTS, Area, Policy, Table
 from bot.engine.rules import case
 from bot.errors import InputError
@@ -24,14 +25,7 @@ from bot.story import DIM, HEADING, Line, stamp
 from bot.strictyaml import hint
 
 app = frame.group("See what may happen by itself, who is asked otherwise, and which rule says so.")
-SAYS = {
-    "act": "it is done at once, nobody is asked", "one": "one person must agree",
-    "two": "two different people must agree", "person": "a person does it",
-}  # fmt: skip
-OPENS = {
-    "act": "an incident that acts by the postures", "ask": "an incident in which every change asks a person",
-    "hold": "nothing: it waits in the inbox until a person lets it in",
-}  # fmt: skip
+announce.add(app)
 SILENCE = {
     "act": "it goes on by itself", "hold": "it goes on waiting",
     "escalate": "more people are told, and it goes on waiting",

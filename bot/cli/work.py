@@ -17,6 +17,7 @@ import typer
 from bot import doctor, logs
 from bot.app import Bulkhead, Site, opened, together
 from bot.cli import frame, page
+from bot.engine.announced import unlike
 from bot.errors import InputError, Undeliverable
 from bot.intake import formats
 from bot.intake.delivery import Delivery, Reading, Sender
@@ -233,9 +234,12 @@ def _serving(title: str, settings: Settings, bulkhead: Bulkhead) -> list[Line]:
     aws = ", ".join(name.removeprefix("aws-access-key:") for name in bulkhead.sites["real"].identities)
     stands = bulkhead.switch.standing()
     frozen = [Line(f"FROZEN by {stands.by}: {stands.reason}. Nothing is changed.", style=BAD)] if stands else []
+    other = unlike(bulkhead.notes.newest(), bulkhead.policy.sha256)
+    policy = [Line(f"The policy in force is not the one that was announced last: {other}.", style=BAD)] if other else []
     return [
         Line(title, style=HEADING),
         *frozen,
+        *policy,
         database,
         Line(f"GitHub: {settings.github_api} as {github or 'nobody: it can change nothing there'}"),
         Line(f"AWS: {aws or 'nobody: it can change nothing there'}"),

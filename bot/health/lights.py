@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
-from typing import Any
 
+from bot.engine.announced import Note, unlike
 from bot.engine.freeze import SETTING, Frozen
 from bot.health.figures import Figures, age, figures
 from bot.heartbeat import Process
@@ -60,13 +60,19 @@ class Health:
         return RED if RED in states else YELLOW if YELLOW in states else GREEN
 
 
-def health(store: Store, settings: Settings, known: Figures, *, policy: str, frozen: Frozen | None) -> Health:
-    """Judge the figures. ``policy``: the SHA-256 of the policy that this process has read."""
+def of(
+    store: Store, settings: Settings, now: datetime, *, policy: str, frozen: Frozen | None, note: Note | None = None
+) -> Health:  # fmt: skip
+    """Count and judge. ``policy``: the SHA-256 of the one that this process has read; ``note``: the newest on policy.
+
+    Raises EngineError when the database does not answer.
+    """
+    known = figures(store, now)
     lights = [
         *_processes(known), *_work(store, known), *_doors(store, settings, known), *_providers(known),
-        *_rules(settings, known, policy, frozen),
+        *_rules(settings, known, policy, frozen, note),
     ]  # fmt: skip
-    return Health(at=iso(known.now), version=version("bulkhead"), lights=tuple(lights))
+    return Health(at=iso(now), version=version("bulkhead"), lights=tuple(lights))
 
 
 # processes ------------------------------------------------------------------------------------------------------------
@@ -221,7 +227,9 @@ def _providers(known: Figures) -> Iterator[Light]:
                      says=f"this machine's is {abs(by):.0f} s {way} it", do="let NTP set it")  # fmt: skip
 
 
-def _rules(settings: Settings, known: Figures, policy: str, frozen: Frozen | None) -> Iterator[Light]:
+def _rules(
+    settings: Settings, known: Figures, policy: str, frozen: Frozen | None, note: Note | None
+) -> Iterator[Light]:  # fmt: skip
     part = "Rules"
     if frozen is not None:
         does = f"`bulkhead freeze off --reason WHY`, or take {SETTING} out of the environment where it is set"
@@ -242,7 +250,11 @@ def _rules(settings: Settings, known: Figures, policy: str, frozen: Frozen | Non
     old = known.vault_key_s > timedelta(days=KEY_DAYS).total_seconds()
     key = f"in use for {int(known.vault_key_s // 86_400)} days"
     yield _light(part, "Vault key", look=old, good=key, says=key, do="`bulkhead vault rotate`")
-    yield Light(part=part, name="Policy", state=GREEN, says=f"SHA-256 {policy[:12]}…")
+    other = unlike(note, policy)
+    told = f", announced by {note.by} {ago(age(note.at, known.now))}" if note and not other else ""
+    yield _light(part, "Policy", bad=bool(note and note.wrong), look=bool(other), says=other,
+                 good=f"SHA-256 {policy[:12]}…{told}",
+                 do="`bulkhead policy notes`: whoever put it in force has to say so, or take it back")  # fmt: skip
 
 
 def _light(
@@ -265,8 +277,3 @@ def parts(lights: Iterable[Light]) -> Mapping[str, list[Light]]:
     for one in lights:
         found.setdefault(one.part, []).append(one)
     return found
-
-
-def of(store: Store, settings: Settings, now: Any, *, policy: str, frozen: Frozen | None) -> Health:
-    """Count and judge. Raises EngineError when the database does not answer."""
-    return health(store, settings, figures(store, now), policy=policy, frozen=frozen)

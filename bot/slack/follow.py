@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from slack_sdk import WebClient
 
+from bot.engine.announced import Notes
 from bot.engine.rules import Rulebook
 from bot.errors import ProviderError
 from bot.heartbeat import Alarm
@@ -19,7 +20,8 @@ from bot.posts import Posts
 from bot.quiet import Quiet
 from bot.settings import Settings
 from bot.slack import kit, quiz_views
-from bot.slack.board import Board
+from bot.slack.announce import Announcer
+from bot.slack.board import SINCE, Board
 from bot.slack.calls import Called
 from bot.slack.card import Posting
 from bot.slack.client import web_client
@@ -62,6 +64,10 @@ class House(Protocol):
     @property
     def postmortems(self) -> Postmortems:
         """What is written of incidents afterwards."""
+
+    @property
+    def notes(self) -> Notes:
+        """What was announced of changes of policy."""
 
     @property
     def sites(self) -> Mapping[str, Site]:
@@ -140,9 +146,13 @@ def board_of(house: House) -> Board:
         store=house.store, telling=Telling(posts=posts, wire=wire, places=places, scrub=scrub), called=called,
         quiz=house.quiz, postmortems=house.postmortems, url=lambda: house.store.setting(PAGES_AT),
     )  # fmt: skip
+    announcer = Announcer(
+        notes=house.notes, telling=teacher.telling, channel=settings.slack_channel,
+        since=lambda: house.store.setting(SINCE),
+    )  # fmt: skip
     return Board(Parts(
         store=house.store, posts=posts, wire=wire, places=places, called=called,
         clocks={name: site.clock for name, site in house.sites.items()}, scrub=scrub,
         url=lambda: house.store.setting(PAGES_AT), homes=homes.turn,
-        afterwards=teacher.turn,
+        afterwards=lambda: teacher.turn() + announcer.turn(),
     ))  # fmt: skip

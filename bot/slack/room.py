@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from slack_bolt import App, BoltRequest
 from slack_bolt.authorization import AuthorizeResult
 
+from bot.engine.announced import Notes
 from bot.engine.decisions import Desk
 from bot.engine.freeze import Switch
 from bot.engine.rules import DRILL, Rulebook
@@ -108,6 +109,10 @@ class House(Protocol):
     @property
     def switch(self) -> Switch:
         """The kill switch of the whole installation."""
+
+    @property
+    def notes(self) -> Notes:
+        """What was announced of changes of policy."""
 
     def seal_answer(self, incident: str, step: str, value: str) -> str:
         """Seal a secret that answers a step; returns its reference."""
