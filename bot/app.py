@@ -26,6 +26,7 @@ import github
 
 import playbooks as shipped
 from bot import clock, heartbeat, moved, traces, watch
+from bot.accounts import Accounts, load_map
 from bot.action import Action
 from bot.actions import CATALOGUE
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
@@ -57,9 +58,9 @@ from bot.lessons.postmortem import Postmortems
 from bot.lessons.quiz import Quiz
 from bot.lessons.rounds import turn as learn_turn
 from bot.logs import install
-from bot.model import Before, Report, Triage
+from bot.model import Before, Credential, Report, Triage
 from bot.npm import NpmClient
-from bot.playbook import Playbook, load_folder
+from bot.playbook import OURS, PERSON, Playbook, load_folder
 from bot.redact import Scrubber
 from bot.registries import CratesClient, DockerHubClient, PypiClient, RubyGemsClient
 from bot.scenario import Drill, load_drills
@@ -103,6 +104,7 @@ class Site:
     long_tail: Callable[[Recognizer], LongTail] | None = None  # made over the rules that the house has loaded
     gcp: Gcp | None = None
     trail: str = ""
+    accounts: Accounts | None = None  # every account of AWS; without it ``aws`` is the only one
 
 
 def range_site(endpoints: RangeEndpoints) -> Site:
@@ -171,10 +173,12 @@ def real_site(settings: Settings) -> Site:
         app = github.Auth.AppAuth(settings.github_app_id, settings.github_app_key.get_secret_value())
         auth = app.get_installation_auth(settings.github_app_installation)
     aws, clock = AwsClients(region=settings.aws_region), RealClock()
+    accounts = Accounts(load_map(settings.aws_accounts), aws, clock.now) if settings.aws_accounts else None
     gcp_key = settings.gcp_key_file.read_text() if settings.gcp_key_file else ""
     return Site(
         name=REAL,
-        aws=aws,
+        aws=accounts.for_credential("") if accounts else aws,
+        accounts=accounts,
         github=GitHubClient(
             token=settings.github_token.get_secret_value() or "none", auth=auth, base_url=settings.github_api
         ),
@@ -274,6 +278,7 @@ class Bulkhead:
             store=self.store, vault=self.vault, timeline=self.timeline, recognizer=self.recognizer,
             playbooks=self.playbooks, catalogue=CATALOGUE, worlds=self.worlds, boundary=boundary,
             authority=self.policy.authority, storm=self.policy.storm, fetch_values=settings.fetch_values,
+            hands=self._hands,
         )  # fmt: skip
 
     def _begin(self, release: bool) -> Vault:
@@ -355,15 +360,32 @@ class Bulkhead:
         tail = site.long_tail(self.recognizer) if site.long_tail else None
 
         def world(incident: str) -> World:
+            aws, trail, everywhere = site.aws, site.trail, tuple[Aws, ...]()
+            if site.accounts is not None:
+                key = self._credential_of(incident)
+                aws, trail = site.accounts.for_credential(key), site.accounts.trail_of(key, trail)
+                everywhere = site.accounts.everywhere()
             return World(
-                name=site.name, aws=site.aws, github=site.github, clock=site.clock, identities=site.identities,
+                name=site.name, aws=aws, github=site.github, clock=site.clock, identities=site.identities,
                 secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),
                 scrub=_IncidentScrub(self.vault, incident), github_app=site.github_app, images=site.images,
                 npm=site.npm, registries=site.registries, gcp=site.gcp,
-                long_tail=tail, trail=site.trail,
+                long_tail=tail, trail=trail, aws_everywhere=everywhere,
             )  # fmt: skip
 
         return world
+
+    def _credential_of(self, incident: str) -> str:
+        """The key of an incident's credential; '' for a delivery that is none yet."""
+        try:
+            return self.store.incident(incident).credential_key
+        except InputError:
+            return ""
+
+    def _hands(self, world: str, credential: Credential) -> str:
+        """Whose hands reach the account that a credential is of."""
+        site = self.sites.get(world)
+        return PERSON if site and site.accounts and site.accounts.elsewhere(credential) else OURS
 
     @contextlib.contextmanager
     def company(self, endpoints: RangeEndpoints) -> Iterator[Site]:

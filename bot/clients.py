@@ -10,16 +10,19 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from hmac import compare_digest
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 import boto3
+import botocore
+import botocore.credentials
 import botocore.exceptions
 import botocore.loaders
 import botocore.session
@@ -85,22 +88,48 @@ def _aws_failure(what: str, code: str, status: int, operation: str) -> errors.Pr
 class _Careful:
     """A boto3 client that repeats what only reads, as botocore's standard mode does, and nothing else."""
 
-    _READS = ("get_", "list_", "describe_", "lookup_", "head_", "simulate_", "batch_get_", "batch_check_",
+    READS = ("get_", "list_", "describe_", "lookup_", "head_", "simulate_", "batch_get_", "batch_check_",
               "can_paginate")  # fmt: skip
 
     def __init__(self, reading: Any, writing: Any) -> None:
         self._reading, self._writing = reading, writing
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._reading if name.startswith(self._READS) else self._writing, name)
+        return getattr(self._reading if name.startswith(self.READS) else self._writing, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsRole:
+    """A role that is assumed whenever its last session nears its end. ``fetch`` gives what botocore calls metadata."""
+
+    arn: str
+    fetch: Callable[[], dict[str, Any]]
+    now: Callable[[], datetime]  # the clock that sessions end by
+    METHOD: ClassVar[str] = "bulkhead-role"
+    CANONICAL_NAME: ClassVar[str | None] = None
+
+    def load(self) -> Any:
+        """As a provider of credentials to botocore."""
+        return botocore.credentials.DeferredRefreshableCredentials(self.fetch, self.METHOD, time_fetcher=self.now)
+
+
+def only_reads(right: str) -> bool:
+    """Whether a permission, such as ``iam:GetUser``, is of a call that only reads: whoever reads makes it."""
+    return bool(botocore.xform_name(right.partition(":")[2]).startswith(_Careful.READS))
 
 
 class AwsClients:
-    """boto3, without the machine's own configuration when an endpoint is given."""
+    """boto3, without the machine's own configuration when an endpoint is given.
 
-    def __init__(self, *, key_id: str = "", secret: str = "", region: str = "us-east-1", endpoint: str = "") -> None:
+    With two roles, what only reads is asked as ``reads_as`` and everything else as ``acts_as``, never the other way.
+    """
+
+    def __init__(
+        self, *, key_id: str = "", secret: str = "", region: str = "us-east-1", endpoint: str = "",
+        reads_as: AwsRole | None = None, acts_as: AwsRole | None = None,
+    ) -> None:  # fmt: skip
         self._identity = {"aws_access_key_id": key_id, "aws_secret_access_key": secret} if key_id else {}
-        self._endpoint, self._region = endpoint, region
+        self._endpoint, self.region, self._reads_as, self._acts_as = endpoint, region, reads_as, acts_as
         self._config = Config(
             connect_timeout=CONNECT_S, read_timeout=READ_S, max_pool_connections=32,
             parameter_validation=True, s3={"addressing_style": "path"}, proxies={} if endpoint else None,
@@ -112,9 +141,18 @@ class AwsClients:
     @cached_property
     def _session(self) -> boto3.session.Session:
         """Made when AWS is first asked: it takes 30 ms, and many an incident never asks."""
+        return self._made(self._reads_as)
+
+    @cached_property
+    def _acting(self) -> boto3.session.Session:
+        return self._session if self._acts_as is None else self._made(self._acts_as)
+
+    def _made(self, role: AwsRole | None) -> boto3.session.Session:
         core = _detached_session() if self._endpoint else botocore.session.get_session()
         core.register_component("data_loader", _SERVICE_MODELS)
-        made = boto3.session.Session(region_name=self._region, botocore_session=core, **self._identity)
+        if role is not None:
+            core.register_component("credential_provider", botocore.credentials.CredentialResolver([role]))
+        made = boto3.session.Session(region_name=self.region, botocore_session=core, **self._identity)
         made.events.register("after-call", self._saw)
         made.events.register("before-parse", _no_page)
         return made
@@ -132,15 +170,21 @@ class AwsClients:
             return None
         return datetime.fromtimestamp(time.time() + self._offset_s, UTC)
 
-    def _make(self, service: str, attempts: int, **identity: Any) -> Any:
+    def _make(self, service: str, attempts: int, *, acts: bool = False, **identity: Any) -> Any:
         config = self._config.merge(Config(retries={"total_max_attempts": attempts, "mode": "standard"}))
         with self._lock:
-            return self._session.client(service, endpoint_url=self._endpoint or None, config=config, **identity)
+            session = self._acting if acts else self._session
+            return session.client(service, endpoint_url=self._endpoint or None, config=config, **identity)
 
     def client(self, service: str) -> Any:
         if service not in self._own:
-            self._own[service] = _Careful(self._make(service, ATTEMPTS), self._make(service, 1))
+            self._own[service] = _Careful(self._make(service, ATTEMPTS), self._make(service, 1, acts=True))
         return self._own[service]
+
+    def identities(self) -> tuple[str, ...]:
+        """The roles that we work by, as ``World.identities`` names what is ours."""
+        roles = (role.arn.rpartition("/")[2] for role in (self._reads_as, self._acts_as) if role)
+        return tuple(f"aws-role:{name}" for name in roles)
 
     def download(self, url: str) -> bytes:
         host, inside = urlsplit(url), urlsplit(self._endpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from bot.clock import Job
 from bot.errors import SettingsError
@@ -60,6 +61,8 @@ def polls(settings: Settings, inbox: Inbox) -> list[Poll]:
         found.append(gitguardian.Incidents(inbox, gitguardian.Client(settings.gitguardian_api, token)))
     if settings.catch_up_aws:
         found.append(aws.Quarantined(inbox, world))
+        for more in world.aws_everywhere[1:]:  # the first is the home account
+            found.append(aws.Quarantined(inbox, replace(world, aws=more), f"aws-quarantine-{more}"))
     return found
 
 

@@ -7,6 +7,7 @@
   x ProviderError           a provider said no, or nothing
     + Refused               it does not accept the credential (401, InvalidClientTokenId)
     + Forbidden             it knows us and we may not; names the missing permission
+      - Unmapped            we have no way into that account: a person does it there
     + NotFound
     + RateLimited           come back after ``retry_after`` seconds
     + Unavailable           5xx, time-out, no connection: whether a write happened is unknown
@@ -85,6 +86,16 @@ class Forbidden(ProviderError):
     def __init__(self, message: str, *, provider: str, code: str = "", permission: str = "") -> None:
         super().__init__(message, provider=provider, code=code)
         self.permission = permission
+
+
+class Unmapped(Forbidden):
+    """We have no way into ``account``: a person does it there, or somebody adds it to the map."""
+
+    reason = "unmapped"
+
+    def __init__(self, message: str, *, provider: str, account: str) -> None:
+        super().__init__(message, provider=provider, code="unmapped")
+        self.account = account
 
 
 class NotFound(ProviderError):

@@ -16,11 +16,12 @@ from bot import reference
 from bot.action import Action
 from bot.errors import InputError, PlaybookError
 from bot.model import Credential, Effect
-from bot.steps import ID, MAX_STEPS, NEEDS, ON_FAILURE, Catalogue, Step, StepReader, identifier, values_of
+from bot.steps import ID, MAX_STEPS, NEEDS, ON_FAILURE, Catalogue, Step, StepReader, choice, identifier, values_of
 from bot.strictyaml import Node, Problems, hint, read, table, text
 
 _KEYS = ("id", "title", "match", "steps", "drill")
-_MATCH_KEYS = ("credential", "account")
+_MATCH_KEYS = ("credential", "account", "hands")
+OURS, PERSON = "ours", "person"  # whose hands reach the place that a credential is of
 _NAME = {"type": "string", "pattern": f"^{ID.pattern}$"}
 
 
@@ -99,12 +100,13 @@ def load_folder(
     return found
 
 
-def match(playbooks: Mapping[str, Playbook], credential: Credential) -> Playbook | None:
+def match(playbooks: Mapping[str, Playbook], credential: Credential, hands: str = OURS) -> Playbook | None:
     """The playbook for a credential, the narrowest first; None when there is none.
 
-    A value that ends in ``*`` stands for all that begin so: what names a kind whole is narrower.
+    A value that ends in ``*`` stands for all that begin so: what names a kind whole is narrower. ``hands``: person
+    where we have no way into the account that the credential is of.
     """
-    facts = {"credential": credential.kind, "account": credential.account}
+    facts = {"credential": credential.kind, "account": credential.account, "hands": hands}
     fitting = [
         (len(p.match), max(map(len, named)), p) for p in playbooks.values()
         if all(_fitting(facts[key], values) for key, values in p.match.items())
@@ -121,7 +123,7 @@ def _fitting(fact: str, values: Iterable[str]) -> list[str]:
 def json_schema(catalogue: Catalogue) -> dict[str, Any]:
     """A JSON Schema (2020-12) of the format, for editors. ``load`` knows more: types of references, cycles."""
     words = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-    match_table = _closed({"credential": words, "account": words}, "credential")
+    match_table = _closed({"credential": words, "account": words, "hands": {"enum": [OURS, PERSON]}}, "credential")
     playbook = {
         "id": _NAME,
         "title": {"type": "string", "minLength": 1, "maxLength": 200},
@@ -181,6 +183,8 @@ def _match(node: Node | None, problems: Problems) -> dict[str, tuple[str, ...]]:
     if node is None:
         return {}
     rows = table(node, "match", problems, _MATCH_KEYS, ("credential",))
+    if "hands" in rows:
+        choice(rows["hands"], "match.hands", (OURS, PERSON), problems)
     return {key: values_of(value, f"match.{key}", str, problems) for key, value in rows.items()}
 
 

@@ -111,6 +111,11 @@ class Settings(BaseSettings):
         default=None, description="Google Cloud: key file of the bot's own service account, which may disable keys"
     )
     aws_region: str = Field(default="us-east-1", description="Region of IAM's trail")
+    aws_accounts: Path | None = Field(
+        default=None,
+        description="File of your AWS accounts: the roles that read and act in each, by its number (YAML); without it "
+        "there is one account, that of boto3's identity",
+    )
     trail: str = Field(
         default="",
         pattern="^(s3://[a-z0-9.-]{3,63}/(.+/)?CloudTrail/?)?$",
@@ -404,7 +409,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} is not there; name a file or a folder of rules")
         return value
 
-    @field_validator("signers", "policy", "sources", "gcp_key_file")
+    @field_validator("signers", "policy", "sources", "gcp_key_file", "aws_accounts")
     @classmethod
     def _file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():

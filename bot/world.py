@@ -21,10 +21,13 @@ REAL = "real"
 
 
 class Aws(Protocol):
-    """AWS as the bot's own identity, or as a credential that is being tried."""
+    """One account of AWS as the bot's own identity, or as a credential that is being tried."""
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the bot's identity. Its errors are the caller's to map: ``bot.clients.aws_errors``."""
+        """A boto3 client of the bot's identity. Its errors are the caller's to map: ``bot.clients.aws_errors``.
+
+        Raises Unmapped where the account is none that we have a way into.
+        """
 
     def client_as(self, service: str, key_id: str, secret: Secret, session_token: Secret | None = None) -> Any:
         """A boto3 client that signs with somebody else's key: only to see whether it is refused."""
@@ -34,6 +37,9 @@ class Aws(Protocol):
 
     def now(self) -> datetime | None:
         """AWS's own time as its last answer told it, to the second; None before the first answer."""
+
+    def identities(self) -> tuple[str, ...]:
+        """The roles that we work by in this account, as ``World.identities`` names what is ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +273,7 @@ class World:
     """Everything that an action may touch. Built for one incident; ``name`` is "real" or "range"."""
 
     name: str
-    aws: Aws
+    aws: Aws  # of the account that the incident's credential is of
     github: GitHub
     clock: Clock
     secrets: Secrets
@@ -279,6 +285,7 @@ class World:
     npm: Npm | None = None
     registries: Mapping[str, Registry] = field(default_factory=dict)  # pypi, crates, rubygems, dockerhub
     gcp: Gcp | None = None
+    aws_everywhere: tuple[Aws, ...] = ()  # every account of the map, for what is looked for in all of them
     trail: str = ""  # s3://BUCKET/…/CloudTrail, where CloudTrail's log files are; '': LookupEvents is asked
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by
     long_tail: LongTail | None = None  # it goes to whatever address a rule names, so the range's World has none

@@ -11,6 +11,7 @@ from typing import Any
 
 from bot.action import Action
 from bot.actions import CATALOGUE
+from bot.clients import only_reads
 from bot.playbook import Playbook
 
 ROOT = Path(__file__).parent.parent
@@ -45,9 +46,9 @@ bot acts. Deciding asks for a name in `BULKHEAD_RESPONDERS` or in the policy, an
 an SSH key in that list.
 """
 _INTRO = {
-    "aws": "One role or user in the account. These rights are nearly those of an administrator, since who may write a "
-    "policy may write his own: deny them on the identity itself and on your emergency users, by a permissions boundary "
-    "or a service control policy.",
+    "aws": "One role or user in the account, or [two roles in each](#the-two-roles-of-an-account). These rights are "
+    "nearly those of an administrator, since who may write a policy may write his own: deny them on the identity "
+    "itself and on your emergency users, by a permissions boundary or a service control policy.",
     "github": "A GitHub App, whose tokens live an hour and whose rights are listed one by one; or the token of an "
     "account of its own. Leave out the stores of secrets that you do not use.",
     "gcp": "A service account of its own, whose key file `BULKHEAD_GCP_KEY_FILE` names, with a custom role of these "
@@ -74,6 +75,7 @@ def render(playbooks: dict[str, Playbook]) -> str:
     providers = dict.fromkeys(action.provider for action in CATALOGUE.values())
     for provider in providers:
         parts += list(_provider(provider))
+    parts += list(_two_roles())
     parts += list(_policies(playbooks))
     return "\n".join(line.rstrip() for line in "\n".join(parts).splitlines()) + "\n"
 
@@ -103,6 +105,27 @@ def _github_reads() -> str:
     return f"Triage reads with it: {'; '.join(f'`{need}` ({what})' for need, what in GITHUB_READS.items())}."
 
 
+def _two_roles() -> Iterator[str]:
+    """What the role that reads and the one that acts may do in an account of the map, for all playbooks."""
+    yield "\n## The two roles of an account\n"
+    yield _prose(
+        "With an account map (`BULKHEAD_AWS_ACCOUNTS`, see [howto](howto.md#several-aws-accounts)) each account has a "
+        "role that reads and a role that acts. What only reads is asked as the first, everything else as the second, "
+        "and never the other way. boto3's own identity needs `sts:AssumeRole` on them, and `sts:GetAccessKeyInfo`."
+    )
+    needs = {n for action in CATALOGUE.values() if action.provider == "aws" for n in action.permissions}
+    needs |= {need for need in AWS_READS.values() if need}
+    reads = {need for need in needs if only_reads(need)}
+    own = {"iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies"}  # doctor reads both roles
+    for name, rights in (("bulkhead-read", reads | own), ("bulkhead-act", needs - reads)):
+        yield f"\n### {name}\n\n```json\n{_policy(rights)}\n```"
+
+
+def _policy(rights: set[str]) -> str:
+    statement = {"Effect": "Allow", "Action": sorted(rights), "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
+
+
 def _policies(playbooks: dict[str, Playbook]) -> Iterator[str]:
     yield "\n## Policies for AWS, to copy\n"
     yield _prose(
@@ -114,9 +137,7 @@ def _policies(playbooks: dict[str, Playbook]) -> Iterator[str]:
                  for need in CATALOGUE[step.uses].permissions}  # fmt: skip
         if not needs:
             continue
-        allowed = sorted(needs | {need for need in AWS_READS.values() if need})
-        statement = {"Effect": "Allow", "Action": allowed, "Resource": "*"}
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
+        policy = _policy(needs | {need for need in AWS_READS.values() if need})
         yield f"\n### {book.id}\n\n```json\n{policy}\n```"
 
 

@@ -8,6 +8,7 @@ from bot.action import Action
 from bot.actions import (
     advisory,
     aws,
+    aws_accounts,
     aws_disable,
     aws_identity,
     aws_image_find,
@@ -46,6 +47,7 @@ from bot.actions import (
 )
 
 _ACTIONS: tuple[Action[Any, Any, Any], ...] = (
+    aws_accounts.find_account,
     aws.describe_access_key,
     aws.deactivate_access_key,
     aws.rotate_access_key,

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from bot.action import Action
 from bot.actions import aws_iam, aws_trail, aws_trust
-from bot.actions.aws_iam import KeyState, LastUse
+from bot.actions.aws_iam import Holder, KeyState, LastUse
 from bot.actions.aws_planted import new_key_label
 from bot.clients import aws_errors
 from bot.errors import Conflict, NotFound, Refused
@@ -236,7 +236,8 @@ def _made_by_another(world: World, user: str, key: str, before: RotationBefore) 
     since = aws_iam.parse(before.looked_at).replace(microsecond=0)
     for call in aws_trail.lookup(world, "ResourceName", user, since, aws_iam.now(world) + timedelta(seconds=1)):
         if call.name == "CreateAccessKey" and call.made_key == key:
-            return not (call.key in aws_iam.own_keys(world) or aws_iam.is_own(world, "user", call.actor))
+            holder: Holder = "user" if call.actor_type == "IAMUser" else "role"
+            return not (call.key in aws_iam.own_keys(world) or aws_iam.is_own(world, holder, call.actor))
     return False
 
 

@@ -164,7 +164,7 @@ def own_keys(world: World) -> frozenset[str]:
 
 def is_own(world: World, holder: Holder, name: str) -> bool:
     """Whether Bulkhead itself acts as this user or role."""
-    if f"aws-{holder}:{name}" in world.identities:
+    if f"aws-{holder}:{name}" in {*world.identities, *world.aws.identities()}:
         return True
     if not any(identity.startswith("aws-") for identity in world.identities):
         return False

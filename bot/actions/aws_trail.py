@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from bot.accounts import console
 from bot.actions.aws_iam import canonical, iso
 from bot.clients import aws_errors
 from bot.errors import RateLimited
@@ -39,6 +40,7 @@ class Call:
     reads: bool
     source: str
     raw: str
+    account: str = ""  # whose trail it stands in
 
     def asked(self, name: str) -> str:
         """A request parameter as text, or ''."""
@@ -63,6 +65,12 @@ class Call:
     def role(self) -> str:
         """Name of the role that an AssumeRole asked for."""
         return self.asked("roleArn").rpartition("/")[2]
+
+    @property
+    def abroad(self) -> bool:
+        """Whether that role is of another account than the one whose trail it stands in."""
+        owner = self.asked("roleArn").split(":")[4:5]
+        return bool(self.account and owner) and owner != [self.account]
 
 
 def lookup(
@@ -119,6 +127,7 @@ def _call(event: dict[str, Any]) -> Call | None:
         actor=str(who.get("userName") or issuer.get("userName") or ""),
         request=data.get("requestParameters") or {}, response=data.get("responseElements") or {},
         reads=data.get("readOnly") in (True, "true"), source=str(data.get("eventSource") or ""),
+        account=str(data.get("recipientAccountId") or ""),
     )  # fmt: skip
 
 
@@ -172,7 +181,13 @@ def _judge(deeds: Deeds, call: Call) -> None:
     """Sort one call of the attacker's."""
     if call.made_key:
         deeds.keys.add(call.made_key)
-    if call.name in ("AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"):
+    if call.name in ("AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity") and call.abroad:
+        arn = call.asked("roleArn")
+        deeds.unknown.append(
+            f"at {iso(call.at)} it took a session of {arn}, a role of another account: what that one did, and whether "
+            f"it still lives, is to be seen there, signed in at {console(arn.split(':')[4])}"
+        )
+    elif call.name in ("AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"):
         deeds.roles[call.role] = max(call.at, deeds.roles.get(call.role, call.at))
     elif call.name in ("GetSessionToken", "GetFederationToken"):
         deeds.sessions[call.actor] = max(call.at, deeds.sessions.get(call.actor, call.at))

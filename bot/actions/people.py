@@ -15,7 +15,7 @@ from bot.actions import kingfisher, packages
 from bot.actions.aws_iam import refused_as
 from bot.actions.npm import registry, user_of
 from bot.clients import aws_errors
-from bot.errors import Conflict, InputError, NotFound, Refused
+from bot.errors import Conflict, InputError, NotFound, Refused, Unmapped
 from bot.model import OTHER, Before, Credential, Effect, Grade, Liveness, Outcome, Proof, Secret, material
 from bot.registries import DOCKERHUB_KINDS, REGISTRY_OF
 from bot.world import World
@@ -189,7 +189,7 @@ def _unseen(world: World, dies: Credential) -> str:
     """Why nobody can see whether it is dead; '' where that can be seen."""
     kind, rule = dies.kind, kingfisher.known(world, dies.kind)
     if kind == AWS_KEY:
-        return ""
+        return "" if world.secrets.of(dies.key) else _no_way_in(world)
     if world.secrets.of(dies.key) is None:
         return "its value is not held"
     if kind in DOCKERHUB_KINDS and not dies.account:
@@ -198,12 +198,21 @@ def _unseen(world: World, dies: Credential) -> str:
     return "" if tried else "there is no check"
 
 
+def _no_way_in(world: World) -> str:
+    """Why IAM cannot be asked for a key; '' where it can."""
+    try:
+        world.aws.client("iam")
+    except Unmapped as exc:
+        return f"its value is not held, and AWS account {exc.account} is not in the account map"
+    return ""
+
+
 def _checked(world: World, dies: Credential) -> Proof | None:
     """A proof when the credential is dead, else None."""
     kind, value = dies.kind, world.secrets.of(dies.key)
     if kind == AWS_KEY:
         if value is None:
-            return _aws_state(world, dies.id)
+            return None if _no_way_in(world) else _aws_state(world, dies.id)
         if refused_as(world, dies.id):
             return Proof.proven(Grade.REFUSED, f"AWS refuses {dies.id}")
     elif kind.startswith("github-") and value is not None and world.github.status_as(value) == 401:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from bot.app import real_site
-from bot.doctor import aws, clocks, gcp, github, npm, own, registries
+from bot.doctor import accounts, aws, clocks, gcp, github, npm, own, registries
 from bot.doctor.found import OK, Examination, Finding, needs
 from bot.doctor.own import drilled
 from bot.settings import Settings
@@ -25,6 +25,9 @@ def examine(settings: Settings) -> Examination:
     for findings, power in (github.look(settings, site), aws.look(site), npm.look(site, token=token)):
         found.findings.extend(findings)
         found.powers.extend([power] if power else [])
+    findings, powers = accounts.look(site)
+    found.findings.extend(findings)
+    found.powers.extend(powers)
     findings, powers = registries.look(settings, site)
     found.findings.extend(findings)
     found.powers.extend(powers)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from bot.accounts import Accounts
 from bot.actions import CATALOGUE
 from bot.app import Site
 from bot.clients import aws_errors
@@ -40,35 +41,52 @@ def look(site: Site) -> tuple[list[Finding], Power | None]:
     if not site.identities:
         hint = "Give boto3 an identity where it looks: a role of this machine, a profile, or AWS_ACCESS_KEY_ID."
         return [Finding(name="AWS", state=MISSING, detail="no identity", disables=disables, suggestion=hint)], None
+    own, wanted = (site.accounts.home, _wanted(site.accounts)) if site.accounts else (site.aws, needs("aws"))
     try:
         with aws_errors("say who we are (sts:GetCallerIdentity)"):
-            arn = str(site.aws.client("sts").get_caller_identity()["Arn"])
+            arn = str(own.client("sts").get_caller_identity()["Arn"])
         findings = [Finding(name="AWS", state=OK, detail=arn)]
         try:
-            patterns = allowed(site.aws.client("iam"), arn)
+            patterns = allowed(own.client("iam"), arn)
         except (Forbidden, NotFound):
-            return findings, _unread(arn)
+            return findings, _unread(arn, wanted)
     except ProviderError as exc:
         hint = "Check the credentials that boto3 finds here, and the network."
         return [Finding(name="AWS", state=BROKEN, detail=str(exc), disables=disables, suggestion=hint)], None
-    lacking = sorted(right for right in needs("aws") if not _matches(right, patterns))
-    if lacking:
-        titles = [a.title for a in CATALOGUE.values() if a.provider == "aws" and set(a.permissions) & set(lacking)]
-        text = f"These may fail: {'; '.join(titles)}."
+    if lacking := lacks(wanted, patterns):
+        text = fails(lacking) if set(lacking) & needs("aws") else "No account of the map can be worked in."
         findings.append(Finding(name="AWS", state=WARNING, detail=f"it lacks {', '.join(lacking)}", disables=text))
-    return findings, _aws_power(arn, patterns)
+    return findings, power(arn, patterns, wanted)
 
 
-def _unread(arn: str) -> Power:
-    text = f"at least what our actions need, if it was made for them: {', '.join(sorted(needs('aws')))}"
+def _wanted(accounts: Accounts) -> set[str]:
+    """What boto3's own identity needs: to assume roles, and all the rest where the home account has none."""
+    home = accounts.map.accounts.get(accounts.map.home)
+    return {"sts:AssumeRole", "sts:GetAccessKeyInfo"} | (set() if home and home.read else needs("aws"))
+
+
+def lacks(wanted: set[str], patterns: set[str]) -> list[str]:
+    """The rights that no pattern covers."""
+    return sorted(right for right in wanted if not matches(right, patterns))
+
+
+def fails(lacking: list[str]) -> str:
+    """Which actions may fail without these rights, in a sentence."""
+    titles = [a.title for a in CATALOGUE.values() if a.provider == "aws" and set(a.permissions) & set(lacking)]
+    return f"These may fail: {'; '.join(titles)}."
+
+
+def _unread(arn: str, wanted: set[str]) -> Power:
+    text = f"at least what our actions need, if it was made for them: {', '.join(sorted(wanted))}"
     hint = "Let it read its own policies (iam:GetUserPolicy, iam:ListUserPolicies), or read them yourself"
     return Power(identity=arn, summary="its policies may not be read by itself", could=(text,), suggestions=(hint,))
 
 
-def _aws_power(arn: str, patterns: set[str]) -> Power:
-    could = tuple(words for act, words in AWS_ACTS.items() if _matches(act, patterns))
+def power(arn: str, patterns: set[str], wanted: set[str]) -> Power:
+    """What a thief of an identity with these patterns could do, and what it has beyond what is wanted."""
+    could = tuple(words for act, words in AWS_ACTS.items() if matches(act, patterns))
     wide = sorted(pattern for pattern in patterns if "*" in pattern)
-    spare = sorted(p for p in patterns - set(wide) if not any(_matches(right, {p}) for right in needs("aws")))
+    spare = sorted(p for p in patterns - set(wide) if not any(matches(right, {p}) for right in wanted))
     hints = []
     if wide:
         hints.append(f"{', '.join(wide)} is wider than our actions need; `bulkhead doctor --json` lists what they do")
@@ -82,7 +100,7 @@ def _aws_power(arn: str, patterns: set[str]) -> Power:
     )  # fmt: skip
 
 
-def _matches(act: str, patterns: Iterable[str]) -> bool:
+def matches(act: str, patterns: Iterable[str]) -> bool:
     """Whether a policy's actions cover this one; they know * and ? and no case (IAM reference, Action element)."""
     return any(fnmatch.fnmatchcase(act.lower(), pattern.lower()) for pattern in patterns)
 

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bot.accounts import account_of_key
 from bot.intake.delivery import Seen, plain
 from bot.intake.kinds import provider_of
 from bot.model import Credential
 from bot.redact import Fingerprinter, Scrubber
 from bot.store import canonical
 from bot.triage.identify import Found, Recognizer
-from bot.triage.rules import AWS_ID, aws_account
+from bot.triage.rules import AWS_ID
 
 GENERIC = "generic"
 SHORTEST = 6  # characters of a value: a shorter one cannot be looked for, and is no secret
@@ -102,7 +103,7 @@ class Border:
         if one.id:
             known = AWS_ID.fullmatch(one.id)
             kind = called or ("aws-access-key" if known else GENERIC)
-            account = aws_account(one.id) if known else ""
+            account = account_of_key(one.id) if known else ""
             name = scrubber.scrub(one.id)
             return [(Credential(provider=provider_of(kind), kind=kind, id=name, account=account), "", {})]
         stand_in = self._sha1(one.hashed) if one.hashed else (one.names[0] if one.names else "")

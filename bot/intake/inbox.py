@@ -26,7 +26,7 @@ from bot.intake.delivery import Delivery, Fact, Reading, Sender
 from bot.intake.opening import Case, Ends, Opening, bound
 from bot.intake.proof import moment
 from bot.model import Credential, Exposure, Machine, MigrationOrder, Report, Secret, Triage
-from bot.playbook import Playbook, match
+from bot.playbook import OURS, Playbook, match
 from bot.redact import Scrubber
 from bot.store import IncidentRow, Store, canonical, iso
 from bot.store_intake import DEAD, HELD, WORKED, Facts, Known, Lander, settle
@@ -85,6 +85,7 @@ class Inbox:
     authority: Callable[[Mapping[str, str]], Authority] = everything
     storm: Storm = field(default_factory=Storm)
     fetch_values: bool = True  # ask GitHub for the value of an alert, which it does not send
+    hands: Callable[[str, Credential], str] = lambda _world, _credential: OURS  # who reaches what a credential is of
     # called around every durable write; tests kill the process there
     boundary: Callable[[str], None] = lambda _name: None
 
@@ -98,7 +99,7 @@ class Inbox:
         """What opens incidents."""
         return Opening(
             store=self.store, vault=self.vault, timeline=self.timeline, playbooks=self.playbooks, worlds=self.worlds,
-            authority=self.authority, storm=self.storm, boundary=self.boundary,
+            authority=self.authority, storm=self.storm, boundary=self.boundary, hands=self.hands,
         )  # fmt: skip
 
     @property
@@ -362,7 +363,8 @@ class Inbox:
                     for name in sorted(set(Known(self.store).find(world, {case.credential.key, *case.names}).values()))
                 ]
                 known.sort(key=lambda i: (i.status != "open", i.opened_at))
-                becomes = "opens" if match(self.playbooks, case.credential) else "none"
+                playbook = match(self.playbooks, case.credential, self.hands(world, case.credential))
+                becomes = "opens" if playbook else "none"
                 if known:
                     becomes = "sighting" if known[0].status == "open" else "again"
                 key = case.credential.key
@@ -389,7 +391,7 @@ class Inbox:
             return opened
         with self.store.begin() as c:  # one for all: a flush of the disk each would hold up the cuts of hundreds
             for key, credential in known.items():
-                playbook = match(self.playbooks, credential)
+                playbook = match(self.playbooks, credential, self.hands(row.world, credential))
                 if key != row.credential_key and playbook is not None:
                     shown = replace(told, url=runs.get(key, told.url))  # its triage begins with the run that shows it
                     opened[key] = self._open_beside(c, row, shown, credential, playbook)

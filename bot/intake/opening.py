@@ -75,6 +75,7 @@ class Opening:
     authority: Callable[[Mapping[str, str]], Authority]
     storm: Storm
     boundary: Callable[[str], None]
+    hands: Callable[[str, Credential], str]  # (World, credential) -> whose hands reach the place that it is of
 
     @property
     def known(self) -> Known:
@@ -83,7 +84,7 @@ class Opening:
 
     def take(self, row: Mapping[str, Any], case: Case, ends: Ends) -> None:
         """Do what there is to do for one case; doing it again after a crash does it once."""
-        playbook = match(self.playbooks, case.credential)
+        playbook = match(self.playbooks, case.credential, self.hands(row["body"]["world"], case.credential))
         if playbook is None:
             ends.none.append(f"no playbook knows {case.called or case.credential.kind} ({case.credential.kind})")
             return

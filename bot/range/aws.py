@@ -23,9 +23,9 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
 from bot.range import aws_trail, aws_wire, iam_policy
-from bot.range.aws_account import Account
+from bot.range.aws_account import Account, Dates
 from bot.range.aws_ecr import LAYERS, Ecr
-from bot.range.aws_sts import ACCOUNT, Caller, Session, Sts
+from bot.range.aws_sts import ACCOUNT, SECOND, Caller, Session, Sts, account_in
 from bot.range.aws_trail import Trail, reads_only
 from bot.range.aws_wire import AwsError, Call, Reply
 from bot.range.clock import RangeClock
@@ -45,14 +45,16 @@ _S3_ACTIONS = {
 
 
 class AwsRange:
-    """One account on loopback. ``wsgi`` is the server, ``calls`` the CloudTrail record."""
+    """Two accounts on loopback, the company's own first. ``wsgi`` is the server, ``calls`` the CloudTrail record."""
 
     def __init__(self, clock: RangeClock, switchboard: Switchboard, issuer: OidcIssuer) -> None:
         self.clock, self._switchboard = clock, switchboard
-        self.account = Account(clock)
+        dates = Dates(clock)
+        self.accounts = {number: Account(dates, number) for number in (ACCOUNT, SECOND)}
+        self.account = self.accounts[ACCOUNT]
         self.ecr = Ecr(clock)
         self.trail = Trail(clock)
-        self.sts = Sts(clock, issuer, self.account)
+        self.sts = Sts(clock, issuer, self.accounts)
         self._lock = threading.RLock()  # moto is not made for threads; one call after the other, as one history
 
     @property
@@ -64,7 +66,8 @@ class AwsRange:
     def reset(self) -> None:
         """An empty account."""
         with self._lock:
-            self.account.reset()
+            for account in self.accounts.values():
+                account.reset()
             self.ecr.reset()
             self.sts.reset()
             self.trail.reset()
@@ -72,12 +75,14 @@ class AwsRange:
     def snapshot(self) -> dict[str, Any]:
         """The account's state, for comparing end states; what differs from run to run is under ``volatile``."""
         with self._lock:
-            return self.account.snapshot() | {"images": self.ecr.snapshot()}
+            home, second = (account.snapshot() for account in self.accounts.values())
+            volatile = home.pop("volatile") | {"second": second.pop("volatile")}
+            return home | {"second": second, "images": self.ecr.snapshot(), "volatile": volatile}
 
     def values(self) -> list[str]:
         """Every secret that it knows: a test asks whether one has been written down somewhere."""
         with self._lock:
-            return self.account.values() + self.sts.values()
+            return [value for account in self.accounts.values() for value in account.values()] + self.sts.values()
 
     def wsgi(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request, with the faults and the latency that the switchboard has for it."""
@@ -123,7 +128,7 @@ class AwsRange:
             aws_wire.check_signature(call, caller.secret)
         except AwsError as error:
             return aws_wire.refusal(call, error)  # not authenticated: CloudTrail does not see it
-        self.account.used(call.key_id, call.service, call.region)
+        self.accounts[caller.account].used(call.key_id, call.service, call.region)
         who = aws_trail.identity(caller)
         management = call.service != "s3" or "Bucket" in call.operation  # objects are data events
         result: dict[str, Any] | None = None
@@ -135,7 +140,13 @@ class AwsRange:
                 failure = _error_of(reply)
         except AwsError as refused:
             reply, failure = aws_wire.refusal(call, refused), refused
-        self.trail.record(call, who, result, failure, management=management, minted=minted)
+        self.trail.record(
+            call, who, result, failure, management=management, minted=minted, account=caller.account
+        )  # fmt: skip
+        if minted is not None and minted.owner.account != caller.account:
+            # The role's account has its own record, which does not name who it was (CloudTrail User Guide).
+            stranger = {"type": "AWSAccount", "principalId": caller.user_id, "accountId": caller.account}
+            self.trail.record(call, stranger, result, None, minted=minted, account=minted.owner.account)
         return reply
 
     def _perform(self, caller: Caller, call: Call) -> tuple[Reply, dict[str, Any] | None, Session | None]:
@@ -143,6 +154,7 @@ class AwsRange:
             minted, result = self.sts.assume_role(caller, call.params, lambda arn: self._verdict(caller, call, arn)[0])
             return aws_wire.answer(call, result), result, minted
         self._authorize(caller, call)
+        account = self.accounts[caller.account]
         match call.route:
             case "sts:GetSessionToken":
                 minted, result = self.sts.get_session_token(caller, call.params)
@@ -151,37 +163,41 @@ class AwsRange:
                 minted, result = self.sts.get_federation_token(caller, call.params)
                 return aws_wire.answer(call, result), result, minted
             case "sts:GetCallerIdentity":
-                result = {"Arn": caller.arn, "UserId": caller.user_id, "Account": ACCOUNT}
+                result = {"Arn": caller.arn, "UserId": caller.user_id, "Account": caller.account}
                 return aws_wire.answer(call, result), None, None
             case "sts:GetAccessKeyInfo":
-                return aws_wire.answer(call, {"Account": ACCOUNT}), None, None
+                number = account_in(str(call.params.get("AccessKeyId", "")))
+                return aws_wire.answer(call, {"Account": number}), None, None
             case "cloudtrail:LookupEvents":
-                return aws_wire.answer(call, self.trail.lookup(call.params)), None, None
+                return aws_wire.answer(call, self.trail.lookup(call.params, caller.account)), None, None
             case "iam:AddClientIDToOpenIDConnectProvider" | "iam:RemoveClientIDFromOpenIDConnectProvider":
-                self.account.change_audience(call)  # moto has neither
+                account.change_audience(call)  # moto has neither
                 return aws_wire.answer(call, {}), {}, None
             case "iam:SimulatePrincipalPolicy":
-                return aws_wire.answer(call, self._simulate(call.params)), None, None
+                return aws_wire.answer(call, self._simulate(account, call.params)), None, None
+        if call.service == "ecr" and caller.account != ACCOUNT:
+            raise AwsError("InvalidAction", "The range has images in one account only", 400)
         if call.service == "ecr" and (told := self.ecr.answer(call)) is not None:
             return aws_wire.answer(call, told), told, None
         if call.service not in ("iam", "s3", "ecr"):
             raise AwsError("InvalidAction", f"The range has no {call.route}", 400)
-        self.account.check(call)
-        reply = self._moto(call)
+        account.check(call)
+        reply = self._moto(account, call)
         if call.operation.endswith("LoginProfile") and reply.status < 400:
-            profile = self.account.login_profile(call)
+            profile = account.login_profile(call)
             reply = aws_wire.answer(call, {"LoginProfile": profile} if profile else {})
         return reply, _result_of(call, reply), None
 
-    def _moto(self, call: Call) -> Reply:
-        body, status, headers = run_wsgi_app(self.account.app(call.service), call.environ, buffered=True)
+    def _moto(self, account: Account, call: Call) -> Reply:
+        environ = call.environ | {"HTTP_X_MOTO_ACCOUNT_ID": account.number}
+        body, status, headers = run_wsgi_app(account.app(call.service), environ, buffered=True)
         kept = [(k, v) for k, v in headers if k.lower() != "connection"]
         return Reply(int(status.split(" ", 1)[0]), kept, b"".join(body))
 
     def _web_identity(self, call: Call) -> Reply:
         claims, provider, minted, result = self.sts.assume_role_with_web_identity(call.params)
         who = aws_trail.web_identity(claims, provider)
-        self.trail.record(call, who, result, None, minted=minted)
+        self.trail.record(call, who, result, None, minted=minted, account=minted.owner.account)
         return aws_wire.answer(call, result)
 
     def _authorize(self, caller: Caller, call: Call) -> None:
@@ -195,7 +211,7 @@ class AwsRange:
             return
         if call.service == "sts" and kind in ("role", "web") and call.operation.startswith("Get"):
             raise AwsError("AccessDenied", f"Cannot call {call.operation} with session credentials")
-        resource = self.account.resource(call, caller.principal)
+        resource = self.accounts[caller.account].resource(call, caller.principal)
         verdict, action = self._verdict(caller, call, resource)
         if verdict == "allow" or (verdict == "none" and call.route in _FREE):
             return
@@ -211,16 +227,16 @@ class AwsRange:
         context = caller.context(self.clock.time()) | {"aws:requestedregion": call.region}
         if "PolicyArn" in call.params:
             context["iam:policyarn"] = str(call.params["PolicyArn"])
-        policies, limits = self.account.policies(caller.principal)
+        policies, limits = self.accounts[caller.account].policies(caller.principal)
         if caller.session and (caller.session.policy or caller.session.kind == "federated"):
             limits = [*limits, caller.session.policy or '{"Statement": []}']
         return _together(policies, limits, action, resource, context), action
 
-    def _simulate(self, params: dict[str, Any]) -> dict[str, Any]:
+    def _simulate(self, account: Account, params: dict[str, Any]) -> dict[str, Any]:
         """SimulatePrincipalPolicy for the identity policies of a user or a role, with given context entries."""
         arn = str(params.get("PolicySourceArn", ""))
         name = arn.rsplit("/", 1)[-1]
-        principal = self.account.user(name) if ":user/" in arn else self.account.role(name)
+        principal = account.user(name) if ":user/" in arn else account.role(name)
         if principal is None:
             raise AwsError("NoSuchEntity", f"The entity {arn} cannot be found.", 404)
         context: dict[str, Any] = {"aws:principalarn": arn}
@@ -228,7 +244,7 @@ class AwsRange:
             context["aws:username"] = principal.name
         for entry in params.get("ContextEntries") or []:
             context[str(entry["ContextKeyName"]).lower()] = entry["ContextKeyValues"]
-        policies, limits = self.account.policies(principal)
+        policies, limits = account.policies(principal)
         words = {"allow": "allowed", "deny": "explicitDeny", "none": "implicitDeny"}
         results = [
             {

@@ -39,12 +39,22 @@ def _managed_policies() -> dict[str, Any]:
     return {name: every[name] for name in MANAGED}
 
 
-class Account:
-    """IAM and S3 of account 123456789012."""
+class Dates:
+    """What moto takes for now, in every account: the range's clock, or some days before it."""
 
     def __init__(self, clock: RangeClock) -> None:
-        self._clock = clock
-        self._shift_s = 0.0
+        self._clock, self.shift_s = clock, 0.0
+
+    def utcnow(self) -> datetime:
+        """Naive UTC, as moto keeps times."""
+        return datetime.fromtimestamp(self._clock.time() + self.shift_s, self._clock.now().tzinfo).replace(tzinfo=None)
+
+
+class Account:
+    """IAM and S3 of one account."""
+
+    def __init__(self, dates: Dates, number: str = ACCOUNT) -> None:
+        self._dates, self.number = dates, number
         self._apps: dict[str, Any] = {}
         self._profiles: dict[str, str] = {}  # user -> when its login profile was made
         self._s3_router = get_service_router("s3")
@@ -52,19 +62,15 @@ class Account:
 
     def _own(self) -> None:
         """Take moto's state of this process: what it makes is stamped by this name, so dated by our clock."""
-        iam_models.utcnow = s3_models.utcnow = self._utcnow  # type: ignore[attr-defined]
+        iam_models.utcnow = s3_models.utcnow = self._utcnow = self._dates.utcnow  # type: ignore[attr-defined]
 
     @property
     def _iam(self) -> Any:
-        return iam_models.iam_backends[ACCOUNT]["aws"]
+        return iam_models.iam_backends[self.number]["aws"]
 
     @property
     def _s3(self) -> Any:
-        return s3_models.s3_backends[ACCOUNT]["aws"]
-
-    def _utcnow(self) -> datetime:
-        """Naive UTC, as moto keeps times."""
-        return datetime.fromtimestamp(self._clock.time() + self._shift_s, self._clock.now().tzinfo).replace(tzinfo=None)
+        return s3_models.s3_backends[self.number]["aws"]
 
     def reset(self) -> None:
         """Empty, but for a few AWS-managed policies."""
@@ -73,7 +79,7 @@ class Account:
         self._s3.reset()
         self._profiles.clear()
         for name, data in _managed_policies().items():
-            policy = iam_models.AWSManagedPolicy.from_data(name, ACCOUNT, REGION, data)
+            policy = iam_models.AWSManagedPolicy.from_data(name, self.number, REGION, data)
             self._iam.managed_policies[policy.arn] = policy
 
     def app(self, service: str) -> Any:
@@ -155,18 +161,18 @@ class Account:
             bucket, key = params.get("Bucket", ""), params.get("Key", "")
             return f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}" if bucket else "*"
         if call.service == "ecr" and "repositoryName" in params:
-            return f"arn:aws:ecr:{call.region}:{ACCOUNT}:repository/{params['repositoryName']}"
+            return f"arn:aws:ecr:{call.region}:{self.number}:repository/{params['repositoryName']}"
         if call.service != "iam":
             return "*"
         if "UserName" in params or call.operation in _OF_THE_CALLER:
             name = str(params.get("UserName") or (caller.name if caller.kind == "user" else ""))
             known = self.user(name)
-            return known.arn if known else f"arn:aws:iam::{ACCOUNT}:user/{name}"
+            return known.arn if known else f"arn:aws:iam::{self.number}:user/{name}"
         if "RoleName" in params:
             known = self.role(str(params["RoleName"]))
-            return known.arn if known else f"arn:aws:iam::{ACCOUNT}:role/{params['RoleName']}"
+            return known.arn if known else f"arn:aws:iam::{self.number}:role/{params['RoleName']}"
         if "GroupName" in params:
-            return f"arn:aws:iam::{ACCOUNT}:group/{params['GroupName']}"
+            return f"arn:aws:iam::{self.number}:group/{params['GroupName']}"
         return str(params.get("PolicyArn") or params.get("OpenIDConnectProviderArn") or "*")
 
     def check(self, call: Call) -> None:
@@ -194,11 +200,11 @@ class Account:
     @contextmanager
     def dated(self, days_ago: float) -> Iterator[None]:
         """What is made inside is dated that many days back."""
-        self._shift_s = -days_ago * 86400
+        self._dates.shift_s = -days_ago * 86400
         try:
             yield
         finally:
-            self._shift_s = 0.0
+            self._dates.shift_s = 0.0
 
     def add_user(self, name: str, *, tags: dict[str, str] | None = None, policy: dict[str, Any] | None = None) -> None:
         pairs = [{"Key": k, "Value": v} for k, v in (tags or {}).items()]

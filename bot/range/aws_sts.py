@@ -10,7 +10,7 @@ import base64
 import hmac
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from bot.range.clock import RangeClock
 from bot.range.issuer import OidcIssuer
 
 ACCOUNT = "123456789012"
+SECOND = "210987654321"  # of the same company, with roles that let the bot in
 HOUR, USER_SESSION_MAX = 3600, 129600
 # Claims of GitHub's token that STS knows as condition keys (since January 2026), besides aud and sub.
 GITHUB_CLAIMS = (
@@ -41,6 +42,10 @@ class Principal:
     uid: str
     trust: str = ""
     max_session_s: int = HOUR
+
+    @property
+    def account(self) -> str:
+        return account_of(self.arn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +104,22 @@ class Caller:
         return self.session.arn if self.session else self.principal.arn
 
     @property
+    def account(self) -> str:
+        return self.principal.account
+
+    @property
     def user_id(self) -> str:
         if self.session is None or self.session.kind == "user":
             return self.principal.uid
         if self.session.kind == "federated":
-            return f"{ACCOUNT}:{self.session.name}"
+            return f"{self.account}:{self.session.name}"
         return f"{self.principal.uid}:{self.session.name}"
 
     def context(self, now: float) -> dict[str, Any]:
         """The global condition keys of a request of this caller. Long-term keys have no aws:TokenIssueTime."""
         found: dict[str, Any] = {
             "aws:currenttime": iso(now), "aws:epochtime": str(int(now)), "aws:principalarn": self.principal.arn,
-            "aws:principalaccount": ACCOUNT, "aws:userid": self.user_id, "aws:sourceip": "127.0.0.1",
+            "aws:principalaccount": self.account, "aws:userid": self.user_id, "aws:sourceip": "127.0.0.1",
             "aws:securetransport": "true",  # loopback stands for TLS
             "aws:principaltype": "User" if self.principal.kind == "user" else "AssumedRole",
         }  # fmt: skip
@@ -122,15 +131,31 @@ class Caller:
         return found
 
 
+def account_of(arn: str) -> str:
+    """The account that an ARN names."""
+    return (arn.split(":") + [""] * 5)[4]
+
+
 def iso(seconds: float) -> str:
     """A time as AWS writes it, with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def access_key_id(prefix: str) -> str:
+def access_key_id(prefix: str, account: str = ACCOUNT) -> str:
     """A key id that encodes the account, as those of AWS do since 2019."""
-    number = ((int(ACCOUNT) << 7) | 1 << 47).to_bytes(6, "big")
+    number = ((int(account) << 7) | 1 << 47).to_bytes(6, "big")
     return prefix + base64.b32encode(number + secrets.token_bytes(4)).decode()
+
+
+def account_in(key_id: str) -> str:
+    """Back from a key id, as GetAccessKeyInfo tells it. Raises what AWS answers to what is no key id."""
+    try:
+        number = int.from_bytes(base64.b32decode(key_id[4:])[:6], "big")
+    except ValueError:
+        number = 0
+    if not number >> 47:
+        raise AwsError("ValidationError", f"{key_id[:40]} is no access key id", 400)
+    return str((number & 0x7FFFFFFFFF80) >> 7).zfill(12)
 
 
 def _drawn(count: int) -> str:
@@ -141,8 +166,9 @@ def _drawn(count: int) -> str:
 class Sts:
     """The sessions, and the operations that make them. The authorization by identity policies is the caller's."""
 
-    def __init__(self, clock: RangeClock, issuer: OidcIssuer, directory: Directory) -> None:
-        self._clock, self._issuer, self._directory = clock, issuer, directory
+    def __init__(self, clock: RangeClock, issuer: OidcIssuer, directories: Mapping[str, Directory]) -> None:
+        """``directories``: the IAM of each account."""
+        self._clock, self._issuer, self._directories = clock, issuer, directories
         self._sessions: dict[str, Session] = {}
 
     def values(self) -> list[str]:
@@ -157,9 +183,11 @@ class Sts:
         if not call.key_id:
             raise AwsError("MissingAuthenticationToken", "Request is missing Authentication Token")
         dead = AwsError("InvalidClientTokenId", "The security token included in the request is invalid.")
-        key = self._directory.key(call.key_id)
-        if key is not None:
-            user = self._directory.user(key.user)
+        for directory in self._directories.values():
+            key = directory.key(call.key_id)
+            if key is None:
+                continue
+            user = directory.user(key.user)
             if user is None or not key.active or call.session_token:
                 raise dead
             return Caller(principal=user, key_id=call.key_id, secret=key.secret)
@@ -168,7 +196,8 @@ class Sts:
             raise dead
         if not hmac.compare_digest(session.token.encode(), call.session_token.encode()):
             raise AwsError("InvalidSessionToken", "The security token included in the request is invalid")
-        look = self._directory.user if session.owner.kind == "user" else self._directory.role
+        directory = self._directories[session.owner.account]
+        look = directory.user if session.owner.kind == "user" else directory.role
         owner = look(session.owner.name)
         if owner is None or owner.uid != session.owner.uid:
             raise dead
@@ -180,7 +209,7 @@ class Sts:
         """A new session of a principal."""
         now = self._clock.time()
         made = Session(
-            key_id=access_key_id("ASIA"), secret=_drawn(30), token=_drawn(240),
+            key_id=access_key_id("ASIA", owner.account), secret=_drawn(30), token=_drawn(240),
             kind=kind, owner=owner, name=name, arn=arn, issued=now, expires=now + seconds, policy=policy,
         )  # fmt: skip
         self._sessions[made.key_id] = made
@@ -201,9 +230,9 @@ class Sts:
             raise AwsError("ValidationError", "Value at 'name' must have a length from 2 to 32", 400)
         made = self.mint(
             kind="federated", owner=caller.principal, name=name, seconds=seconds, policy=_session_policy(params),
-            arn=f"arn:aws:sts::{ACCOUNT}:federated-user/{name}",
+            arn=f"arn:aws:sts::{caller.account}:federated-user/{name}",
         )  # fmt: skip
-        who = {"FederatedUserId": f"{ACCOUNT}:{name}", "Arn": made.arn}
+        who = {"FederatedUserId": f"{caller.account}:{name}", "Arn": made.arn}
         return made, {"Credentials": _credentials(made), "FederatedUser": who, "PackedPolicySize": 1}
 
     def assume_role(
@@ -212,7 +241,8 @@ class Sts:
         """The role's trust policy and the caller's own policies decide together.
 
         Within one account a trust policy that names the caller itself is enough; one that names the account leaves
-        it to the caller's policies. An explicit deny on either side wins (IAM User Guide, "Policy evaluation logic").
+        it to the caller's policies. From another account both must allow it. An explicit deny on either side wins (IAM
+        User Guide, "Policy evaluation logic" and "Cross-account policy evaluation logic").
         """
         arn = str(params.get("RoleArn", ""))
         role = self._role(arn)
@@ -222,12 +252,13 @@ class Sts:
         own = permits(arn)
         if role is None or own == "deny":
             raise refused
-        account = {f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT}
+        account = {f"arn:aws:iam::{caller.account}:root", caller.account}
         names = dict.fromkeys({caller.arn, caller.principal.arn} | account, "AWS")
         seconds = _seconds(params, HOUR, role.max_session_s, chained=_is_role(caller))
         context = caller.context(self._clock.time()) | _role_context(params)
         verdict, through = iam_policy.trust(role.trust, names, "sts:AssumeRole", context)
-        if verdict != "allow" or (through <= account and own != "allow"):
+        abroad = role.account != caller.account
+        if verdict != "allow" or ((abroad or through <= account) and own != "allow"):
             raise refused
         return self._role_session("role", role, params, seconds)
 
@@ -235,8 +266,10 @@ class Sts:
         self, params: dict[str, Any]
     ) -> tuple[dict[str, Any], Provider, Session, dict[str, Any]]:
         """The token's claims, its provider, the session and the answer. The token is checked before the trust."""
-        role = self._role(str(params.get("RoleArn", "")))
-        claims, provider = self._claims(str(params.get("WebIdentityToken", "")))
+        arn = str(params.get("RoleArn", ""))
+        role = self._role(arn)
+        directory = self._directories.get(account_of(arn), self._directories[ACCOUNT])
+        claims, provider = self._claims(str(params.get("WebIdentityToken", "")), directory)
         host = self._issuer.issuer.removeprefix("https://")
         keys = {name: claims[name] for name in ("sub", "aud", *GITHUB_CLAIMS) if name in claims}
         context = {f"{host}:{name}".lower(): value for name, value in keys.items()} | _role_context(params)
@@ -252,8 +285,8 @@ class Sts:
         }  # fmt: skip
         return claims, provider, made, result
 
-    def _claims(self, token: str) -> tuple[dict[str, Any], Provider]:
-        provider = self._directory.provider(self._issuer.issuer)
+    def _claims(self, token: str, directory: Directory) -> tuple[dict[str, Any], Provider]:
+        provider = directory.provider(self._issuer.issuer)
         try:
             issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
             if provider is None or issuer != self._issuer.issuer:
@@ -270,7 +303,8 @@ class Sts:
         raise AwsError("InvalidIdentityToken", said, 400)
 
     def _role(self, arn: str) -> Principal | None:
-        role = self._directory.role(arn.rsplit("/", 1)[-1])
+        directory = self._directories.get(account_of(arn))
+        role = directory.role(arn.rsplit("/", 1)[-1]) if directory else None
         return role if role is not None and role.arn == arn else None
 
     def _role_session(
@@ -281,7 +315,7 @@ class Sts:
             raise AwsError("ValidationError", "Value at 'roleSessionName' must have a length from 2 to 64", 400)
         made = self.mint(
             kind=kind, owner=role, name=name, seconds=seconds, policy=_session_policy(params),
-            arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{role.name}/{name}",
+            arn=f"arn:aws:sts::{role.account}:assumed-role/{role.name}/{name}",
         )  # fmt: skip
         who = {"AssumedRoleId": f"{role.uid}:{name}", "Arn": made.arn}
         return made, {"Credentials": _credentials(made), "AssumedRoleUser": who}

@@ -57,7 +57,7 @@ class Trail:
 
     def record(
         self, call: Call, who: dict[str, Any], result: dict[str, Any] | None, error: AwsError | None, *,
-        management: bool = True, minted: Session | None = None,
+        management: bool = True, minted: Session | None = None, account: str = ACCOUNT,
     ) -> None:  # fmt: skip
         """Add one call. ``who`` is its userIdentity; secrets are left out of parameters and answer."""
         now = self._clock.time()
@@ -68,7 +68,7 @@ class Trail:
             "sourceIPAddress": "127.0.0.1", "userAgent": call.headers.get("user-agent", ""),
             "requestParameters": camel(call.params) or None, "responseElements": None if error else shown,
             "requestID": call.id, "eventID": str(uuid.uuid4()), "readOnly": reads_only(call.operation),
-            "eventType": "AwsApiCall", "managementEvent": management, "recipientAccountId": ACCOUNT,
+            "eventType": "AwsApiCall", "managementEvent": management, "recipientAccountId": account,
             "eventCategory": "Management" if management else "Data",
         }  # fmt: skip
         if error:
@@ -76,8 +76,8 @@ class Trail:
         resources = list(_resources(call.params, result or {}, minted))
         self.events.append({"at": now, "event": event, "resources": resources})
 
-    def lookup(self, params: dict[str, Any]) -> dict[str, Any]:
-        """LookupEvents: newest first."""
+    def lookup(self, params: dict[str, Any], account: str = ACCOUNT) -> dict[str, Any]:
+        """LookupEvents of an account: newest first."""
         self._throttle()
         attribute = _attribute(params)
         now = self._clock.time()
@@ -92,6 +92,8 @@ class Trail:
         for index in range(below - 1, -1, -1):
             row = self.events[index]
             # an event's time has whole seconds, and so have both ends of the window
+            if row["event"]["recipientAccountId"] != account:
+                continue
             if not row["event"]["managementEvent"] or not int(start) <= row["at"] <= end or not _is(row, attribute):
                 continue
             if len(page) == most:
@@ -114,7 +116,7 @@ class Trail:
 def identity(caller: Caller) -> dict[str, Any]:
     """The userIdentity of a signed call."""
     session, principal = caller.session, caller.principal
-    found: dict[str, Any] = {"principalId": caller.user_id, "arn": caller.arn, "accountId": ACCOUNT,
+    found: dict[str, Any] = {"principalId": caller.user_id, "arn": caller.arn, "accountId": caller.account,
                              "accessKeyId": caller.key_id}  # fmt: skip
     if session is None or session.kind == "user":
         found = {"type": "IAMUser", **found, "userName": principal.name}
@@ -140,7 +142,7 @@ def web_identity(claims: dict[str, Any], provider: Provider) -> dict[str, Any]:
 
 def _issuer(principal: Principal) -> dict[str, Any]:
     kind = "Role" if principal.kind == "role" else "IAMUser"
-    return {"type": kind, "principalId": principal.uid, "arn": principal.arn, "accountId": ACCOUNT,
+    return {"type": kind, "principalId": principal.uid, "arn": principal.arn, "accountId": principal.account,
             "userName": principal.name}  # fmt: skip
 
 
@@ -201,7 +203,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _username(who: dict[str, Any]) -> str:
-    return str(who.get("userName") or who["arn"].rsplit("/", 1)[-1])
+    return str(who.get("userName") or who.get("arn", who["principalId"]).rsplit("/", 1)[-1])
 
 
 def _is(row: dict[str, Any], attribute: tuple[str, str] | None) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bot.range.aws import AwsRange
-from bot.range.aws_sts import ACCOUNT, Session
+from bot.range.aws_sts import ACCOUNT, SECOND, Session
 from bot.range.npm import NpmRegistry
 from bot.range.npm_company import seed_npm
 
@@ -24,6 +24,8 @@ ORG, FERRY, LEDGER = "harbor-lights", "harbor-lights/ferry", "harbor-lights/ledg
 ORG_ID, FERRY_ID = 48_151_623, 700_000_042
 DEPLOY, TEST = ".github/workflows/deploy.yml", ".github/workflows/test.yml"
 DEPLOY_USER, DEPLOY_ROLE, BUCKET = "ferry-ci", "ferry-deploy", "ferry-releases"
+QUAY_USER = "quay-ci"  # of the second account
+READS, ACTS, EXTERNAL_ID = "bulkhead-read", "bulkhead-act", "harbor-lights-7f3a"
 RESPONDER, BYSTANDER = "bulkhead-responder", "harbor-backup"
 SMOKE_TEST_S = 1800  # of the range's time
 
@@ -84,6 +86,7 @@ class Company:
 
     cast: dict[str, Any] = field(default_factory=lambda: {"aws": {}, "github": {}, "app": {}, "npm": {}})
     deploy_key: tuple[str, str] = ("", "")
+    quay_key: tuple[str, str] = ("", "")  # of a CI user of the second account
     bystander_session: Session | None = None
     npm_bystander: str = ""  # the token of somebody who publishes another package
 
@@ -127,13 +130,33 @@ def seed_aws(aws: AwsRange, company: Company) -> None:
         account.add_user(BYSTANDER, tags={"owner": "jonas"}, policy=reads)
         company.cast["aws"][BYSTANDER] = _pair(account.add_key(BYSTANDER))
     with account.dated(days_ago=90):
-        account.add_user(RESPONDER, policy=_allow("iam:*", "ecr:*", "cloudtrail:LookupEvents", "sts:GetAccessKeyInfo"))
+        may = ("iam:*", "ecr:*", "cloudtrail:LookupEvents", "sts:GetAccessKeyInfo", "sts:AssumeRole")
+        account.add_user(RESPONDER, policy=_allow(*may))
         company.cast["aws"][RESPONDER] = _pair(account.add_key(RESPONDER))
+    seed_second(aws, company)
     bystander = account.user(BYSTANDER)
     if bystander is not None:
         company.bystander_session = aws.sts.mint(
             kind="user", owner=bystander, name=bystander.name, arn=bystander.arn, seconds=129600
         )
+
+
+def seed_second(aws: AwsRange, company: Company) -> None:
+    """The second account: a CI user, and the two roles by which the bot reads and acts there."""
+    account = aws.accounts[SECOND]
+    with account.dated(days_ago=300):
+        account.add_user(QUAY_USER, tags={"owner": "jonas"}, policy=_allow("iam:*", "s3:*", "sts:*"))
+        company.quay_key = account.add_key(QUAY_USER)
+    statement = {
+        "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/{RESPONDER}"}, "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}},
+    }  # fmt: skip
+    trust = {"Version": "2012-10-17", "Statement": [statement]}
+    with account.dated(days_ago=90):
+        reads = _allow("iam:Get*", "iam:List*", "ecr:Describe*", "ecr:BatchGet*", "cloudtrail:LookupEvents")
+        account.add_role(READS, trust=trust, policy=reads)
+        changes = ("iam:Create*", "iam:Update*", "iam:Put*", "iam:Delete*", "iam:Attach*", "iam:Detach*")
+        account.add_role(ACTS, trust=trust, policy=_allow(*changes))
 
 
 def _pair(key: tuple[str, str]) -> dict[str, str]:

@@ -237,9 +237,9 @@ class _Case:
 
     def _ask_iam(self) -> None:
         """Only an id is known: the key's own age bounds the window, a tag may name the repository."""
-        iam = self.world.aws.client("iam")
         self.since = (self.world.now() - TRAIL_KEEPS).isoformat()
         try:
+            iam = self.world.aws.client("iam")
             user = iam_user(self.world, self.credential.id)
             with aws_errors(f"describe user {user}"):
                 keys = iam.list_access_keys(UserName=user)["AccessKeyMetadata"]

@@ -21,10 +21,11 @@ from typing import Any
 
 from kingfisher_sdk import DetectionPolicy, Rules, Scanner
 
+from bot.accounts import account_of_key
 from bot.errors import InputError
 from bot.model import OTHER, Credential
 from bot.redact import DEPTH, LOG_PREFIX, SHAPES, Fingerprinter, Stretch, stretches
-from bot.triage.rules import AWS_ID, RULES, Facts, Rule, aws_account
+from bot.triage.rules import AWS_ID, RULES, Facts, Rule
 
 GENERIC = "generic"
 _NAME = re.compile(r"([A-Za-z_][\w.-]*)[\\\"'\s]{0,6}[:=>]{0,2}[\\\"'\s]{0,6}\Z")
@@ -277,7 +278,7 @@ class Recognizer:
         token = session[1].value if here and session else ""
         return Found(
             kind="aws-session" if temporary else "aws-access-key", provider="aws", id=half.value,
-            account=aws_account(half.value), line=half.line, value=value, session_token=token,
+            account=account_of_key(half.value), line=half.line, value=value, session_token=token,
             encoding=pair[1].encoding if here and pair else half.encoding,
             complete=bool(value and (token or not temporary)),
             fingerprint=self.fingerprinter.of(value) if value else "",

@@ -8,6 +8,7 @@ unknown, and say so.
 
 from __future__ import annotations
 
+from bot.accounts import VARIABLE
 from bot.clients import aws_errors
 from bot.errors import Forbidden, NotFound, ProviderError, Refused
 from bot.gcp import KIND as GCP_KEY
@@ -109,7 +110,9 @@ def _not_ours(world: World, credential: Credential, why: str) -> Verdict:
     with aws_errors("ask for our own account"):
         ours = str(world.aws.client("sts").get_caller_identity()["Account"])
     if credential.account and credential.account != ours:
-        return Liveness.UNKNOWN, f"{credential.id} belongs to account {credential.account}, and we are in {ours}"
+        return Liveness.UNKNOWN, (
+            f"{credential.id} belongs to account {credential.account}, and we are in {ours}; {VARIABLE} names others"
+        )
     if credential.account == ours and "AccessDenied" not in why:
         return Liveness.DEAD, f"account {ours} has no key {credential.id} any more"
     return Liveness.UNKNOWN, why

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields, replace
 
+from bot.accounts import account_of_key, console
 from bot.clients import aws_errors
 from bot.errors import InputError, ProviderError
 from bot.model import Credential, Exposure, Liveness, Machine, MigrationOrder, Report, Triage
@@ -76,9 +77,13 @@ def found(world: World, report: Report, credential: Credential) -> Triage:
     order, unknown = order_of(credential), list[str]()
     repo = world.github.get(f"/repos/{order.repository}")
     name = str(repo["full_name"])
-    answers = _aws_answers(world, unknown)
-    trust = GIVEN if order.role else OURS if answers else PERSON
-    key = key_of_repository(world, name, order.secret or "its secrets", unknown) if answers else None
+    account = _aws_account(world, unknown)
+    key = key_of_repository(world, name, order.secret or "its secrets", unknown) if account else None
+    owner = account_of_key(key.id) if key else ""
+    if owner and owner != account:
+        unknown.append(f"The key is of AWS account {owner}: a person sets up the trust there, at {console(owner)}")
+        account, key = "", None
+    trust = GIVEN if order.role else OURS if account else PERSON
     order = replace(order, repository=name, trust=trust, key=key.id if key else "")
     return Triage(
         credential=credential, live=Liveness.UNKNOWN, exposure=Exposure.UNKNOWN, repository=name, order=order,
@@ -86,11 +91,11 @@ def found(world: World, report: Report, credential: Credential) -> Triage:
     )  # fmt: skip
 
 
-def _aws_answers(world: World, unknown: list[str]) -> bool:
+def _aws_account(world: World, unknown: list[str]) -> str:
+    """The account in which we make the trust; '' where AWS does not answer us."""
     try:
         with aws_errors("ask for our own account"):
-            world.aws.client("sts").get_caller_identity()
+            return str(world.aws.client("sts").get_caller_identity()["Account"])
     except ProviderError as exc:
         unknown.append(f"AWS does not answer us, so a person sets up the trust, and revokes what was there: {exc}")
-        return False
-    return True
+        return ""

@@ -69,12 +69,6 @@ def chars(chance: Random, count: int, alphabet: str = ALNUM) -> str:
 # -- what each kind tells ------------------------------------------------------------------------------------------
 
 
-def aws_account(key_id: str) -> str:
-    """The account that an AWS key id encodes (new-generation keys; TalBeery, "AWS access key id formats")."""
-    head = int.from_bytes(base64.b32decode(key_id[4:])[:6], "big")
-    return str((head & 0x7FFFFFFFFF80) >> 7).zfill(12)
-
-
 def github_checksum(token: str) -> str:
     """Base62 of the CRC32 of thirty characters stands after them (github.blog, "authentication token formats")."""
     body = token.rsplit("_", 1)[-1]

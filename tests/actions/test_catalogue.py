@@ -16,6 +16,7 @@ from bot.errors import Conflict, ProviderError
 from bot.model import Before, Effect, Outcome, Planted, Verdict
 from tests.actions import (
     access_arrangements,
+    account_arrangements,
     arrangements,
     dockerhub_arrangements,
     gcp_arrangements,
@@ -34,6 +35,7 @@ ARRANGEMENTS = (
     *image_arrangements.IMAGES,
     *dockerhub_arrangements.HUB,
     *access_arrangements.ACCESS,
+    *account_arrangements.ACCOUNTS,
 )  # fmt: skip
 VERBS = {
     "Ask", "Cancel", "Check", "Confirm", "Cut", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable",

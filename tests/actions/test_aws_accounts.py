@@ -1,0 +1,221 @@
+"""Keys of several accounts: contained by the roles of their own account, or said plainly why not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.accounts import AccountMap, account_of_key, read_map
+from bot.actions import CATALOGUE
+from bot.actions.aws import Key, Rotation
+from bot.actions.aws_iam import is_own, iso
+from bot.actions.aws_planted import Window
+from bot.actions.people import DoIn
+from bot.clients import AwsClients
+from bot.errors import Forbidden, PlaybookError, Unmapped
+from bot.model import Credential, Grade, Planted, Verdict
+from bot.range.aws_sts import ACCOUNT, SECOND, access_key_id
+from bot.range.company import ACTS, EXTERNAL_ID, QUAY_USER, READS
+from tests.actions.account_arrangements import accounts, roles
+from tests.actions.conftest import Drill
+
+
+def quay(drill: Drill, *, held: bool = True, **more: str) -> str:
+    """The World of an incident about the second account's key."""
+    key, secret = drill.range.company.quay_key
+    drill.world = replace(drill.world, aws=accounts(drill, roles(**more)).for_credential(f"aws-access-key:{key}"))
+    if held:
+        drill.world.secrets.seal("reported", secret, f"aws-access-key:{key}")
+    return key
+
+
+def callers(drill: Drill, operation: str) -> list[str]:
+    """Who has made this call so far, as the trail has it."""
+    return [str(call["userIdentity"].get("arn")) for call in drill.range.aws.calls if call["eventName"] == operation]
+
+
+def trust(drill: Drill, role: str, **statement: Any) -> None:
+    """The owners of the second account let somebody else in."""
+    account = drill.range.aws.accounts[SECOND]
+    found = next(each for each in account._iam.roles.values() if each.name == role)
+    document = json.loads(found.assume_role_policy_document)
+    document["Statement"][0] |= statement
+    found.assume_role_policy_document = json.dumps(document)
+
+
+def test_a_key_of_the_second_account_is_contained_by_the_roles_of_that_account(drill: Drill) -> None:
+    key = quay(drill)
+    before, outcome = drill.do("aws.deactivate_access_key", Key(key=key))
+    assert before.user == QUAY_USER
+    proof = CATALOGUE["aws.deactivate_access_key"].prove(drill.world, Key(key=key), before, outcome)
+    assert (proof.verdict, proof.grade) == (Verdict.PROVEN, Grade.REFUSED), proof.detail
+    assert drill.key_status(QUAY_USER) == {key: "Inactive"}
+    reads, acts = (f"arn:aws:sts::{SECOND}:assumed-role/{role}/bulkhead-{does}"
+                   for role, does in ((READS, "reads"), (ACTS, "acts")))  # fmt: skip
+    assert set(callers(drill, "ListAccessKeys")) == {reads}
+    assert callers(drill, "UpdateAccessKey") == [acts]
+    assert drill.range.aws.account.key(drill.leaked).active, "the home account was left alone"  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_no_read_is_made_by_the_role_that_acts_and_no_change_by_the_one_that_reads(drill: Drill) -> None:
+    key = quay(drill)
+    drill.do("aws.deactivate_access_key", Key(key=key))
+    drill.do("aws.rotate_access_key", Rotation(user=QUAY_USER, old=key))
+    drill.do("aws.find_planted", Window(key=key, user=QUAY_USER, since=iso(drill.world.now())))
+    for call in drill.range.aws.calls:
+        who = str(call["userIdentity"].get("arn", ""))
+        if f"/{READS}/" in who or f"/{ACTS}/" in who:
+            assert call["readOnly"] == (f"/{READS}/" in who), (call["eventName"], who)
+            assert call.get("errorCode") != "AccessDenied", call
+
+
+@pytest.mark.slow
+def test_sessions_of_the_roles_are_renewed_before_they_end(drill: Drill) -> None:
+    key = quay(drill)
+    drill.do("aws.describe_access_key", Key(key=key))
+    drill.range.clock.advance(36 * 3600)
+    before, _ = drill.do("aws.describe_access_key", Key(key=key))
+    assert before.status == "Active"
+    assert len(callers(drill, "AssumeRole")) >= 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"external_id": "another-id"}, pytest.param({"external_id": ""}, marks=pytest.mark.slow)], ids=["other", "none"],
+)  # fmt: skip
+def test_without_the_right_external_id_nobody_is_let_in_and_the_reason_is_plain(
+    drill: Drill, wrong: dict[str, str]
+) -> None:
+    key = quay(drill, **wrong)
+    with pytest.raises(Forbidden) as caught:
+        drill.do("aws.deactivate_access_key", Key(key=key))
+    said = str(caught.value)
+    assert f"arn:aws:iam::{SECOND}:role/{READS}" in said
+    assert "cannot be assumed (AccessDenied)" in said
+    assert f"arn:aws:iam::{ACCOUNT}:user/bulkhead-responder" in said
+    assert ("no external id" in said) == (not wrong["external_id"])
+    assert f"https://{SECOND}.signin.aws.amazon.com/console/iam" in said
+    assert "try again" in said
+
+
+def test_the_role_that_acts_is_missing_only_when_something_is_to_change(drill: Drill) -> None:
+    key = quay(drill)
+    trust(drill, ACTS, Principal={"AWS": f"arn:aws:iam::{SECOND}:root"})
+    action = CATALOGUE["aws.deactivate_access_key"]
+    before = action.look(drill.world, Key(key=key))
+    with pytest.raises(Forbidden, match=f"{ACTS}, which acts in account {SECOND}"):
+        action.run(drill.world, Key(key=key), before)
+    trust(drill, ACTS, Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:user/bulkhead-responder"})
+    assert action.run(drill.world, Key(key=key), before).changed, "mended, the same step goes on"
+
+
+def test_a_key_of_an_account_that_is_not_in_the_map_is_asked_of_nobody(drill: Drill) -> None:
+    known, key = accounts(drill, roles()), access_key_id("AKIA", "999988887777")
+    one = Credential(provider="aws", kind="aws-access-key", id=key)
+    assert known.elsewhere(one)
+    assert not known.elsewhere(replace(one, id=drill.leaked))
+    assert not known.elsewhere(replace(one, id=drill.range.company.quay_key[0]))
+    assert not known.elsewhere(replace(one, id="AK" + "IA" + "I" * 16)), "an old key does not tell"
+    drill.world = replace(drill.world, aws=known.for_credential(one.key))
+    calls = len(drill.range.aws.calls)
+    with pytest.raises(Unmapped, match="999988887777 is not in the account map"):
+        drill.do("aws.deactivate_access_key", Key(key=key))
+    assert len(drill.range.aws.calls) == calls, "neither our account nor theirs sees anything"
+    do = DoIn(who="mara", task="deactivate it", credential=one)
+    before = CATALOGUE["people.do"].look(drill.world, do)
+    assert before.needed
+    answer = CATALOGUE["people.do"].outcome(changed=True, by="mara", answer="done")
+    proof = CATALOGUE["people.do"].prove(drill.world, do, before, answer)
+    assert (proof.grade, "account 999988887777 is not in the account map" in proof.detail) == (Grade.WORD, True)
+
+
+@pytest.mark.slow
+def test_a_forged_id_of_a_mapped_account_leads_to_reads_alone(drill: Drill) -> None:
+    known, key = accounts(drill, roles()), access_key_id("AKIA", SECOND)
+    drill.world = replace(drill.world, aws=known.for_credential(f"aws-access-key:{key}"))
+    with pytest.raises(Exception, match=r"knows no owner|NoSuchEntity|AccessDenied"):
+        drill.do("aws.deactivate_access_key", Key(key=key))
+    assert all(f"/{READS}/" in str(call["userIdentity"].get("arn", "")) or call["eventName"] == "AssumeRole"
+               for call in drill.range.aws.calls if call["recipientAccountId"] == SECOND)  # fmt: skip
+
+
+def test_the_roles_that_we_work_by_are_ours_and_are_not_cut(drill: Drill) -> None:
+    quay(drill)
+    assert is_own(drill.world, "role", ACTS)
+    assert is_own(drill.world, "role", READS)
+    assert not is_own(drill.world, "role", "another")
+    before = CATALOGUE["aws.disable_planted"].look(drill.world, Planted(kind="role", name=ACTS))
+    assert before.cuts_own
+
+
+@pytest.mark.slow
+def test_a_session_taken_of_another_accounts_role_is_said_and_not_looked_for_here(drill: Drill) -> None:
+    key, secret = drill.range.company.quay_key
+    trust(drill, ACTS, Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:user/ferry-ci"})
+    sts = drill.as_leaked("sts")
+    since = iso(drill.world.now())
+    arn = f"arn:aws:iam::{SECOND}:role/{ACTS}"
+    sts.assume_role(RoleArn=arn, RoleSessionName="up", ExternalId=EXTERNAL_ID)
+    _, found = drill.do("aws.find_planted", Window(key=drill.leaked, user="ferry-ci", since=since))
+    assert found.assumed_roles == ()
+    assert any(arn in one and f"https://{SECOND}.signin" in one for one in found.unknown)
+    assert AwsClients(key_id=key, secret=secret, endpoint=drill.range.aws_url).client("sts").get_caller_identity()
+
+
+def test_an_account_that_an_old_key_does_not_tell_is_looked_up(drill: Drill) -> None:
+    known = accounts(drill, roles())
+    assert account_of_key("AK" + "IA" + "IOSFODNN7MADEUPX") == ""
+    assert known.number_of("AK" + "IA" + "IOSFODNN7MADEUPX") == ACCOUNT, "AWS tells nothing: our own is asked"
+    assert known.number_of(drill.range.company.quay_key[0]) == SECOND
+    assert account_of_key(access_key_id("ASIA", "000000000042")) == "000000000042"
+
+
+GOOD = f"""
+home: "{ACCOUNT}"
+accounts:
+  "{ACCOUNT}": {{name: shop}}
+  "{SECOND}":
+    read: arn:aws:iam::{SECOND}:role/path/{READS}
+    act: arn:aws:iam::{SECOND}:role/{ACTS}
+    external_id: harbor-7
+    region: eu-central-1
+    trail: s3://trails/AWSLogs/{SECOND}/CloudTrail
+"""
+
+
+def test_a_map_is_read(drill: Drill) -> None:
+    found = read_map(GOOD, "accounts.yaml")
+    assert found.home == ACCOUNT
+    assert (found.accounts[SECOND].region, found.accounts[SECOND].external_id) == ("eu-central-1", "harbor-7")
+    known = accounts(drill)
+    known.map = found
+    key = access_key_id("AKIA", SECOND)
+    assert known.trail_of(f"aws-access-key:{key}", "s3://home") == found.accounts[SECOND].trail
+    assert known.trail_of(f"aws-access-key:{drill.leaked}", "s3://home") == "s3://home"
+    assert known.trail_of("npm-token:x", "s3://home") == "s3://home"
+    assert SECOND in AccountMap(home=SECOND)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        (f'home: "{ACCOUNT}"', "home: 12", "twelve digits"),
+        (f"role/{ACTS}", f"user/{ACTS}", "act must be a role"),
+        (f"    act: arn:aws:iam::{SECOND}:role/{ACTS}\n", "", "needs read, the role that reads, and act"),
+        (f"{SECOND}:role/{ACTS}", f"{ACCOUNT}:role/{ACTS}", f"is a role of account {ACCOUNT}"),
+        (f"role/{ACTS}", f"role/path/{READS}", "must be two roles"),
+        ("external_id: harbor-7", "external_id: a", "2 to 1224"),
+        ("region: eu-central-1", "region: Frankfurt", "a region, such as"),
+        ("region:", "regoin:", "did you mean 'region'"),
+        ("accounts:", "account:", "needs 'accounts'"),
+    ],
+)  # fmt: skip
+def test_a_map_with_a_mistake_is_refused_with_its_line(was: str, now: str, said: str) -> None:
+    assert was in GOOD
+    with pytest.raises(PlaybookError, match=r"accounts\.yaml:") as caught:
+        read_map(GOOD.replace(was, now, 1), "accounts.yaml")
+    assert said in str(caught.value)
