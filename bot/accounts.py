@@ -241,6 +241,12 @@ class Accounts:
         kind, _, name = credential_key.partition(":")
         return InAccount(self, name if kind in KINDS else "")
 
+    def in_account(self, number: str) -> InAccount:
+        """AWS as one account's, '' for the home account. Raises SettingsError where the map does not have it."""
+        if number and number not in self.map:
+            raise SettingsError(f"AWS account {number} is not in the account map ({VARIABLE})")
+        return InAccount(self, number=number or self.map.home)
+
     def everywhere(self) -> tuple[InAccount, ...]:
         """AWS as each account of the map, the home account first."""
         return tuple(InAccount(self, number=number) for number in dict.fromkeys([self.map.home, *self.map.accounts]))
@@ -265,8 +271,8 @@ class InAccount:
         asked = self._accounts.number_of(self._key_id) if self._key_id else self._accounts.map.home
         return self._accounts.of(self._number or asked)
 
-    def client(self, service: str) -> Any:
-        return self._clients().client(service)
+    def client(self, service: str, region: str = "") -> Any:
+        return self._clients().client(service, region)
 
     def client_as(self, service: str, key_id: str, secret: Secret, session_token: Secret | None = None) -> Any:
         return self._accounts.home.client_as(service, key_id, secret, session_token)  # nobody's role is in it

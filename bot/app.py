@@ -41,9 +41,10 @@ from bot.engine.policy import Policy
 from bot.engine.rules import DRILL, Rulebook
 from bot.engine.run import Engine, Parts, migrate
 from bot.engine.steps import Ruling
-from bot.errors import BulkheadError, EngineError, InputError
+from bot.errors import BulkheadError, EngineError, InputError, SettingsError
 from bot.evidence import Bucket, EvidenceRoom, Folder, Shelf
 from bot.export import Syslog
+from bot.external import Stores, clients_of, load_stores
 from bot.gcp import KIND as GCP_KEY
 from bot.gcp import GcpClient, own_name
 from bot.health import lights
@@ -74,7 +75,21 @@ from bot.triage import triage
 from bot.triage.identify import Recognizer
 from bot.triage.longtail import Tail
 from bot.vault import CHECK, KEY_FILE, Vault, load_key
-from bot.world import REAL, Aws, Clock, Gcp, GitHub, Images, LongTail, Npm, RangeEndpoints, Registry, World
+from bot.world import (
+    REAL,
+    Aws,
+    Clock,
+    Declared,
+    ExternalStore,
+    Gcp,
+    GitHub,
+    Images,
+    LongTail,
+    Npm,
+    RangeEndpoints,
+    Registry,
+    World,
+)
 
 if TYPE_CHECKING:
     from bot.paging import Pager
@@ -104,6 +119,8 @@ class Site:
     long_tail: Callable[[Recognizer], LongTail] | None = None  # made over the rules that the house has loaded
     gcp: Gcp | None = None
     trail: str = ""
+    external: Mapping[str, ExternalStore] = field(default_factory=dict)
+    declared: tuple[Declared, ...] = ()
     accounts: Accounts | None = None  # every account of AWS; without it ``aws`` is the only one
 
 
@@ -174,11 +191,14 @@ def real_site(settings: Settings) -> Site:
         auth = app.get_installation_auth(settings.github_app_installation)
     aws, clock = AwsClients(region=settings.aws_region), RealClock()
     accounts = Accounts(load_map(settings.aws_accounts), aws, clock.now) if settings.aws_accounts else None
+    stores = load_stores(settings.stores) if settings.stores else Stores()
     gcp_key = settings.gcp_key_file.read_text() if settings.gcp_key_file else ""
     return Site(
         name=REAL,
         aws=accounts.for_credential("") if accounts else aws,
         accounts=accounts,
+        external=clients_of(stores, lambda number: _in_account(number, accounts, aws)),
+        declared=stores.declared,
         github=GitHubClient(
             token=settings.github_token.get_secret_value() or "none", auth=auth, base_url=settings.github_api
         ),
@@ -202,6 +222,13 @@ def real_site(settings: Settings) -> Site:
         gcp=GcpClient(key_file=gcp_key, now=clock.now),
         trail=settings.trail,
     )  # fmt: skip
+
+
+def _in_account(number: str, accounts: Accounts | None, own: Aws) -> Aws:
+    """AWS as an account's, or our own for ''. Raises SettingsError for one that is not in the map."""
+    if accounts is None and number:
+        raise SettingsError(f"a store is in AWS account {number}: BULKHEAD_AWS_ACCOUNTS must name how it is let in")
+    return accounts.in_account(number) if accounts else own
 
 
 def app_of(settings: Settings) -> GitHub:
@@ -370,7 +397,8 @@ class Bulkhead:
                 secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),
                 scrub=_IncidentScrub(self.vault, incident), github_app=site.github_app, images=site.images,
                 npm=site.npm, registries=site.registries, gcp=site.gcp,
-                long_tail=tail, trail=trail, aws_everywhere=everywhere,
+                long_tail=tail, trail=trail, aws_everywhere=everywhere, external=site.external,
+                declared=site.declared,
             )  # fmt: skip
 
         return world

@@ -49,7 +49,7 @@ _REFUSED = {
 _FORBIDDEN = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _NOT_FOUND = {
     "NoSuchEntity", "NoSuchBucket", "NoSuchKey", "ResourceNotFoundException", "RepositoryNotFoundException",
-    "ImageNotFoundException", "ScanNotFoundException", "LifecyclePolicyNotFoundException",
+    "ImageNotFoundException", "ScanNotFoundException", "ParameterNotFound", "LifecyclePolicyNotFoundException",
 }  # fmt: skip
 _SLOW_DOWN = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
 
@@ -134,7 +134,7 @@ class AwsClients:
             connect_timeout=CONNECT_S, read_timeout=READ_S, max_pool_connections=32,
             parameter_validation=True, s3={"addressing_style": "path"}, proxies={} if endpoint else None,
         )  # fmt: skip
-        self._own: dict[str, Any] = {}
+        self._own: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()  # a boto3 session makes one client at a time; clients themselves are thread-safe
         self._offset_s: float | None = None
 
@@ -176,10 +176,13 @@ class AwsClients:
             session = self._acting if acts else self._session
             return session.client(service, endpoint_url=self._endpoint or None, config=config, **identity)
 
-    def client(self, service: str) -> Any:
-        if service not in self._own:
-            self._own[service] = _Careful(self._make(service, ATTEMPTS), self._make(service, 1, acts=True))
-        return self._own[service]
+    def client(self, service: str, region: str = "") -> Any:
+        asked, where = (service, region), {"region_name": region} if region else {}
+        if asked not in self._own:
+            self._own[asked] = _Careful(
+                self._make(service, ATTEMPTS, **where), self._make(service, 1, acts=True, **where)
+            )  # fmt: skip
+        return self._own[asked]
 
     def identities(self) -> tuple[str, ...]:
         """The roles that we work by, as ``World.identities`` names what is ours."""

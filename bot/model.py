@@ -170,6 +170,23 @@ class SecretStore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCopy:
+    """A secret outside GitHub that holds a credential too, as somebody has declared it.
+
+    ``store`` is the store's name in that file, ``kind`` what it is, ``name`` the secret in it. ``keys``: which of the
+    secret's keys holds which part of the credential (part -> key); the key '' is the whole secret, and so is {}.
+    """
+
+    store: str
+    kind: str  # secretsmanager, ssm, vault or kubernetes
+    name: str
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.store} ({self.kind})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRef:
     """A secret-scanning alert."""
 
@@ -370,6 +387,7 @@ class Triage:
     leaking_runs: tuple[RunRef, ...] = ()
     leaking_workflows: tuple[WorkflowRef, ...] = ()
     stores: tuple[SecretStore, ...] = ()
+    copies: tuple[StoredCopy, ...] = ()  # outside GitHub, as declared
     alerts: tuple[AlertRef, ...] = ()
     runs: tuple[RunRef, ...] = ()  # of a campaign: every run that used what is looked for
     order: MigrationOrder = field(default_factory=MigrationOrder)  # of a migration: what was ordered

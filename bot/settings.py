@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         description="CloudTrail's log files, read for signs of misuse: s3://BUCKET/AWSLogs/ACCOUNT/CloudTrail; without "
         "it the event history of BULKHEAD_AWS_REGION is asked",
     )
+    stores: Path | None = Field(
+        default=None,
+        description="File of the stores outside GitHub that hold copies of credentials, and which of which (YAML): AWS "
+        "Secrets Manager and Parameter Store, HashiCorp Vault, Kubernetes",
+    )
     web_host: str = Field(default="127.0.0.1", description="Address that the pages listen on")
     web_port: int = Field(default=8642, ge=0, le=65535, description="Port of the pages; 0 = any free one")
     web_url: str = Field(
@@ -409,7 +414,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} is not there; name a file or a folder of rules")
         return value
 
-    @field_validator("signers", "policy", "sources", "gcp_key_file", "aws_accounts")
+    @field_validator("signers", "policy", "sources", "gcp_key_file", "aws_accounts", "stores")
     @classmethod
     def _file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from bot.errors import InputError
 from bot.images import Image, ImageFile
-from bot.model import EvidenceRef, Liveness, Release, Secret
+from bot.model import EvidenceRef, Liveness, Release, Secret, StoredCopy
 
 REAL = "real"
 
@@ -23,10 +23,11 @@ REAL = "real"
 class Aws(Protocol):
     """One account of AWS as the bot's own identity, or as a credential that is being tried."""
 
-    def client(self, service: str) -> Any:
-        """A boto3 client of the bot's identity. Its errors are the caller's to map: ``bot.clients.aws_errors``.
+    def client(self, service: str, region: str = "") -> Any:
+        """A boto3 client of the bot's identity, in the account's own region or another.
 
-        Raises Unmapped where the account is none that we have a way into.
+        Its errors are the caller's to map: ``bot.clients.aws_errors``. Raises Unmapped where the account is none that
+        we have a way into.
         """
 
     def client_as(self, service: str, key_id: str, secret: Secret, session_token: Secret | None = None) -> Any:
@@ -218,6 +219,49 @@ class Gcp(Protocol):
         """Whether a key still signs, in a way that buys nothing while it does, and what Google said."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a secret outside GitHub holds: values by key, '' for one that is its secret's whole text.
+
+    ``version`` is the store's own mark of it, ``changed_at`` ISO 8601 or '', ``locked`` why nobody may write to it.
+    """
+
+    values: Mapping[str, str] = field(repr=False)
+    version: str
+    changed_at: str = ""
+    locked: str = ""
+
+
+class ExternalStore(Protocol):
+    """A store of secrets outside GitHub. All methods raise ``bot.errors`` only; no write is repeated."""
+
+    kind: str
+
+    def read(self, name: str) -> Held:
+        """What a secret holds now. Raises NotFound, Forbidden, and InputError for a name that it cannot have."""
+
+    def write(self, name: str, values: Mapping[str, str], held: Held) -> None:
+        """Put values under their keys in one write, and leave every other key as ``held`` had it.
+
+        Raises Conflict where the store sees that the secret is no longer what was read.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """A copy outside GitHub, and which credential it is of. What is '' does not matter.
+
+    ``kind`` of credential with ``user`` (of IAM) or ``account``; or ``secret``, OWNER/NAME SECRET, the secret of GitHub
+    that holds the same.
+    """
+
+    copy: StoredCopy
+    kind: str = ""
+    user: str = ""
+    account: str = ""
+    secret: str = ""
+
+
 class Secrets(Protocol):
     """The vault of one incident. References are names, never values."""
 
@@ -285,6 +329,8 @@ class World:
     npm: Npm | None = None
     registries: Mapping[str, Registry] = field(default_factory=dict)  # pypi, crates, rubygems, dockerhub
     gcp: Gcp | None = None
+    external: Mapping[str, ExternalStore] = field(default_factory=dict)  # by its name in the file of stores
+    declared: tuple[Declared, ...] = ()  # what stands in them
     aws_everywhere: tuple[Aws, ...] = ()  # every account of the map, for what is looked for in all of them
     trail: str = ""  # s3://BUCKET/…/CloudTrail, where CloudTrail's log files are; '': LookupEvents is asked
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by

@@ -63,10 +63,14 @@ _INTRO = {
     "says, with the scopes Image Push and Tag Admin on the repositories that pipelines push to, and Audit Log Read, "
     "which tells where a tag led before. A personal token moves tags and deletes none. No token revokes tokens: that "
     "is a person's step.",
+    "stores": "The sign-ins that the file of stores names (`BULKHEAD_STORES`). Name the declared secrets one by one in "
+    "their policies: to read a secret is needed to leave its other keys alone and to see what was written. At AWS the "
+    "role that acts needs `secretsmanager:PutSecretValue` and `ssm:PutParameter`, the one that reads the others.",
     "people": "No identity: a person does it, or says so.",
 }
 _NAMES = {"aws": "AWS", "gcp": "Google Cloud", "github": "GitHub", "npm": "npm", "pypi": "PyPI", "crates": "crates.io",
-          "rubygems": "RubyGems.org", "dockerhub": "Docker Hub", "people": "People"}  # fmt: skip
+          "rubygems": "RubyGems.org", "dockerhub": "Docker Hub",
+          "stores": "Stores of secrets outside GitHub", "people": "People"}  # fmt: skip
 
 
 def render(playbooks: dict[str, Playbook]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from bot.app import real_site
-from bot.doctor import accounts, aws, clocks, gcp, github, npm, own, registries
+from bot.doctor import accounts, aws, clocks, gcp, github, npm, own, registries, stores
 from bot.doctor.found import OK, Examination, Finding, needs
 from bot.doctor.own import drilled
 from bot.settings import Settings
@@ -25,12 +25,9 @@ def examine(settings: Settings) -> Examination:
     for findings, power in (github.look(settings, site), aws.look(site), npm.look(site, token=token)):
         found.findings.extend(findings)
         found.powers.extend([power] if power else [])
-    findings, powers = accounts.look(site)
-    found.findings.extend(findings)
-    found.powers.extend(powers)
-    findings, powers = registries.look(settings, site)
-    found.findings.extend(findings)
-    found.powers.extend(powers)
+    for findings, powers in (accounts.look(site), stores.look(site), registries.look(settings, site)):
+        found.findings.extend(findings)
+        found.powers.extend(powers)
     finding, power = gcp.look(site, settings.gcp_key_file.read_text() if settings.gcp_key_file else "")
     found.findings.append(finding)
     found.powers.extend([power] if power else [])

@@ -179,7 +179,7 @@ class AwsRange:
             raise AwsError("InvalidAction", "The range has images in one account only", 400)
         if call.service == "ecr" and (told := self.ecr.answer(call)) is not None:
             return aws_wire.answer(call, told), told, None
-        if call.service not in ("iam", "s3", "ecr"):
+        if call.service not in ("iam", "s3", "ecr", "secretsmanager", "ssm"):
             raise AwsError("InvalidAction", f"The range has no {call.route}", 400)
         account.check(call)
         reply = self._moto(account, call)

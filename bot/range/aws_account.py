@@ -58,6 +58,7 @@ class Account:
         self._apps: dict[str, Any] = {}
         self._profiles: dict[str, str] = {}  # user -> when its login profile was made
         self._s3_router = get_service_router("s3")
+        self._kept: list[Any] = []  # backends of secrets, which most companies do without
         self._own()
 
     def _own(self) -> None:
@@ -78,6 +79,9 @@ class Account:
         self._iam.reset()
         self._s3.reset()
         self._profiles.clear()
+        for backend in self._kept:
+            backend.reset()
+        self._kept.clear()
         for name, data in _managed_policies().items():
             policy = iam_models.AWSManagedPolicy.from_data(name, self.number, REGION, data)
             self._iam.managed_policies[policy.arn] = policy
@@ -117,8 +121,13 @@ class Account:
         return None
 
     def values(self) -> list[str]:
-        """The secret of every key."""
-        return [str(key.secret_access_key) for user in self._iam.users.values() for key in user.access_keys]
+        """The secret of every key, and what stands in stores of secrets."""
+        texts: list[str] = []
+        if self._kept:
+            secrets, parameters = self._kept
+            texts += [str(v["secret_string"]) for one in secrets.secrets.values() for v in one.versions.values()]
+            texts += [str(one.value) for kept in parameters._parameters.values() for one in kept]
+        return texts + [str(key.secret_access_key) for user in self._iam.users.values() for key in user.access_keys]
 
     def provider(self, issuer: str) -> Provider | None:
         for arn, provider in self._iam.open_id_providers.items():
@@ -162,6 +171,12 @@ class Account:
             return f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}" if bucket else "*"
         if call.service == "ecr" and "repositoryName" in params:
             return f"arn:aws:ecr:{call.region}:{self.number}:repository/{params['repositoryName']}"
+        if call.service == "secretsmanager" and "SecretId" in params:
+            name = str(params["SecretId"])
+            whole = f"arn:aws:secretsmanager:{call.region}:{self.number}:secret:{name}-??????"
+            return name if name.startswith("arn:") else whole
+        if call.service == "ssm" and "Name" in params:
+            return f"arn:aws:ssm:{call.region}:{self.number}:parameter/{str(params['Name']).lstrip('/')}"
         if call.service != "iam":
             return "*"
         if "UserName" in params or call.operation in _OF_THE_CALLER:
@@ -248,6 +263,38 @@ class Account:
         """An OIDC provider of IAM. IAM needs no thumbprint for one whose certificate is of a known authority."""
         self._iam.create_open_id_connect_provider(issuer, [], [audience], [])
 
+    def secrets(self) -> tuple[Any, Any]:
+        """Moto's Secrets Manager and Parameter Store. Imported here: most companies have neither."""
+        from moto.secretsmanager.models import secretsmanager_backends
+        from moto.ssm.models import ssm_backends
+
+        found = secretsmanager_backends[self.number][REGION], ssm_backends[self.number][REGION]
+        self._kept = list(found)
+        return found
+
+    def add_secret(self, name: str, text: str) -> None:
+        """A secret of Secrets Manager."""
+        self.secrets()[0].create_secret(
+            name=name, secret_string=text, secret_binary=None, description=None, tags=None, kms_key_id=None,
+            client_request_token=None, replica_regions=[], force_overwrite=False,
+        )  # fmt: skip
+
+    def add_parameter(self, name: str, value: str) -> None:
+        """A SecureString of Parameter Store, under a key of the company's own."""
+        self.secrets()[1].put_parameter(
+            name=name, description="", value=value, parameter_type="SecureString", allowed_pattern="",
+            keyid="alias/ci", overwrite=False, tags=[], data_type="text", tier="Standard", policies=None,
+        )  # fmt: skip
+
+    def held(self, name: str) -> str:
+        """The text of a secret."""
+        found = self.secrets()[0].get_secret_value(secret_id=name, version_id=None, version_stage=None)
+        return str(found["SecretString"])
+
+    def parameter(self, name: str) -> Any:
+        """A parameter as moto keeps it."""
+        return self.secrets()[1].get_parameter(name)
+
     def add_bucket(self, name: str) -> None:
         self._s3.create_bucket(name, REGION)
 
@@ -272,11 +319,21 @@ class Account:
         }
         documents = {f"{o.name}/{n}": d for o in [*self._iam.users.values(), *self._iam.roles.values()]
                      for n, d in o.policies.items()}  # fmt: skip
-        return {
+        return self._kept_state() | {
             "users": users, "roles": roles, "buckets": sorted(self._s3.buckets),
             "providers": {arn: sorted(p.client_id_list) for arn, p in sorted(self._iam.open_id_providers.items())},
             "volatile": {"keys": keys, "documents": documents},
         }  # fmt: skip
+
+    def _kept_state(self) -> dict[str, Any]:
+        """How often each secret and parameter was written; nothing where there are none."""
+        if not self._kept:
+            return {}
+        secrets, parameters = self._kept
+        return {
+            "secrets": {name: len(one.versions) for name, one in sorted(secrets.secrets.items())},
+            "parameters": {name: len(kept) for name, kept in sorted(parameters._parameters.items())},
+        }
 
     def _user_state(self, user: Any) -> dict[str, Any]:
         return {

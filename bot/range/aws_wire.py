@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-JSON_SERVICES = {"cloudtrail", "ecr"}
+JSON_SERVICES = {"cloudtrail", "ecr", "secretsmanager", "ssm"}
 NAMESPACES = {
     "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
     "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
@@ -114,6 +114,8 @@ def read(environ: dict[str, Any]) -> Call:
     if "x-amz-target" in headers:
         call.operation = headers["x-amz-target"].rsplit(".", 1)[-1]
         call.params = _object(body)
+        if call.service in ("secretsmanager", "ssm"):  # nobody but the service itself needs to know the value
+            call.params = {k: v for k, v in call.params.items() if k not in ("SecretString", "SecretBinary", "Value")}
     elif "Action" in values:
         call.operation = values.pop("Action")
         values.pop("Version", None)

@@ -35,6 +35,7 @@ from bot.range.github import GitHubRange
 from bot.range.github.packages import Ghcr
 from bot.range.images import ImageRange
 from bot.range.issuer import OidcIssuer
+from bot.range.kubernetes import Kubernetes
 from bot.range.npm import NpmRegistry
 from bot.range.npm_theft import COLLECTOR, Collector
 from bot.range.npm_web import NpmWeb
@@ -47,6 +48,7 @@ from bot.range.scenarios import FIRST, SCENARIOS, Scenario
 from bot.range.slack import SlackRange
 from bot.range.stage import Stage
 from bot.range.switchboard import AsgiApp, Switchboard
+from bot.range.vault import Vault
 
 PERSON_ACTS = npm_theft.PERSON_ACTS | theft.PERSON_ACTS | docker_theft.PERSON_ACTS | poisoned_action.PERSON_ACTS
 
@@ -75,6 +77,7 @@ class Range:
         self.attacker: Attacker | None = None
         self.scenarios: dict[str, Scenario] = {}
         self._did: dict[str, dict[str, Any]] = {}
+        self._stores: tuple[Vault, Kubernetes] | None = None
 
     def start(self) -> dict[str, Any]:
         """Open the ports and seed the company. Returns what ``main`` prints."""
@@ -108,6 +111,14 @@ class Range:
         self._uvicorns.append((server, thread))
         return f"http://{HOST}:{listener.getsockname()[1]}"
 
+    def stores(self) -> tuple[Vault, Kubernetes]:
+        """A Vault and a cluster, which are opened when they are first asked for: most stories have no use for them."""
+        if self._stores is None:
+            self._stores = Vault(self.clock, self.switchboard), Kubernetes(self.clock, self.switchboard)
+            for server in self._stores:
+                server.base_url = self._serve(server.asgi)
+        return self._stores
+
     def stop(self) -> None:
         """Close every port."""
         self.slack.stop()
@@ -131,6 +142,8 @@ class Range:
             for server in self.registries.values():
                 server.reset()
             self.gcp.reset()
+            for store in self._stores or ():
+                store.reset()
             self._did = {}
             self.company = company.seed(self.aws, self.github, self.npm, self.collector.url)
             self.company.cast["registries"] = seed_registries(self.registries)
@@ -145,18 +158,20 @@ class Range:
     def state(self) -> dict[str, Any]:
         """What matters for comparing end states; ids and times are under ``volatile``."""
         aws, github = self.aws.snapshot(), self.github.snapshot()
+        stores = {server.name: server.snapshot() for server in self._stores or ()}
         volatile = {"aws": aws.pop("volatile", {}), "github": github.pop("volatile", {})}
         return {
             "aws": aws, "github": github, "npm": self.npm.snapshot(), "slack": self.slack.snapshot(),
             "registries": {name: server.snapshot() for name, server in self.registries.items()},
             "gcp": self.gcp.snapshot(), "volatile": volatile,
-        }  # fmt: skip
+        } | stores  # fmt: skip
 
     def values(self) -> list[str]:
         """Every secret that its servers know."""
         of_registries = [value for server in self.registries.values() for value in server.values()]
         packages = [*self.npm.values(), *of_registries]
-        return [*self.aws.values(), *self.github.values(), *packages, *self.gcp.values(), *self.slack.values()]
+        stores = [value for server in self._stores or () for value in server.values()]
+        return [*self.aws.values(), *self.github.values(), *packages, *self.gcp.values(), *self.slack.values(), *stores]
 
     # The drill's moves
 

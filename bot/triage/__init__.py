@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from bot.clients import aws_errors
 from bot.errors import InputError, ProviderError
+from bot.external import copies_of
 from bot.gcp import KIND as GCP_KEY
 from bot.images import IMAGE_REF
 from bot.model import (
@@ -28,6 +29,7 @@ from bot.model import (
     RunRef,
     SecretStore,
     Sighting,
+    StoredCopy,
     Tail,
     Triage,
     WorkflowRef,
@@ -394,9 +396,20 @@ class _Case:
             repository=self.repository, sightings=self._sightings(), owners=named,
             reach=self._rows(_unique(self.reach)),
             leaking_runs=copies, leaking_workflows=_workflows(refs), stores=self.stores, alerts=tuple(self.alerts),
+            copies=self._copies(),
             tails=self._rows(_longest(self.tails)), unknown=tuple(dict.fromkeys([*self.unknown, *unknown])),
             machine=self.report.machine, machine_name=self.report.machine_name,
         )  # fmt: skip
+
+    def _copies(self) -> tuple[StoredCopy, ...]:
+        """Its copies outside GitHub, as declared. Which IAM user a key is of is asked where that decides it."""
+        user = ""
+        if self.credential.kind == "aws-access-key" and any(one.user for one in self.world.declared):
+            try:
+                user = iam_user(self.world, self.credential.id)
+            except ProviderError as exc:
+                self.unknown.append(f"Whether secret stores outside GitHub hold a copy could not be asked: {exc}")
+        return copies_of(self.world.declared, self.credential, self.stores, user)
 
     def _campaign(self, swept: Swept) -> Triage:
         """A question has no owner and no life of its own; its runs, and what they could reach, are what matters."""

@@ -34,7 +34,7 @@ class Drill:
     """The company, and what an incident's actions may touch. ``start_over``: as before the leak, another incident."""
 
     def __init__(self, range_: Range, folder: Path) -> None:
-        self.range = range_
+        self.range, self.folder = range_, folder
         self.store = Store(f"sqlite:///{folder / 'test.db'}")
         self.store.migrate()
         self._vault, self.room = Vault(self.store, bytes(range(32))), EvidenceRoom(self.store, folder / "evidence")

@@ -19,6 +19,7 @@ from tests.actions import (
     account_arrangements,
     arrangements,
     dockerhub_arrangements,
+    external_arrangements,
     gcp_arrangements,
     identity_arrangements,
     image_arrangements,
@@ -36,6 +37,7 @@ ARRANGEMENTS = (
     *dockerhub_arrangements.HUB,
     *access_arrangements.ACCESS,
     *account_arrangements.ACCOUNTS,
+    *external_arrangements.STORES,
 )  # fmt: skip
 VERBS = {
     "Ask", "Cancel", "Check", "Confirm", "Cut", "Deactivate", "Delete", "Deny", "Deprecate", "Describe", "Disable",
