@@ -177,7 +177,7 @@ class AwsClients:
             return session.client(service, endpoint_url=self._endpoint or None, config=config, **identity)
 
     def client(self, service: str, region: str = "") -> Any:
-        asked, where = (service, region), {"region_name": region} if region else {}
+        asked, where = (service, region), dict[str, Any](region_name=region) if region else {}
         if asked not in self._own:
             self._own[asked] = _Careful(
                 self._make(service, ATTEMPTS, **where), self._make(service, 1, acts=True, **where)

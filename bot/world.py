@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 from bot.errors import InputError
@@ -235,7 +235,7 @@ class Held:
 class ExternalStore(Protocol):
     """A store of secrets outside GitHub. All methods raise ``bot.errors`` only; no write is repeated."""
 
-    kind: str
+    kind: ClassVar[str]
 
     def read(self, name: str) -> Held:
         """What a secret holds now. Raises NotFound, Forbidden, and InputError for a name that it cannot have."""
