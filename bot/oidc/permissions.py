@@ -8,9 +8,12 @@ Source: docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#
 
 from __future__ import annotations
 
+import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 
 from bot.oidc import recipes
 from bot.oidc.draft import Draft
@@ -24,7 +27,18 @@ LEVELS = {"none": 0, "read": 1, "write": 2}
 _OPAQUE = re.compile(
     r"(^|[\s;&|])(\./|bash |sh |make |just |task |scripts?/|bin/|(npm|yarn|pnpm) run (release|deploy|publish))"
 )
+_LOGS_IN = {"docker/login-action", "elgohr/publish-docker-github-action"}
+_OF_GITHUB = re.compile(r"ghcr\.io|docker\.pkg\.github\.com")
+# A script that may ask GitHub's API for anything.
+_ASKS_API = re.compile(
+    r"\bgh\s+api\b|api\.github\.com|\b(octokit|hub)\b|(^|[\s;&|])(python\d?|node|deno|bun|ruby|npx|uvx?)\s+(run\s+)?[\w./-]+\.\w+"
+)
 _CODE = re.compile(r"(?m)^\s*#.*$")
+# A line that calls a script of the repository.
+_CALL = re.compile(
+    r"(?m)^[ \t]*(?:(?:bash|sh)[ \t]+(?:-\w+[ \t]+)*)?"
+    r"(?P<path>\./[\w./-]+|[\w.-]+/[\w./-]+|[\w-]+\.sh)(?=[ \t]|$)[^\n;&|]*$"
+)
 
 
 @dataclass(slots=True)
@@ -82,17 +96,43 @@ def mints(scopes: dict[str, str] | None, scope: str = "id-token") -> bool:
     return found.get(scope, found.get("*", "")) == "write"
 
 
-def inferred(job: Job) -> Scopes:
-    """The scopes that a job's steps use, for a job that states none."""
+def inferred(job: Job, files: Mapping[str, bytes] = MappingProxyType({})) -> Scopes:
+    """The scopes that a job's steps use, for a job that states none. ``files``: the repository's, for its scripts."""
     found = Scopes()
     for step in job.steps:
         if step.uses:
             _of_action(step, found)
         else:
-            _of_script(step, found)
+            _of_script(step, found, _CODE.sub("", _with_scripts(step, files)))
     if any(uses_token(value) for value in (*job.env.values(), *job.workflow.env.values())):
-        found.blocking.append("every step, by the env of the job or the workflow")
+        for step in job.steps:
+            _of_wide_token(step, found, _CODE.sub("", _with_scripts(step, files)))
     return found
+
+
+def _with_scripts(step: Step, files: Mapping[str, bytes]) -> str:
+    """What a step runs, with the text of each shell script of the repository in the place of the line that calls it."""
+
+    def shown(call: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join(step.folder or ".", call["path"]))
+        data = files.get(path, b"") if not path.startswith("..") else b""
+        shell = path.endswith(".sh") or re.match(rb"#!\s*/\S*\b(env\s+)?(ba|da|z)?sh\b", data)
+        return data.decode(errors="replace") if data and shell else call[0]
+
+    return _CALL.sub(shown, step.run)
+
+
+def _of_wide_token(step: Step, found: Scopes, text: str) -> None:
+    """A step that has the token only because every step has it: builds and tests rarely ask for more than to read."""
+    if step.uses:
+        if step.action not in _actions():
+            found.blocking.append(f"{step.action or step.uses}, by the env of the job or the workflow")
+        return
+    said = f"step {step.name!r}, by the env of the job or the workflow"
+    if _OPAQUE.search(text) or _ASKS_API.search(text):
+        found.blocking.append(said)
+    elif any(line.strip() and not any(known.search(line) for known, _ in _commands()) for line in text.splitlines()):
+        found.unknown.append(f"what {said}, does with the token")
 
 
 def _of_action(step: Step, found: Scopes) -> None:
@@ -100,7 +140,7 @@ def _of_action(step: Step, found: Scopes) -> None:
     asked = any(uses_token(text) for text in (*step.inputs.values(), *step.env.values()))
     if known is not None:
         found.add(known, step.action)
-        if step.action == "docker/login-action" and "ghcr.io" in step.input("registry") and asked:
+        if step.action in _LOGS_IN and _OF_GITHUB.search(step.input("registry")) and asked:
             found.add({"packages": "write"}, "ghcr.io")
         if step.action == "actions/download-artifact" and step.input("run-id"):
             found.add({"actions": "read"}, step.action)
@@ -114,8 +154,7 @@ def _of_action(step: Step, found: Scopes) -> None:
         (found.blocking if asked else found.unknown).append(f"{step.action}, which is not in the table")
 
 
-def _of_script(step: Step, found: Scopes) -> None:
-    text = _CODE.sub("", step.run)
+def _of_script(step: Step, found: Scopes, text: str) -> None:
     if re.search(r"deploy.{0,12}docs|docs.{0,12}deploy", step.name, re.IGNORECASE) and _OPAQUE.search(text):
         found.add({"contents": "write"}, "what the docs' deployment pushes")
     if _OPAQUE.search(text):
@@ -137,11 +176,15 @@ def _named_for_its_tool(step: Step) -> bool:
     return holders == {"REPO_TOKEN"} and not uses_token(step.run)
 
 
-def grant(draft: Draft, job: Job, why: str, assumed: list[str], scope: str = "id-token", default: str = "") -> None:
+def grant(
+    draft: Draft, job: Job, why: str, assumed: list[str], scope: str = "id-token", default: str = "",
+    files: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """Let a job ask for an id-token (or write another scope) and keep every scope that it has or needs.
 
     ``why`` stands as a comment behind the scope. ``assumed`` collects what could not be told. ``default``: what the
-    repository's settings give a job that states nothing, read or write. Raises Refusal when the scopes cannot be told.
+    repository's settings give a job that states nothing, read or write. ``files``: the repository's, for its scripts.
+    Raises Refusal when the scopes cannot be told.
     """
     now = effective(job)
     path: Path = (*job.path, "permissions")
@@ -163,7 +206,7 @@ def grant(draft: Draft, job: Job, why: str, assumed: list[str], scope: str = "id
             job.path, "permissions", _block(_written_out(now or {}, "as read-all"), scope, why), near="permissions"
         )
         return
-    scopes = _infer(job, assumed, default) if now is None else _written_out(now, "as in the workflow")
+    scopes = _infer(job, assumed, default, files) if now is None else _written_out(now, "as in the workflow")
     near = "runs-on" if job.node.get("runs-on") is not None else "uses" if job.uses else job.node.entries[0].key.value
     draft.insert(job.path, "permissions", _block(scopes, scope, why), near=near)
 
@@ -175,8 +218,8 @@ def by_default(default: str) -> dict[str, str] | None:
     return {"contents": "read", "packages": "read"} if default == "read" else None
 
 
-def _infer(job: Job, assumed: list[str], default: str) -> dict[str, Said]:
-    found = inferred(job)
+def _infer(job: Job, assumed: list[str], default: str, files: Mapping[str, bytes]) -> dict[str, Said]:
+    found = inferred(job, files)
     if found.blocking and (known := by_default(default)) is not None:
         return _written_out(known, "as the repository's setting has it")
     if found.blocking:

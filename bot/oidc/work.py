@@ -23,6 +23,7 @@ OWN_PULLS = (
 REGISTRIES = ("crates", "npm", "nuget", "pypi", "rubygems")
 CLOUDS = ("aws", "azure", "gcp", "vault")  # their trust tells pull requests from the rest by the token's subject
 MERGED = re.compile(r"github\.event\.pull_request\.merged\b(?!\s*(!=\s*true|==\s*false))")
+_LABEL = re.compile(r"github\.event\.label\.name\s*==\s*'[^']+'")
 CACHING = ("actions/setup-dotnet", "actions/setup-java", "actions/setup-node", "actions/setup-python")
 _CACHE = re.compile(r"actions/cache|swatinem/rust-cache|actions-rust-lang/setup-rust-toolchain")
 _BUILDS = re.compile(
@@ -207,7 +208,7 @@ class Work:
     def _kept(self, step: Step) -> str:
         """Which runs a step is kept for; '' when its own condition or the job's says so already."""
         if self.credential.provider not in CLOUDS:
-            return NO_PULLS
+            return f"({OWN_PULLS})" if self.labelled(step.job) else NO_PULLS
         if _FORKS.search(step.condition) or _FORKS.search(step.job.condition):
             return ""
         return f"({OWN_PULLS if self.only_pulls(step.job) else f'{NO_PULLS} || ({OWN_PULLS})'})"
@@ -260,11 +261,32 @@ class Work:
             draft.insert(step.path, "if", condition, near="name" if step.node.get("name") is not None else first)
         if self.credential.provider not in CLOUDS:
             where = f"{step.job.workflow.path}, job {step.job.id}"
-            self.notes.append(f"{where}: pull requests skip step {step.name!r}; its trust is for other events")
+            if self.labelled(step.job):
+                self.notes.append(f"{where}: pull requests of forks and of Dependabot skip step {step.name!r}")
+            else:
+                self.notes.append(f"{where}: pull requests skip step {step.name!r}; its trust is for other events")
 
     def merged_only(self, job: Job) -> bool:
         """Whether the job runs on pull requests only once they are merged, and for a registry, which asks no ref."""
         return self.credential.provider in REGISTRIES and any(MERGED.search(each.condition) for each in job.chain)
+
+    def labelled(self, job: Job) -> bool:
+        """Whether a job at npm or PyPI runs on pull requests alone, and there only once a person has set a label.
+
+        Those of forks are kept out, so what publishes is code of people who may push; they could read a token too.
+        crates.io and RubyGems.org do not say whether they take the identity of a pull request.
+        """
+        on = job.workflow.source.root.get("on")
+        event = on.get("pull_request") if on is not None and on.real.kind == "map" else None
+        types = event.get("types") if event is not None and event.real.kind == "map" else None
+        return (
+            self.credential.provider in {"npm", "pypi"}
+            and self.only_pulls(job)
+            and not job.workflow.called
+            and types is not None
+            and list(leaves(types)) == ["labeled"]
+            and any(_LABEL.search(each.condition) and "||" not in each.condition for each in job.chain)
+        )
 
     def trusted(self, job: Job, *, refused: tuple[str, ...] = ("pull_request_target",)) -> None:
         """Refuse a job that an untrusted event starts, or that only pull requests start."""
@@ -275,11 +297,15 @@ class Work:
                     "untrusted-trigger", f"job {job.id} of {job.workflow.path} runs on {event}",
                     f"Move the steps that need the credential to a workflow that does not run on {event}.",
                 )  # fmt: skip
-        if self.only_pulls(job) and self.credential.provider not in CLOUDS and not self.merged_only(job):
+        if self.credential.provider in CLOUDS or not self.only_pulls(job) or self.merged_only(job):
+            return
+        if not self.labelled(job):
             raise Refusal(
                 "reached-by-forks", f"job {job.id} of {job.workflow.path} runs on pull requests only",
                 "Publish from a job that runs on what has been merged.",
             )  # fmt: skip
+        self.assumed.append(f"job {job.id}: who may set its label may have pull requests of the repository published")
+        self.assumed.append(f"job {job.id}: {self.credential.provider} takes the identity of a pull request's run")
 
     def grant(self, job: Job, why: str, *, scope: str = "id-token") -> None:
         """Give a job the id-token (or another scope), and its callers what they must grant for that."""
@@ -289,8 +315,9 @@ class Work:
             self._caches(job)
             self._builds(job)
         permissions.grant(
-            self.draft(job.workflow.path), job, why, self.assumed, scope, self.answers.default_permissions
-        )
+            self.draft(job.workflow.path), job, why, self.assumed, scope, self.answers.default_permissions,
+            self.repository.files,
+        )  # fmt: skip
         self.jobs.append(job)
         if job.workflow.called:
             self._grant_callers(job.workflow.path, why, scope, 0)
@@ -354,7 +381,7 @@ class Work:
         total = permissions.Scopes()
         for job in callee.jobs.values():
             own = permissions.effective(job)
-            found = permissions.inferred(job) if own is None else None
+            found = permissions.inferred(job, self.repository.files) if own is None else None
             if found is not None and found.blocking:
                 own = permissions.by_default(self.answers.default_permissions)
                 found = None if own is not None else found

@@ -52,11 +52,13 @@ SPEAKS = re.compile(
     r"|npx (cdk|sls|serverless)|copilot|chalice|zappa|kops|helm secrets|sops)\b|s3://|\becr\b|amazonaws"
 )
 AWS_ACTIONS = re.compile(r"(?i)^aws-actions/|s3|cloudfront|lambda|ecs|ecr|elasticbeanstalk|beanstalk|cloudformation")
-# Tools that hand their key to a machine which uses it for hours (cml.dev/doc/ref/runner, "Cloud Compute Resource
-# Credentials": role-duration-seconds of 12 hours under OIDC).
+# Tools that hand their key to a machine which uses it for hours. CML's documentation asks for the longest session there
+# is (cml.dev/doc/self-hosted-runners, "Cloud Compute Resource Credentials": role-duration-seconds of 12 hours).
+LENDS = re.compile(r"\bcml([ -](ci )?|-cloud-)runner\b[\s\S]*--cloud[= ]\s*aws")
 CARRIES = re.compile(
-    r"\bcml([ -](ci )?|-cloud-)runner\b[\s\S]*--cloud[= ]\s*aws|\bdocker-machine\s+create\b[\s\S]*amazonec2"
+    r"\bdocker-machine\s+create\b[\s\S]*amazonec2|\bcml([ -](ci )?|-cloud-)runner\b[\s\S]*--idle-timeout[= ]\s*-1"
 )
+LONGEST_S = 43_200  # of a session: docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 TWO_VALUES_ONLY = {
     "jakejarvis/cloudfront-invalidate-action": "it writes a profile of two values",
     "elgohr/publish-docker-github-action": "it hands two values to docker login",
@@ -143,14 +145,34 @@ def _time(work: Work, job: Job) -> None:
     speaking = [step.index for step in job.steps if _speaks(step)]
     kept = [step for step in job.steps if step.action == CONFIGURE and step.input("role-duration-seconds")]
     between = [s for s in job.steps if speaking and s.index < speaking[-1] and s.run and not _speaks(s)]
-    stated = job.node.get("timeout-minutes")
-    limit = int(stated.real.value) if stated is not None and stated.real.value.isdecimal() else 0
-    if not kept and (between or limit * 60 > work.answers.session_s):
+    if not kept and not _lends(job) and (between or _limit_s(job) > work.answers.session_s):
         minutes = work.answers.session_s // 60
         work.assumed.append(
             f"job {job.id}: what needs AWS is over {minutes} minutes after the login; --session gives it more, or a "
             "second login right before the last of it"
         )
+
+
+def _limit_s(job: Job) -> int:
+    """How many seconds a job may take, where it says so; else 0."""
+    stated = job.node.get("timeout-minutes")
+    return int(stated.real.value) * 60 if stated is not None and stated.real.value.isdecimal() else 0
+
+
+def _lends(job: Job) -> bool:
+    """Whether a step of the job starts a machine that goes on with the job's session."""
+    return any(LENDS.search(step.run) for step in job.steps)
+
+
+def _session_s(work: Work, job: Job) -> int:
+    """How long the job's session lives: as answered, and longest where a machine goes on with it."""
+    if not _lends(job):
+        return work.answers.session_s
+    work.assumed.append(
+        f"job {job.id}: the machine that it starts is done within {LONGEST_S // 3600} hours, and the role's "
+        f"MaxSessionDuration is {LONGEST_S} s (aws iam update-role)"
+    )
+    return LONGEST_S
 
 
 def _covered(steps: Mapping[int, Step], logins: set[int], step: Step) -> bool:
@@ -191,7 +213,7 @@ def _configure(work: Work, step: Step, carriers: list[Carrier]) -> None:
     if not step.input("role-session-name"):
         work.set_input(step, "role-session-name", "gha-${{ github.run_id }}", near=_first(step, KEY_INPUTS))
     if not step.input("role-duration-seconds"):
-        work.set_input(step, "role-duration-seconds", str(work.answers.session_s), near=_first(step, KEY_INPUTS))
+        work.set_input(step, "role-duration-seconds", str(_session_s(work, step.job)), near=_first(step, KEY_INPUTS))
     if not step.input("aws-region"):
         work.set_input(step, "aws-region", _region(work, step.job, [step]))
     if step.input("aws-region").startswith("cn-") and not step.input("audience"):
@@ -276,7 +298,7 @@ def _step(work: Work, job: Job, consumers: list[Step], condition: str) -> Mappin
     inputs = {
         "role-to-assume": _role(work, [c for c in work.credential.carriers if c.file == job.workflow.path], consumers),
         "role-session-name": "gha-${{ github.run_id }}",
-        "role-duration-seconds": str(work.answers.session_s),
+        "role-duration-seconds": str(_session_s(work, job)),
         "aws-region": _region(work, job, consumers),
     }
     if inputs["aws-region"].startswith("cn-"):
@@ -351,9 +373,11 @@ def _refuse_elsewhere(job: Job) -> None:
 
 def _refuse_carried_away(job: Job) -> None:
     """A tool that starts a machine and leaves the key with it needs a key that lives as long as the machine."""
-    if step := next((each for each in job.steps if CARRIES.search(each.run)), None):
+    longer = _lends(job) and any(_limit_s(each) > LONGEST_S for each in job.workflow.jobs.values() if not each.hosted)
+    found = next((each for each in job.steps if CARRIES.search(each.run) or (longer and LENDS.search(each.run))), None)
+    if found is not None:
         raise Refusal(
-            "tool-cannot", f"step {step.name!r} of job {job.id} starts a machine that keeps the key to end itself",
+            "tool-cannot", f"step {found.name!r} of job {job.id} starts a machine that keeps the key to end itself",
             "Give the machine an instance profile, then plan again.",
         )  # fmt: skip
 
