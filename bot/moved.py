@@ -26,6 +26,7 @@ from bot.engine.afterwards import OFFER
 from bot.engine.decisions import HOUSE
 from bot.errors import BulkheadError
 from bot.model import SecretStore
+from bot.oidc.repository import FOLDER
 from bot.reference import adapter
 from bot.store import Store, iso, when
 from bot.timeline import Event, Timeline, load, steps_using
@@ -208,7 +209,7 @@ class Watch:
 
     def _runs(self, one: Migration, world: World, merged: datetime, *, trusted: bool) -> int:
         """``trusted``: nobody's log can be asked, so a run that succeeded counts as one that got in."""
-        for path in one.files:
+        for path in (each for each in one.files if each.startswith(FOLDER)):
             name = path.rpartition("/")[2]
             answer = world.github.get(f"/repos/{one.given['repository']}/actions/workflows/{name}/runs", per_page=20)
             runs = [r for r in answer["workflow_runs"] if datetime.fromisoformat(r["created_at"]) >= merged]

@@ -19,6 +19,7 @@ from bot.errors import Conflict, EngineError, Forbidden, NotFound, ProviderError
 from bot.model import Before, Breaks, Credential, Effect, Grade, Outcome, Proof, SecretStore, material
 from bot.oidc import recipes, request, trust, verify
 from bot.oidc.find import carriers
+from bot.oidc.hosted import Reader, Snapshot
 from bot.oidc.plan import Plan, plan
 from bot.oidc.repository import FOLDER, Repository
 from bot.oidc.work import Answers
@@ -57,7 +58,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileChange:
-    """A workflow file that changes: the blobs before and after, as git names them."""
+    """A file that changes: the blobs before and after, as git names them."""
 
     path: str
     old: str
@@ -108,42 +109,26 @@ def branch_of(world: World, repository: str) -> str:
     return str(world.github.get(repository_path(repository))["default_branch"])
 
 
-def _blobs(world: World, base: str, ref: str) -> dict[str, str]:
-    """The workflow files at a ref, and the blob of each."""
-    try:
-        listed = world.github.get(f"{base}/contents/{FOLDER.rstrip('/')}", ref=ref)
-    except NotFound:
-        return {}
-    return {row["path"]: str(row["sha"]) for row in listed if row["type"] == "file"}
-
-
 def workflows(world: World, repository: str) -> tuple[str, Repository]:
-    """The default branch and its workflow files."""
-    branch, _, found, _ = read(world, repository)
-    return branch, found
+    """The default branch and its files."""
+    branch, _, found = read(world, repository)
+    return branch, found.repository
 
 
-def read(world: World, repository: str) -> tuple[str, str, Repository, dict[str, str]]:
-    """The default branch, its commit, its workflow files, and the blob of each."""
+def read(world: World, repository: str) -> tuple[str, str, Snapshot]:
+    """The default branch, its commit, and its files as ``bulkhead oidc plan`` reads them in a clone."""
     base, branch = repository_path(repository), branch_of(world, repository)
     tip = str(world.github.get(f"{base}/git/ref/heads/{quote(branch)}")["object"]["sha"])
-    blobs = _blobs(world, base, tip)
-    return branch, tip, _contents(world, base, blobs), blobs
-
-
-def _contents(world: World, base: str, blobs: dict[str, str]) -> Repository:
-    files = {
-        path: base64.b64decode(world.github.get(f"{base}/git/blobs/{sha}")["content"]) for path, sha in blobs.items()
-    }
-    return Repository.of(files)
+    return branch, tip, Reader(world.github, base).at(tip, branch)
 
 
 def _planned(world: World, given: MigrationIn) -> tuple[str, str, Plan, tuple[FileChange, ...]]:
-    branch, tip, repository, blobs = read(world, given.repository)
+    branch, tip, found = read(world, given.repository)
     roles = {"": given.role} if given.role else {}
     answers = Answers(roles=roles, region=given.region, environment=given.environment)
-    made = plan(repository, answers, secret=given.secret or next((store.name for store in given.stores or ()), ""))
-    files = tuple(FileChange(path=p, old=blobs[p], new=git_blob(data)) for p, data in sorted(made.changed.items()))
+    secret = given.secret or next((store.name for store in given.stores or ()), "")
+    made, old = plan(found.repository, answers, secret=secret), found.blobs
+    files = tuple(FileChange(path=p, old=old[p], new=git_blob(data)) for p, data in sorted(made.changed.items()))
     return branch, tip, made, files
 
 
@@ -173,7 +158,7 @@ def _rival(world: World, given: MigrationIn, made: Plan, head: str) -> str:
         ref = str(pull["head"]["ref"])
         if not ref.startswith(BRANCHES) or ref == head:
             continue
-        held = _contents(world, base, _blobs(world, base, ref)).workflows.values()
+        held = Reader(world.github, base).at(str(pull["head"]["sha"]), ref).repository.workflows.values()
         left = {name for workflow in held for carrier in carriers(workflow) for name in carrier.secrets}
         if any(not secrets & left for secrets in wanted):
             return str(pull["html_url"])

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bot.errors import InputError
-from bot.oidc.repository import FOLDER, Repository
+from bot.oidc.repository import FOLDER, SKIPPED, Repository, looked_into
 
 MOST_FILES, MOST_BYTES = 20_000, 1_000_000
-SKIPPED = {".git", "node_modules", ".venv", "vendor", "target", "dist"}
-READ = (".yml", ".yaml", ".json", ".toml", ".sh", ".py", ".js", ".mjs", ".ts", "Makefile", "justfile", "Rakefile")
 
 
 def load(path: Path) -> Repository:
@@ -32,7 +30,7 @@ def _files(top: Path) -> Iterator[Path]:
         folders[:] = sorted(set(folders) - SKIPPED)
         for name in sorted(names):
             each = folder / name
-            if name.endswith(READ) and each.is_file() and not each.is_symlink() and each.stat().st_size <= MOST_BYTES:
+            if looked_into(name) and each.is_file() and not each.is_symlink() and each.stat().st_size <= MOST_BYTES:
                 seen += 1
                 if seen > MOST_FILES:
                     raise InputError(f"{top} holds more than {MOST_FILES} files to read; give the repository alone")

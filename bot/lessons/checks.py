@@ -55,7 +55,7 @@ def _key_dead(world: World, target: list[str]) -> Looked:
 
 
 def _no_static_secret(world: World, target: list[str]) -> Looked:
-    _branch, _tip, repository, _blobs = read(world, target[0])
+    repository = read(world, target[0])[2].repository
     static = find.credentials(repository.workflows.values())
     names = ", ".join(sorted({name for one in static for name in one.secrets}))
     if repository.unreadable:

@@ -99,7 +99,7 @@ def _listed(found: Any) -> list[str]:
 
 
 def _key(repository: Repository) -> tuple[tuple[str, bytes], ...]:
-    return tuple(sorted((p, d) for p, d in repository.files.items() if p.startswith(FOLDER)))
+    return tuple(sorted((path, repository.files[path]) for path in repository.files if path.startswith(FOLDER)))
 
 
 def _files(path: Path, commit: str) -> dict[str, bytes]:

@@ -20,6 +20,7 @@ from bot.oidc.source import Node, Path
 _USER = re.compile(r"USER(NAME)?(_\d+)?$|EMAIL$", re.IGNORECASE)
 _LOGIN = re.compile(r"\b(?:docker|podman|buildah|skopeo|helm registry|crane auth|oras)\s+login\b([^\n|;&]*)")
 _REGISTRY = re.compile(r"[\w${}-]+(\.[\w${}-]+)+(:\d+)?(/\S*)?")
+_ASSIGNED = re.compile(r"(?<![\w-])([A-Za-z]\w*)=[\"']?\$\{\{\s*secrets\s*\.\s*(\w+)\s*\}\}")
 MERGED = ("aws", "vault")  # their ids and secrets go in pairs
 
 
@@ -183,6 +184,9 @@ def _classified(
         for provider, recipe in _providers().items():
             if part := recipe["env"].get(name.upper()):
                 return _packages(provider, step), part, names
+    for provider in _providers() if kind == "run" else ():
+        if assigned := _assigned(provider, text):
+            return provider, "", tuple(n for n in names if n in assigned or _like(provider).fullmatch(n))
     for secret in names:
         for provider in _providers():
             if _like(provider).fullmatch(secret):
@@ -200,6 +204,12 @@ def _classified(
             if owned := _in_script(provider, text):
                 return provider, "", owned
     return "", "", ()
+
+
+def _assigned(provider: str, text: str) -> set[str]:
+    """The secrets that a script puts into variables which the provider's tools read."""
+    known = _providers()[provider]["env"]
+    return {secret.upper() for name, secret in _ASSIGNED.findall(text) if known.get(name.upper(), "user") != "user"}
 
 
 def _packages(provider: str, step: Step | None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bot.oidc.find import Credential
 from bot.oidc.refusal import Refusal
-from bot.oidc.repository import FOLDER, Repository
+from bot.oidc.repository import Repository
 from bot.oidc.shape import Job, leaves
 
 # What the logins export to the steps that follow, by the names that the SDKs read.
@@ -72,9 +72,10 @@ def named(repository: Repository, credential: Credential) -> Iterator[str]:
     """Files beside the workflows that name a variable which held the secret, as sentences for the plan."""
     kinds = {"step-env", "job-env", "workflow-env"}
     names = sorted({c.name for c in credential.carriers if c.kind in kinds and c.name not in EXPORTED})
-    for path, data in sorted(repository.files.items()):
-        if path.startswith(FOLDER):
-            continue
+    if names and repository.elsewhere:
+        yield f"files that no script of a workflow names were not searched for {', '.join(names)}; git grep finds them"
+    for path in repository.searched() if names else ():
+        data = repository.files[path]
         for name in names:
             if found := re.search(rb"(?<![A-Za-z0-9_])" + re.escape(name.encode()) + rb"(?![A-Za-z0-9_])", data):
                 line = data.count(b"\n", 0, found.start()) + 1

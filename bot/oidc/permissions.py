@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 
-from bot.oidc import recipes
+from bot.oidc import octokit, recipes
 from bot.oidc.draft import Draft
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import Job, Step, uses_token
@@ -27,6 +27,8 @@ LEVELS = {"none": 0, "read": 1, "write": 2}
 _OPAQUE = re.compile(
     r"(^|[\s;&|])(\./|bash |sh |make |just |task |scripts?/|bin/|(npm|yarn|pnpm) run (release|deploy|publish))"
 )
+# Variables that tools read for a registry's token: with GITHUB_TOKEN in one, the registry is GitHub Packages.
+_OF_PACKAGES = {"NODE_AUTH_TOKEN", "NPM_TOKEN", "GEM_HOST_API_KEY"}
 _LOGS_IN = {"docker/login-action", "elgohr/publish-docker-github-action"}
 _OF_GITHUB = re.compile(r"ghcr\.io|docker\.pkg\.github\.com")
 # A script that may ask GitHub's API for anything.
@@ -125,7 +127,7 @@ def _with_scripts(step: Step, files: Mapping[str, bytes]) -> str:
 def _of_wide_token(step: Step, found: Scopes, text: str) -> None:
     """A step that has the token only because every step has it: builds and tests rarely ask for more than to read."""
     if step.uses:
-        if step.action not in _actions():
+        if step.action not in _actions() and octokit.scopes(step.input("script") or "import") is None:
             found.blocking.append(f"{step.action or step.uses}, by the env of the job or the workflow")
         return
     said = f"step {step.name!r}, by the env of the job or the workflow"
@@ -137,6 +139,8 @@ def _of_wide_token(step: Step, found: Scopes, text: str) -> None:
 
 def _of_action(step: Step, found: Scopes) -> None:
     known = _actions().get(step.action)
+    if step.action == "actions/github-script":
+        known = octokit.scopes(step.input("script"))
     asked = any(uses_token(text) for text in (*step.inputs.values(), *step.env.values()))
     if known is not None:
         found.add(known, step.action)
@@ -160,6 +164,9 @@ def _of_script(step: Step, found: Scopes, text: str) -> None:
     if _OPAQUE.search(text):
         found.unknown.append(f"what step {step.name!r} runs")
     asked = uses_token(step.run) or any(uses_token(value) for value in step.env.values())
+    holders = {name.upper() for name, value in step.env.items() if uses_token(value)}
+    if holders & _OF_PACKAGES:
+        found.add({"packages": "write"}, "GitHub Packages")
     matched = [(match, scopes) for pattern, scopes in _commands() if (match := pattern.search(text))]
     for match, scopes in matched:
         found.add(scopes, " ".join(match[0].split())[:40])

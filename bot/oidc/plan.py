@@ -53,7 +53,8 @@ class Plan:
     @property
     def changed(self) -> dict[str, bytes]:
         """The files that are different afterwards."""
-        return {path: data for path, data in self.after.files.items() if self.before.files.get(path) != data}
+        paths = dict.fromkeys(path for outcome in self.outcomes for path in outcome.changed)
+        return {path: self.after.files[path] for path in paths if self.before.files.get(path) != self.after.files[path]}
 
     @property
     def migrated(self) -> list[Outcome]:

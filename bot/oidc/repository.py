@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bot.oidc.refusal import Refusal
@@ -10,13 +11,76 @@ from bot.oidc.shape import Job, Workflow
 from bot.oidc.source import Source
 
 FOLDER = ".github/workflows/"
+MOST_SEARCHED = 40  # of files that have to be fetched one by one
+SKIPPED = {".git", "node_modules", ".venv", "vendor", "target", "dist"}
+READ = (".yml", ".yaml", ".json", ".toml", ".sh", ".py", ".js", ".mjs", ".ts", "Makefile", "justfile", "Rakefile")
+
+
+def looked_into(path: str) -> bool:
+    """Whether a file of a repository may decide where a secret goes, by its path."""
+    folder, _, name = path.rpartition("/")
+    return name.endswith(READ) and not set(folder.split("/")) & SKIPPED
+
+
+class Unread(Mapping[str, bytes]):
+    """Files that are fetched when they are looked into, each content once: a repository without a clone.
+
+    ``names``: what each path's content is asked for by, such as the name of its blob.
+    """
+
+    def __init__(self, names: Mapping[str, str], fetch: Callable[[str], bytes]) -> None:
+        self._names, self._fetch = names, fetch
+        self._read: dict[str, bytes] = {}
+
+    def __getitem__(self, path: str) -> bytes:
+        name = self._names[path]
+        if name not in self._read:
+            self._read[name] = self._fetch(name)
+        return self._read[name]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def known(self, path: str) -> bool:
+        """Whether a file was fetched."""
+        return self._names.get(path) in self._read
+
+
+class Changed(Mapping[str, bytes]):
+    """Files of which some are different now."""
+
+    def __init__(self, before: Mapping[str, bytes], changed: Mapping[str, bytes]) -> None:
+        earlier = before.changed if isinstance(before, Changed) else {}
+        self.before: Mapping[str, bytes] = before.before if isinstance(before, Changed) else before
+        self.changed = {**earlier, **changed}
+
+    def __getitem__(self, path: str) -> bytes:
+        return self.changed[path] if path in self.changed else self.before[path]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.changed or path in self.before
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self.before, *self.changed]))
+
+    def __len__(self) -> int:
+        return len({*self.before, *self.changed})
 
 
 @dataclass(slots=True)
 class Repository:
-    """Files by path. ``whole``: every file of the repository that matters is given, so a missing one is not there."""
+    """Files by path. ``whole``: every file of the repository that matters is given, so a missing one is not there.
 
-    files: dict[str, bytes]
+    Files may lie elsewhere (``Unread``), so nothing here goes through the contents of all of them.
+    """
+
+    files: Mapping[str, bytes]
     whole: bool = True
     workflows: dict[str, Workflow] = field(default_factory=dict)
     unreadable: dict[str, Refusal] = field(default_factory=dict)
@@ -24,7 +88,7 @@ class Repository:
     @classmethod
     def of(cls, files: Mapping[str, bytes], *, whole: bool = True) -> Repository:
         """Read every workflow file; those that cannot be read are kept with the reason."""
-        made = cls(files=dict(files), whole=whole)
+        made = cls(files=files, whole=whole)
         for path in sorted(files):
             if path.startswith(FOLDER) and path.endswith((".yml", ".yaml")):
                 made._read(path)
@@ -38,13 +102,27 @@ class Repository:
 
     def after(self, changed: Mapping[str, bytes]) -> Repository:
         """The repository with some files as they would be."""
-        made = Repository(files={**self.files, **changed}, whole=self.whole, unreadable=dict(self.unreadable))
+        made = Repository(files=Changed(self.files, changed), whole=self.whole, unreadable=dict(self.unreadable))
         made.workflows = {path: each for path, each in self.workflows.items() if path not in changed}
         for path in changed:
             if path.startswith(FOLDER):
                 made._read(path)
         made.workflows = dict(sorted(made.workflows.items()))
         return made
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether files are fetched one by one, so that not every one was looked into."""
+        return isinstance(self.files.before if isinstance(self.files, Changed) else self.files, Unread)
+
+    def searched(self) -> list[str]:
+        """Paths beside the workflows that are searched for a word of theirs: all, or those that a script names."""
+        beside = sorted(path for path in self.files if not path.startswith(FOLDER))
+        held = self.files.before if isinstance(self.files, Changed) else self.files
+        if not isinstance(held, Unread):
+            return beside
+        words = {word for job in self.jobs() for step in job.steps for word in re.findall(r"[\w.-]+", step.run)}
+        return [path for path in beside if held.known(path) or path.rpartition("/")[2] in words][:MOST_SEARCHED]
 
     def job(self, file: str, job: str) -> Job:
         """A job by its file and id."""

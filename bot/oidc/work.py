@@ -85,9 +85,9 @@ class Work:
                 found.setdefault((carrier.file, carrier.job), []).append(carrier)
         return found
 
-    def wide(self) -> dict[str, Carrier]:
-        """The carrier that feeds every job of a file, by file."""
-        return {c.file: c for c in self.credential.carriers if c.kind == "workflow-env"}
+    def wide(self) -> list[Carrier]:
+        """The carriers that feed every job of a file."""
+        return [c for c in self.credential.carriers if c.kind == "workflow-env"]
 
     def using_jobs(
         self, uses: Callable[[Step, Carrier], bool], verb: str
@@ -96,18 +96,23 @@ class Work:
 
         ``uses``: whether a step is one that a file's wide carrier is for. Raises Refusal when no job has such a step.
         """
-        found, wide = self.by_job(), self.wide()
-        for file, carrier in wide.items():
+        found = self.by_job()
+        wide: dict[str, list[Carrier]] = {}
+        for carrier in sorted(self.wide(), key=lambda each: not each.part):  # first, one by the name that tools read
+            wide.setdefault(carrier.file, []).append(carrier)
+        for file, feeding in wide.items():
             jobs = self.repository.workflows[file].jobs.values()
-            users = [job for job in jobs if any(uses(step, carrier) for step in job.steps)]
+            users = [job for job in jobs if any(uses(step, each) for step in job.steps for each in feeding)]
             if not any(job.steps for job in jobs):
                 continue  # what is called gets nothing of its caller's env
             if not users:
-                raise Refusal("consumers-unknown", f"{carrier.where} feeds every job, and none can be seen to {verb}")
+                where = feeding[0].where
+                raise Refusal("consumers-unknown", f"{where} feeds every job, and none can be seen to {verb}")
             for job in users:
                 found.setdefault((file, job.id), [])
+        first = {file: carriers[0] for file, carriers in wide.items()}
         jobs_found = [(self.repository.job(file, name), carriers) for (file, name), carriers in found.items()]
-        return [(job, carriers, wide.get(job.workflow.path)) for job, carriers in jobs_found if not job.uses]
+        return [(job, carriers, first.get(job.workflow.path)) for job, carriers in jobs_found if not job.uses]
 
     def refuse_odd(self) -> None:
         """Refuse carriers that no recipe knows how to take out."""

@@ -219,3 +219,24 @@ def test_after_the_merge_the_deployment_lives_by_its_identity_and_the_old_key_ca
 def test_a_repository_without_static_credentials_needs_nothing(drill: Drill) -> None:
     before, outcome = drill.do(OPEN, MigrationIn(repository=LEDGER))
     assert (before.needed, before.files, outcome.changed) == (False, (), False)
+
+
+CONTAINERS = """\
+on: {push: {branches: [main]}}
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    steps:
+      - run: AWS_ACCESS_KEY_ID=${{ secrets.AWS_ID }} AWS_SECRET_ACCESS_KEY=${{ secrets.AWS_KEY }} docker compose up -d
+"""
+
+
+def test_the_compose_file_that_the_key_reaches_is_changed_with_the_workflow(drill: Drill) -> None:
+    compose = "services:\n  app:\n    environment:\n      - AWS_SECRET_ACCESS_KEY\n"
+    given = MigrationIn(repository=FERRY, secret="AWS_ID")
+    files: dict[str, str | bytes | None] = {".github/workflows/containers.yml": CONTAINERS, "compose.yaml": compose}
+    drill.range.github.state.commit_files(FERRY, files, "containers", "mara", runs=False)
+    before, outcome = drill.do(OPEN, given)
+    assert [change.path for change in before.files] == [".github/workflows/containers.yml", "compose.yaml"]
+    assert before.files[1].new == git_blob(f"{compose}      - AWS_SESSION_TOKEN\n".encode())
+    assert proof(drill, OPEN, given, before, outcome).verdict is Verdict.PROVEN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bot.oidc import octokit
 from bot.oidc.plan import Plan, plan
 from bot.oidc.repository import FOLDER, Repository
 
@@ -69,3 +70,52 @@ def test_a_login_to_githubs_registry_with_the_token_needs_to_write_packages() ->
     made = plan(Repository.of({FILE: text.encode()}))
     assert made.refused == []
     assert "packages: write # ghcr.io" in made.after.files[FILE].decode()
+
+
+@pytest.mark.parametrize(
+    ("script", "wanted"),
+    [
+        ("await github.rest.issues.addLabels({labels: ['a']})", {"issues": "write", "pull-requests": "write"}),
+        ("github.issues.listComments(x) // github is asked once", {"issues": "read", "pull-requests": "read"}),
+        ("const all = await github.paginate(github.rest.pulls.list, {});", {"pull-requests": "read"}),
+        ("github.rest.pulls.merge(x)", {"contents": "write", "pull-requests": "write"}),
+        ("github.rest.repos.createDeployment(x); github.git.getRef(x)", {"deployments": "write", "contents": "read"}),
+        ("github.rest.repos.createCommitStatus({sha: '${{ github.sha }}'})", {"statuses": "write"}),
+        ("github.rest.repos.getCollaboratorPermissionLevel(x)", {}),
+        ("core.info('github tells nothing')", {}),
+        ("github.graphql(`query`)", None),
+        ("github.rest.orgs.removeMember(x)", None),
+        ("github.rest.repos.createAutolink(x)", None),
+        ("const run = require('./run'); await run({github, context})", None),
+        ("await tell(github)", None),
+    ],
+)  # fmt: skip
+def test_a_script_of_the_api_needs_the_scopes_of_what_it_calls(script: str, wanted: dict[str, str] | None) -> None:
+    assert octokit.scopes(script) == wanted
+
+
+def test_the_job_of_such_a_script_keeps_its_scopes_and_one_that_is_not_understood_is_refused() -> None:
+    step = "      - uses: actions/github-script@v7\n        with:\n          github-token: ${{ github.token }}\n"
+    text = JOB.format(call="aws s3 ls") + step + "          script: github.rest.checks.create({owner})\n"
+    made = plan(Repository.of({FILE: text.encode()}))
+    assert "checks: write # actions/github-script" in made.after.files[FILE].decode()
+    [outcome] = plan(Repository.of({FILE: text.replace("rest.checks.create", "request").encode()})).outcomes
+    assert outcome.refusal is not None
+    assert outcome.refusal.code == "permissions-unknown"
+
+
+def test_the_token_as_a_registrys_own_writes_packages() -> None:
+    text = JOB.format(call="npm publish").replace("GITHUB_TOKEN: ", "NODE_AUTH_TOKEN: ")
+    assert "packages: write # GitHub Packages" in plan(Repository.of({FILE: text.encode()})).after.files[FILE].decode()
+
+
+@pytest.mark.parametrize("second", ["TOKEN_TO_PUBLISH", "NPM_CONFIG__AUTHTOKEN"])
+def test_two_variables_of_a_whole_workflow_with_one_token_go_together(second: str) -> None:
+    text = (
+        "on: workflow_dispatch\nenv:\n  NODE_AUTH_TOKEN: ${{ secrets.NPM_TOKEN }}\n"
+        f"  {second}: ${{{{ secrets.NPM_TOKEN }}}}\n"
+        "jobs:\n  release:\n    runs-on: ubuntu-latest\n    steps:\n      - run: npm publish\n"
+    )
+    made = plan(Repository.of({FILE: text.encode()}))
+    assert [str(outcome.refusal) for outcome in made.refused] == []
+    assert "secrets." not in made.after.files[FILE].decode()

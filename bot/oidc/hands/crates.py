@@ -36,7 +36,7 @@ _FLAG = re.compile(r"\s--token[= ](\"\$\{\{[^}]*\}\}\"|'\$\{\{[^}]*\}\}'|\$\{\{[
 def migrate(work: Work) -> None:
     """Draft the migration of one token. Raises Refusal."""
     work.refuse_odd()
-    for carrier in work.wide().values():
+    for carrier in work.wide():
         work.drop(carrier)
     for job, carriers, wide in work.using_jobs(_publishes, "publish"):
         _job(work, job, carriers, wide)

@@ -51,7 +51,7 @@ _DOCKER = re.compile(
 def migrate(work: Work) -> None:
     """Draft the migration of one key. Raises Refusal."""
     work.refuse_odd()
-    for carrier in work.wide().values():
+    for carrier in work.wide():
         _terraform(work, carrier)
     for job, carriers, wide in work.using_jobs(lambda step, _: bool(_TERRAFORM.search(step.run)), "run Terraform"):
         _job(work, job, carriers, wide is not None)

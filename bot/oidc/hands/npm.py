@@ -43,7 +43,7 @@ _FLAG = re.compile(
 def migrate(work: Work) -> None:
     """Draft the migration of one token. Raises Refusal."""
     work.refuse_odd()
-    for carrier in work.wide().values():
+    for carrier in work.wide():
         work.drop(carrier)
     publishes = npm_tools.PUBLISH.search
     files: dict[str, None] = {}
@@ -140,7 +140,7 @@ def _step(work: Work, step: Step, carriers: Iterable[Carrier], names: set[str]) 
 def _unread(work: Work, step: Step, carriers: Iterable[Carrier]) -> bool:
     """Whether an action of this repository, whose files are given, reads none of the variables."""
     folder = work.repository.called_action(step.uses)
-    files = [text for path, text in work.repository.files.items() if folder and path.startswith(folder)]
+    files = [work.repository.files[path] for path in work.repository.files if folder and path.startswith(folder)]
     return bool(files) and not any(c.name.encode() in text for c in carriers for text in files)
 
 

@@ -43,9 +43,9 @@ _OLD_TWINE = re.compile(r"twine\s*(==|<|<=|~=)\s*['\"]?([0-5]\.|6\.0)")
 def migrate(work: Work) -> None:
     """Draft the migration of one token. Raises Refusal."""
     work.refuse_odd()
-    for file, carrier in work.wide().items():
+    for carrier in work.wide():
         work.drop(carrier)
-        _users(work, file, (), carrier)
+        _users(work, carrier.file, (), carrier)
     for job, carriers, wide in work.using_jobs(lambda s, _: _uploads(s), "upload"):
         _job(work, job, carriers, wide)
     work.pass_on()

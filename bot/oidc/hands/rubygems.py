@@ -26,7 +26,7 @@ PUSHES = re.compile(r"gem\s+push|rake\s+\S*release|gem_push|release-gem|publish"
 def migrate(work: Work) -> None:
     """Draft the migration of one key. Raises Refusal."""
     work.refuse_odd()
-    for carrier in work.wide().values():
+    for carrier in work.wide():
         work.drop(carrier)
     for job, carriers, wide in work.using_jobs(lambda s, _: bool(PUSHES.search(s.run or s.action)), "push a gem"):
         _job(work, job, carriers, wide is not None)
