@@ -116,9 +116,19 @@ def _env(where: str, old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:
             after[name]
         ):  # fmt: skip
             yield f"{where}: variable {name} has another value"
-        if before[name] != after[name] and _reads(before[name], secrets) and not _stands_for(before[name], after[name]):
+        asked = "vars." in after[name] and _only_asked(name, str(old.get("run") or old.get("steps") or ""))
+        if before[name] != after[name] and _reads(before[name], secrets) and not (
+            asked or _stands_for(before[name], after[name])
+        ):  # fmt: skip
             yield f"{where}: variable {name} held the secret and is {after[name]!r}"
     return gone
+
+
+def _only_asked(name: str, text: str) -> bool:
+    """Whether a script reads a variable only to see that it is not empty."""
+    value = rf"[\"']?\$\{{?{name}\}}?[\"']?"
+    asks = rf"-[nz] {value}|{value} *(?:==?|!=) *(?:\"\"|'')|env\.{name} *[!=]= *''"
+    return bool(re.search(asks, text)) and name not in re.sub(asks, "", text)
 
 
 def _stands_for(old: str, new: str) -> bool:

@@ -125,11 +125,26 @@ def read(world: World, repository: str) -> tuple[str, str, Snapshot]:
 def _planned(world: World, given: MigrationIn) -> tuple[str, str, Plan, tuple[FileChange, ...]]:
     branch, tip, found = read(world, given.repository)
     roles = {"": given.role} if given.role else {}
-    answers = Answers(roles=roles, region=given.region, environment=given.environment)
+    answers = Answers(
+        roles=roles, region=given.region, environment=given.environment,
+        default_permissions=_default_permissions(world, given.repository),
+    )  # fmt: skip
     secret = given.secret or next((store.name for store in given.stores or ()), "")
     made, old = plan(found.repository, answers, secret=secret), found.blobs
     files = tuple(FileChange(path=p, old=old[p], new=git_blob(data)) for p, data in sorted(made.changed.items()))
     return branch, tip, made, files
+
+
+def _default_permissions(world: World, repository: str) -> str:
+    """What a job that states no permissions has, read or write; '' where we may not ask (it takes administration:read).
+
+    Source: docs.github.com/rest/actions/permissions, "Get default workflow permissions for a repository".
+    """
+    try:
+        found = world.github.get(f"{repository_path(repository)}/actions/permissions/workflow")
+    except (NotFound, Forbidden):
+        return ""
+    return str(found["default_workflow_permissions"])
 
 
 def git_blob(data: bytes) -> str:

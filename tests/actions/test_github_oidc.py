@@ -240,3 +240,17 @@ def test_the_compose_file_that_the_key_reaches_is_changed_with_the_workflow(dril
     assert [change.path for change in before.files] == [".github/workflows/containers.yml", "compose.yaml"]
     assert before.files[1].new == git_blob(f"{compose}      - AWS_SESSION_TOKEN\n".encode())
     assert proof(drill, OPEN, given, before, outcome).verdict is Verdict.PROVEN
+
+
+def test_what_a_job_has_that_states_no_permissions_is_asked_of_the_repositorys_settings(drill: Drill) -> None:
+    given, path = MigrationIn(repository=FERRY, secret="CRATES_TOKEN"), ".github/workflows/crates.yml"
+    token = "GITHUB_TOKEN: '${{ github.token }}', CARGO_REGISTRY_TOKEN: '${{ secrets.CRATES_TOKEN }}'"
+    step = f"    steps:\n      - run: ./release\n        env: {{{token}}}\n"
+    files: dict[str, str | bytes | None] = {path: f"on: push\njobs:\n  one:\n    runs-on: ubuntu-latest\n{step}"}
+    drill.range.github.state.commit_files(FERRY, files, "crates", "mara", runs=False)
+    setting = {"default_workflow_permissions": "read", "can_approve_pull_request_reviews": False}
+    drill.world.github.send("PUT", f"/repos/{FERRY}/actions/permissions/workflow", setting)
+    _, outcome = drill.do(OPEN, given)
+    head = drill.world.github.get(f"/repos/{FERRY}/pulls/{outcome.pull}")["head"]["ref"]
+    found = drill.world.github.get(f"/repos/{FERRY}/contents/{path}", ref=head)
+    assert "packages: read # as the repository's setting has it" in base64.b64decode(found["content"]).decode()

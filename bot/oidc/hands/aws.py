@@ -18,7 +18,7 @@ from bot.oidc.hands import aws_script
 from bot.oidc.hands.aws_script import KEYS
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step
-from bot.oidc.work import Work, operand
+from bot.oidc.work import OWN_PULLS, Work, operand
 
 WHY = "AWS STS: AssumeRoleWithWebIdentity"
 CONFIGURE = "aws-actions/configure-aws-credentials"
@@ -98,7 +98,7 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
     steps = {step.index: step for step in job.steps}
     by_step: dict[int, list[Carrier]] = {}
     for carrier in carriers:
-        if carrier.kind in {"job-env", "step-env"} and _ASKS.fullmatch(carrier.text):
+        if carrier.kind in {"job-env", "step-env"} and _only_asked(job, carrier):
             _asks_for_role(work, carrier, [job])
         elif carrier.kind == "job-env":
             wide = True
@@ -106,6 +106,8 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
             work.drop(carrier)
         elif carrier.step is not None:
             by_step.setdefault(carrier.step, []).append(carrier)
+    if carriers and not by_step and not wide:
+        return  # it asks whether there is a key, and uses none
     logins: set[int] = set()
     consumers: dict[int, Step] = {}
     for index, own in by_step.items():
@@ -183,12 +185,38 @@ def _covered(steps: Mapping[int, Step], logins: set[int], step: Step) -> bool:
 def _asks_for_role(work: Work, carrier: Carrier, jobs: Iterable[Job]) -> None:
     """A variable that says whether there is a key says whether there is a role, which is as empty until it is set.
 
-    Not where pull requests come: those of forks see the variable and get no identity.
+    Pull requests of forks and of Dependabot see variables, and no secret: for them it stays empty.
     """
-    if any(work.repository.reached(job, "pull_request") for job in jobs):
-        raise Refusal("renamed", f"{carrier.where} asks whether there is a key, also in pull requests")
     role = operand(_own_role(work, [c for c in work.credential.carriers if c.file == carrier.file]))
-    work.draft(carrier.file).replace(carrier.path, SECRET.sub(lambda _: role, carrier.text))
+    pulled = any(work.repository.reached(job, "pull_request") for job in jobs)
+    asked = f"(github.event_name != 'pull_request' || ({OWN_PULLS})) && {role}"
+    if not pulled:
+        text = SECRET.sub(lambda _: role, carrier.text)
+    elif ONLY_SECRET.fullmatch(carrier.text):
+        text = f"${{{{ {asked} || '' }}}}"
+    else:
+        text = SECRET.sub(lambda _: f"({asked})", carrier.text)
+    work.draft(carrier.file).replace(carrier.path, text)
+
+
+def _only_asked(job: Job, carrier: Carrier) -> bool:
+    """Whether a variable under a name of its own is read for one thing: whether there is a key."""
+    if _ASKS.fullmatch(carrier.text):
+        return True
+    if carrier.name.upper() in KEYS or not ONLY_SECRET.fullmatch(carrier.text):
+        return False
+    steps = [step for step in job.steps if carrier.step in {None, step.index}]
+    texts = [step.condition + "\n" + step.run for step in steps]
+    texts += [value for step in job.steps for value in (*step.inputs.values(), *step.env.values())]
+    name = re.escape(carrier.name)
+    asks = re.compile(
+        rf"""-[nz]\s+(?P<a>["']?)\$\{{?{name}(:?-)?\}}?(?P=a)(?![\w.])
+           | (?P<b>["']?)\$\{{?{name}(:?-)?\}}?(?P=b)\s*(==?|!=)\s*(""|'')
+           | \benv\s*\.\s*{name}\s*[!=]=\s*''""",
+        re.VERBOSE,
+    )
+    asked = any(asks.search(text) for text in texts)
+    return asked and not any(re.search(rf"\b{name}\b", asks.sub("", text)) for text in texts)
 
 
 def _standard(carrier: Carrier) -> None:
