@@ -56,9 +56,9 @@ class Changed(Mapping[str, bytes]):
     """Files of which some are different now."""
 
     def __init__(self, before: Mapping[str, bytes], changed: Mapping[str, bytes]) -> None:
-        earlier = before.changed if isinstance(before, Changed) else {}
+        earlier: Mapping[str, bytes] = before.changed if isinstance(before, Changed) else {}
         self.before: Mapping[str, bytes] = before.before if isinstance(before, Changed) else before
-        self.changed = {**earlier, **changed}
+        self.changed: dict[str, bytes] = {**earlier, **changed}
 
     def __getitem__(self, path: str) -> bytes:
         return self.changed[path] if path in self.changed else self.before[path]

@@ -112,7 +112,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a workflow."""
+    """One job of a workflow; the steps of a composite action, where its id is ''."""
 
     workflow: Workflow
     id: str
@@ -120,7 +120,7 @@ class Job:
 
     @property
     def path(self) -> Path:
-        return ("jobs", self.id)
+        return ("jobs", self.id) if self.id else ("runs",)
 
     @cached_property
     def uses(self) -> str:
@@ -196,7 +196,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Workflow:
-    """One workflow file, or an action of the repository when ``composite``."""
+    """One workflow file, or an action of the repository."""
 
     path: str
     source: Source

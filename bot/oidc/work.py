@@ -65,6 +65,7 @@ class Work:
     assumed: list[str] = field(default_factory=list)
     asks: dict[str, str] = field(default_factory=dict)  # variable or setting -> what it must hold
     notes: list[str] = field(default_factory=list)
+    actions: dict[str, bool] = field(default_factory=dict)  # those of this repository that are edited; what was found
 
     def draft(self, file: str) -> Draft:
         """The draft of a file, made when it is first asked for."""

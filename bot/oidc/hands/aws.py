@@ -14,27 +14,16 @@ from typing import Any
 
 from bot.oidc import elsewhere, permissions
 from bot.oidc.find import Carrier
-from bot.oidc.hands import aws_script
+from bot.oidc.hands import aws_script, composite
 from bot.oidc.hands.aws_script import KEYS
+from bot.oidc.hands.aws_users import CONFIGURE, KEY_INPUTS, QUIET, speaks, speaks_before, taken_over, users
+from bot.oidc.hands.composite import Composite
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step
 from bot.oidc.work import OWN_PULLS, Work, operand
 
 WHY = "AWS STS: AssumeRoleWithWebIdentity"
-CONFIGURE = "aws-actions/configure-aws-credentials"
-KEY_INPUTS = ("aws-access-key-id", "aws-secret-access-key", "aws-session-token")
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
-# Steps that never speak to AWS, so a login may come after them.
-QUIET = re.compile(
-    r"actions/(checkout|setup-[\w-]+|cache|cache/\w+|download-artifact|upload-artifact)|docker/(setup-\w+-action)"
-    r"|pnpm/action-setup|ruby/setup-ruby|astral-sh/setup-uv|hashicorp/setup-terraform|aws-actions/setup-sam"
-    r"|dtolnay/rust-toolchain|swatinem/rust-cache|step-security/harden-runner|taiki-e/install-action"
-    r"|8398a7/action-slack|slackapi/slack-github-action|rtcamp/action-slack-notify|actions/(labeler|stale|create-release)"
-    r"|actions/(deploy|configure|upload)-pages(-artifact)?|codecov/[\w-]+|coverallsapp/github-action|github/codeql-action/\w+"
-    r"|golangci/golangci-lint-action|pre-commit/action|reviewdog/[\w-]+|softprops/action-gh-release|ncipollo/release-action"
-    r"|peter-evans/[\w-]+|marocchino/sticky-pull-request-comment|docker/metadata-action|dorny/[\w-]+|tj-actions/[\w-]+"
-    r"|stefanzweifel/git-auto-commit-action|endbug/add-and-commit|peaceiris/actions-gh-pages|aquasecurity/trivy-action"
-)
 _ENV_KEY = re.compile(r"\benv\s*\.\s*AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)\b")
 # Whether there is a key at all: secrets.X != '', as a variable for conditions.
 _ASKS = re.compile(
@@ -44,14 +33,6 @@ _REGION = re.compile(
     r"(?m)(?:(?:--|set (?:default\.)?|^\s*)region\s*[= ]|\bAWS_(?:DEFAULT_)?REGION\s*=)\s*[\"']?([a-z]{2}-[a-z-]+-\d)\b"
 )
 CHINA = "sts.amazonaws.com.cn"  # README of configure-aws-credentials, "audience": the one of AWS in China
-# Commands of tools for AWS that ask nothing of it.
-_LOCAL = re.compile(r"(terraform|tofu|packer)\s+(-\S+\s+)*(fmt|validate|version)\b[^\n;&|]*")
-# What shows that a script or an action speaks to AWS.
-SPEAKS = re.compile(
-    r"(?i)(^|[\s;&|(`])(aws|cdk|sam|sls|serverless|eksctl|ecs-cli|eb|terraform|tofu|terragrunt|packer|pulumi|s3cmd|boto3"
-    r"|npx (cdk|sls|serverless)|copilot|chalice|zappa|kops|helm secrets|sops)\b|s3://|\becr\b|amazonaws"
-)
-AWS_ACTIONS = re.compile(r"(?i)^aws-actions/|s3|cloudfront|lambda|ecs|ecr|elasticbeanstalk|beanstalk|cloudformation")
 # Tools that hand their key to a machine which uses it for hours. CML's documentation asks for the longest session there
 # is (cml.dev/doc/self-hosted-runners, "Cloud Compute Resource Credentials": role-duration-seconds of 12 hours).
 LENDS = re.compile(r"\bcml([ -](ci )?|-cloud-)runner\b[\s\S]*--cloud[= ]\s*aws")
@@ -80,7 +61,8 @@ def migrate(work: Work) -> None:
         _asks_for_role(work, carrier, work.repository.workflows[carrier.file].jobs.values())
         wide.remove(carrier)
     for carrier in wide:
-        for user in _consumers(work, carrier):
+        _standard(carrier)
+        for user in users(work, carrier):
             found.setdefault((carrier.file, user), [])
         work.drop(carrier)
     for (file, name), carriers in found.items():
@@ -108,17 +90,21 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
             by_step.setdefault(carrier.step, []).append(carrier)
     if carriers and not by_step and not wide:
         return  # it asks whether there is a key, and uses none
-    logins: set[int] = set()
+    logins, inside, called = set[int](), set[int](), set[int]()
     consumers: dict[int, Step] = {}
     for index, own in by_step.items():
         step = steps[index]
         if step.action == CONFIGURE:
             _configure(work, step, own)
             logins.add(index)
+        elif (found := composite.called(work, step, own)) is not None:
+            (inside if _composite(work, found, own) else called).add(index)
         elif _consumer(work, step, own):
             consumers[index] = step
-    taken = _taken_over(job, {*by_step}) if wide and not by_step else None
-    if taken is not None and not _speaks_before(work, job, taken):
+    consumers |= {index: steps[index] for index in called}
+    logins |= inside
+    taken = taken_over(job, {*by_step}) if wide and not by_step else None
+    if taken is not None and not speaks_before(work, job, taken):
         said = f"{job.workflow.path}, job {job.id}: the role of step {taken.name!r} took the key's place already"
         work.notes.append(said)
         return
@@ -130,7 +116,7 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
             consumers[first.index] = first
     _refuse_both_ways(job, logins, consumers)
     needed = [step for index, step in sorted(consumers.items()) if not _covered(steps, logins, step)]
-    for index in logins:
+    for index in logins - inside:
         work.guard(steps[index])
     for step in job.steps:
         if step.action == CONFIGURE and step.input("role-chaining") == "true" and step.index not in by_step:
@@ -144,9 +130,9 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
 
 def _time(work: Work, job: Job) -> None:
     """A session that ends before the job does is seen by nobody until then: said where it may be so."""
-    speaking = [step.index for step in job.steps if _speaks(step)]
+    speaking = [step.index for step in job.steps if speaks(step)]
     kept = [step for step in job.steps if step.action == CONFIGURE and step.input("role-duration-seconds")]
-    between = [s for s in job.steps if speaking and s.index < speaking[-1] and s.run and not _speaks(s)]
+    between = [s for s in job.steps if speaking and s.index < speaking[-1] and s.run and not speaks(s)]
     if not kept and not _lends(job) and (between or _limit_s(job) > work.answers.session_s):
         minutes = work.answers.session_s // 60
         work.assumed.append(
@@ -247,6 +233,41 @@ def _configure(work: Work, step: Step, carriers: list[Carrier]) -> None:
     if step.input("aws-region").startswith("cn-") and not step.input("audience"):
         work.set_input(step, "audience", CHINA)
     work.repin(step)
+
+
+def _composite(work: Work, found: Composite, carriers: list[Carrier]) -> bool:
+    """An action of this repository that takes the key by inputs: it takes a role, or nothing. Whether it logs in."""
+    draft = found.draft(work)
+    logins: dict[int, Step] = {}
+    for use in found.uses:
+        configures = use.step is not None and use.step.action == CONFIGURE and use.name.lower() in KEY_INPUTS
+        if not use.whole or use.step is None or not (configures or (use.kind == "step-env" and use.name in KEYS)):
+            raise found.refuse(use)
+        if configures:
+            logins[use.step.index] = use.step
+        draft.delete(use.path)
+    if not logins:
+        found.forget(work)
+        return False
+    given = {step.input("role-to-assume") for step in logins.values()}
+    for step in logins.values():
+        if step.input("role-chaining") == "true" or not step.input("aws-region") or len(given) > 1:
+            raise Refusal("both-ways", f"{found.path} logs in in a way of its own")
+        work.drop_input(step, *KEY_INPUTS, "role-external-id")
+        found.once(work, step, "role-to-assume", step.input("role-to-assume") or "${{ inputs.role-to-assume }}")
+        found.once(work, step, "role-session-name", step.input("role-session-name") or "gha-${{ github.run_id }}")
+        seconds = step.input("role-duration-seconds") or str(work.answers.session_s)
+        found.once(work, step, "role-duration-seconds", seconds)
+        work.repin(step)
+    if given != {""}:
+        if work.pulled(found.caller):
+            raise Refusal("reached-by-forks", f"pull requests come to {found.path}, which has a role already")
+        work.notes.append(f"the trust policy of the role in {found.path} has to let this repository in")
+        found.forget(work)
+        return True
+    role = found.offered(work, _role(work, carriers, [found.caller]), "role-to-assume")
+    found.swap(work, {"role-to-assume": ("ARN of the role to get into by OIDC", role)})
+    return True
 
 
 def _first(step: Step, names: tuple[str, ...]) -> str:
@@ -410,36 +431,6 @@ def _refuse_carried_away(job: Job) -> None:
         )  # fmt: skip
 
 
-def _taken_over(job: Job, touched: set[int]) -> Step | None:
-    """The step from which on a role by OIDC stands in the place of a key that every step was given.
-
-    What a step writes to GITHUB_ENV goes before the env of the job and of the workflow, and after that of a step
-    (actions/runner: FileCommandManager.cs sets the variables that JobExtension.cs has filled).
-    """
-    if not permissions.mints(permissions.effective(job)):
-        return None
-    for step in job.steps:
-        plain = step.action == CONFIGURE and step.input("role-to-assume") and not step.condition
-        kept = any(step.input(name) for name in (*KEY_INPUTS, "aws-profile", "role-chaining", "output-env-credentials"))
-        if plain and not kept and step.index not in touched:
-            return step
-    return None
-
-
-def _speaks_before(work: Work, job: Job, login: Step) -> bool:
-    """Whether a step before the login may need the key. What cannot be told of a script is listed."""
-    before = [step for step in job.steps if step.index < login.index]
-    if any(SPEAKS.search(s.run) or (not s.run and not QUIET.fullmatch(s.action)) or _names_key(s) for s in before):
-        return True
-    work.assumed += [f"job {job.id}: step {step.name!r} asks nothing of AWS" for step in before if step.run]
-    return False
-
-
-def _names_key(step: Step) -> bool:
-    """Whether a step names the variables of a key."""
-    return any(re.search(r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)", text) for text in step.texts())
-
-
 def _refuse_both_ways(job: Job, logins: set[int], consumers: Mapping[int, Step]) -> None:
     if not consumers:
         return
@@ -449,46 +440,3 @@ def _refuse_both_ways(job: Job, logins: set[int], consumers: Mapping[int, Step])
                 "both-ways", f"job {job.id} has a role by OIDC in step {step.name!r} and the key beside it",
                 "Find out what the key is for; if the role may do it, take the key out.",
             )  # fmt: skip
-
-
-def _consumers(work: Work, carrier: Carrier) -> list[str]:
-    """The jobs that use a key which the whole workflow was given. Raises Refusal when that is not plain."""
-    workflow = work.repository.workflows[carrier.file]
-    _standard(carrier)
-    answered = [job for file, job in work.answers.consumers if file == carrier.file]
-    if answered:
-        return answered
-    sure: list[str] = []
-    unclear: list[str] = []
-    for job in workflow.jobs.values():
-        if job.uses:
-            continue  # a caller's env does not reach what it calls
-        spoken = [step for step in job.steps if _speaks(step)]
-        opaque = [step for step in job.steps if _opaque(step)]
-        if spoken:
-            sure.append(job.id)
-        elif opaque:
-            unclear.append(job.id)
-    if unclear or not sure:
-        raise Refusal(
-            "consumers-unknown", f"{carrier.where} feeds every job; unclear: {', '.join(unclear or workflow.jobs)}",
-            "Name the jobs that use it with --consumer JOB, then plan again.",
-        )  # fmt: skip
-    return sure
-
-
-def _speaks(step: Step) -> bool:
-    """Whether a step can be seen to speak to AWS."""
-    return bool(SPEAKS.search(_LOCAL.sub("", step.run)) or AWS_ACTIONS.search(step.action))
-
-
-def _opaque(step: Step) -> bool:
-    """Whether a step may do anything: a script of the repository, a tool with a configuration, a strange action."""
-    if step.run:
-        return bool(
-            re.search(
-                r"(^|\s)(\./|make\b|npm run|yarn |pnpm |bash |sh |python|node |task |just |mvn|gradle|go (test|run))",
-                step.run,
-            )
-        )
-    return not QUIET.fullmatch(step.action)

@@ -12,6 +12,8 @@ from typing import Any
 
 from bot.oidc import find
 from bot.oidc.find import Carrier
+from bot.oidc.hands import composite
+from bot.oidc.hands.composite import Composite
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step
 from bot.oidc.work import CHECKOUT, Work, free_id
@@ -75,6 +77,8 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
             logins[step.index] = step
         elif carrier.kind == "input" and step.action in {"docker/login-action", "azure/docker-login"}:
             _registry(work, step, carrier)
+        elif carrier.kind == "input" and (found := composite.called(work, step, [carrier])) is not None:
+            _composite(work, found)
         elif carrier.kind == "input":
             raise Refusal(
                 "tool-cannot", f"{carrier.where}: {step.uses.split('@')[0]} takes the key's text only",
@@ -204,6 +208,28 @@ def _auth(work: Work, step: Step, carrier: Carrier) -> None:
             work.set_input(step, name, value, near=carrier.name)
     work.drop(carrier)
     work.repin(step)
+
+
+def _composite(work: Work, found: Composite) -> None:
+    """An action of this repository that logs in with a key from its input: it takes provider and account instead."""
+    for use in found.uses:
+        if not use.whole or use.step is None or use.step.action != AUTH or use.kind != "input":
+            raise found.refuse(use)
+        if use.name.lower() != "credentials_json" or use.step.input("workload_identity_provider"):
+            raise found.refuse(use)
+        found.draft(work).delete(use.path)
+        for name in ("workload_identity_provider", "service_account"):
+            found.once(work, use.step, name, f"${{{{ inputs.{name} }}}}")
+        work.repin(use.step)
+    values = _inputs(work, found.caller.job, [found.caller])
+    said = {
+        "workload_identity_provider": "Provider of the pool, as projects/NUMBER/locations/global/…",
+        "service_account": "Address of the service account to act as",
+    }
+    given = {name: (said[name], str(values[name])) for name in said}
+    what, provider = given["workload_identity_provider"]
+    given["workload_identity_provider"] = (what, found.offered(work, provider, "workload_identity_provider"))
+    found.swap(work, given)
 
 
 def _setup(work: Work, step: Step, carrier: Carrier) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from bot.oidc import recipes
 from bot.oidc.find import Carrier
-from bot.oidc.hands import npm_tools
+from bot.oidc.hands import composite, npm_tools
+from bot.oidc.hands.composite import Composite, Use
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import SECRET, Job, Step
 from bot.oidc.work import Work
@@ -92,7 +94,9 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) ->
     consumers.sort(key=lambda step: step.index)
     _refuse_other_uses(job, consumers)
     npm_tools.check(work, job, consumers)
-    _node(work, job, consumers)
+    outside = [s for s in consumers if not any(work.actions.get(p) for p in composite.files(work, s))]
+    if outside:  # an action of ours that publishes sets Node up by itself
+        _node(work, job, outside)
     for step in consumers:
         work.guard(step)
     work.grant(job, WHY)
@@ -110,6 +114,8 @@ def _refuse_other_commands(work: Work, job: Job, touched: Iterable[int]) -> None
 def _step(work: Work, step: Step, carriers: Iterable[Carrier], names: set[str]) -> bool:
     """Take the token out of a step. Whether the step publishes, or may."""
     inputs = [c for c in carriers if c.kind == "input"]
+    if (found := composite.called(work, step, inputs)) is not None:
+        return _composite(work, found)
     for carrier in carriers:
         if carrier.kind == "step-env" and not carrier.part and not _only_for_auth(step, carrier.name):
             raise Refusal("renamed", f"{carrier.where} gives the token to a script under the name {carrier.name}")
@@ -135,6 +141,46 @@ def _step(work: Work, step: Step, carriers: Iterable[Carrier], names: set[str]) 
         )  # fmt: skip
     left = [line for line in step.run.splitlines() if not _AUTH.search(line)]
     return bool(npm_tools.OPAQUE.search("\n".join(left)))
+
+
+def _composite(work: Work, found: Composite) -> bool:
+    """An action of this repository that takes the token by an input: none is left in it. Whether it publishes."""
+    if found.path not in work.actions:
+        publishing = {step.index: step for use in found.uses if (step := _inner(work, found, use)) is not None}
+        steps = [publishing[index] for index in sorted(publishing)]
+        work.actions[found.path] = bool(steps)
+        if steps:
+            _refuse_other_uses(steps[0].job, steps)
+            npm_tools.check(work, steps[0].job, steps)
+            _node(work, steps[0].job, steps)
+    publishes = work.actions[found.path]
+    if publishes and work.pulled(found.caller):
+        raise Refusal("reached-by-forks", f"pull requests come to {found.path}, which publishes")
+    found.forget(work)
+    return publishes
+
+
+def _inner(work: Work, found: Composite, use: Use) -> Step | None:
+    """Take the token out of one place of an action. The step when it publishes."""
+    step, draft = use.step, found.draft(work)
+    held = use.kind == "step-env" and use.whole
+    if step is None or not (held or use.kind == "run") or npm_tools.NOT_PUBLISHED.search(step.run):
+        raise found.refuse(use)
+    if held:
+        if use.name.upper() not in recipes.data("providers")["npm"]["env"] and not _only_for_auth(step, use.name):
+            raise found.refuse(use)
+        draft.delete(use.path)
+    if use.kind == "run" or _AUTH.search(step.run):
+        left = "\n".join(line for line in _lines(work, step.run.split("\n")) if line is not None)
+        if re.search(rf"\binputs\b.{{0,4}}{re.escape(use.input)}\b", left):
+            raise found.refuse(use)
+        if _script(work, step):
+            return None
+    if npm_tools.PUBLISH.search(step.run):
+        return step
+    if held and not _AUTH.search(step.run) and step.action != SETUP:
+        raise found.refuse(use)
+    return None
 
 
 def _unread(work: Work, step: Step, carriers: Iterable[Carrier]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from bot.oidc.find import Carrier
+from bot.oidc.hands import composite
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import SECRET, Job, Step
 from bot.oidc.work import Work
@@ -85,7 +86,10 @@ def _carrier(work: Work, step: Step, carrier: Carrier) -> None:
     elif carrier.kind == "run":
         _script(work, step, EXPORTED)
     elif carrier.kind == "input":
-        if not carrier.part:
+        found = composite.called(work, step, [carrier])
+        if found is not None:
+            found.read_as(EXPORTED)
+        elif not carrier.part:
             raise Refusal("tool-cannot", f"{carrier.where} hands the key to {step.uses.split('@')[0]}")
         work.draft(carrier.file).replace(carrier.path, "${{ env.GEM_HOST_API_KEY }}")
 
