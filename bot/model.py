@@ -368,6 +368,7 @@ class MigrationOrder:
     role: str = ""
     region: str = ""
     environment: str = ""
+    session: str = ""  # seconds that a session of AWS lives
     trust: str = ""
     key: str = ""
 

@@ -487,7 +487,8 @@ def test_an_offer_that_is_not_the_houses_or_names_other_actions_does_nothing(hou
     [
         ({"repository": "ferry"}, "write OWNER/NAME"), ({"secret": "A B"}, "the name of a secret"),
         ({"role": "admin"}, "arn:aws:iam::ACCOUNT:role/NAME"), ({"region": "Frankfurt"}, "an AWS region"),
-        ({"environment": "a;role=b"}, "the name of an environment"),
+        ({"environment": "a;role=b"}, "the name of an environment"), ({"session": "899"}, "900 to 43200"),
+        ({"session": "43201"}, "900 to 43200"), ({"session": "an hour"}, "900 to 43200"),
     ],
 )  # fmt: skip
 def test_an_order_that_is_none_is_refused_with_what_to_write(wrong: dict[str, str], said: str) -> None:
@@ -496,7 +497,8 @@ def test_an_order_that_is_none_is_refused_with_what_to_write(wrong: dict[str, st
 
 
 def test_an_order_is_read_back_from_its_incidents_credential() -> None:
-    order = ordered(FERRY, secret=PAIR, role="arn:aws:iam::123456789012:role/x", region="eu-central-1", environment="p")
+    role = "arn:aws:iam::123456789012:role/x"
+    order = ordered(FERRY, secret=PAIR, role=role, region="eu-central-1", environment="p", session="3600")
     assert order_of(credential_of(order)) == order
     with pytest.raises(InputError):
         order_of(Credential(provider="github", kind="migration", id=f"{FERRY};key=AKIA"))

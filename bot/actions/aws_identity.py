@@ -21,11 +21,11 @@ from bot.model import Before, Effect, Grade, Outcome, Proof, SecretStore, materi
 from bot.oidc import trust
 from bot.oidc.plan import plan
 from bot.oidc.repository import Repository
-from bot.oidc.work import Answers
+from bot.oidc.work import SESSION_S, Answers
 from bot.world import World
 
 POLICY = "from-the-old-key"
-SESSION_S = 3600  # the longest that a session of the role may be; the workflows ask for 900
+ROLE_S = 3600  # the longest that a session of the role may be, unless the workflows ask for more
 MOST_CALLS = 1000  # of the old key that are read: what it does daily is among them
 NEVER = ("iam", "sts", "organizations", "account", "sso", "sso-directory", "identitystore")
 _S3 = re.compile(r"\baws\s+s3\s+(?:cp|mv|sync|rm)\s[^\n;|&]*")
@@ -157,6 +157,7 @@ class RoleIn:
     environment: str = ""
     name: str = ""
     secret: str = ""
+    session: str = ""  # seconds that the workflows ask for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +171,7 @@ class RoleBefore(Before):
     trust: str = material(default="")
     policy: str = material(default="")
     found: str = material(default="")
+    session_s: int = material(default=ROLE_S)
     provider: str = ""
     unsure: tuple[str, ...] = ()
 
@@ -186,13 +188,15 @@ def _role_name(given: RoleIn) -> str:
     return given.name or re.sub(r"[^\w+=,.@-]", "-", f"github-{given.repository}")[:64]
 
 
-def _movers(repository: Repository, given: RoleIn) -> set[tuple[str, str]]:
-    """The jobs, by file and id, that would get an identity of AWS in place of the key."""
+def _movers(repository: Repository, given: RoleIn) -> tuple[set[tuple[str, str]], int]:
+    """The jobs, by file and id, that would get an identity of AWS in place of the key, and for how many seconds."""
     if given.stores == ():
-        return set()
+        return set(), ROLE_S
     secret = given.secret or next((store.name for store in given.stores or ()), "")
-    made = plan(repository, Answers(environment=given.environment), secret=secret)
-    return {place for one in made.migrated if one.credential.provider == "aws" for place in one.granted}
+    answers = Answers(environment=given.environment, session_s=int(given.session or SESSION_S))
+    made = plan(repository, answers, secret=secret)
+    moved = {place for one in made.migrated if one.credential.provider == "aws" for place in one.granted}
+    return moved, max(ROLE_S, made.session_s)
 
 
 def _copies(repository: Repository, movers: set[tuple[str, str]]) -> tuple[dict[str, set[str]], list[str]]:
@@ -255,7 +259,7 @@ def _look_role(world: World, given: RoleIn) -> RoleBefore:
     if not given.repository:
         return RoleBefore(needed=False, summary="which repository the key is of is not known: no role is made")
     branch, repository = github_oidc.workflows(world, given.repository)
-    movers = _movers(repository, given)
+    movers, session_s = _movers(repository, given)
     if not movers:
         said = f"no job of {given.repository} can be seen to move from this key to an identity: no role is made"
         return RoleBefore(needed=False, summary=said)
@@ -276,12 +280,15 @@ def _look_role(world: World, given: RoleIn) -> RoleBefore:
     policy = aws_iam.canonical({"Version": "2012-10-17", "Statement": statements}) if statements else ""
     wanted, found = aws_iam.canonical(trust.written(job, account)), aws_trust.read(world, name)
     may = "; ".join(f"{', '.join(sorted(acts))} on {resource}" for resource, acts in granted.items()) or "nothing yet"
+    if found and session_s > ROLE_S:
+        unsure.append(f"whether role {name}, which is there, allows sessions of {session_s} s")
     open_ = tuple(dict.fromkeys([*unsure, *left]))
     said = f"role {name} for {trust.subject(job.claims())}, which may do {may}"
     said += f"; for a person to look at: {'; '.join(open_)}" if open_ else ""
     standing = found == wanted and aws_iam.inline_policy(world, "role", name, POLICY) == policy
     return RoleBefore(
         needed=not standing, role=name, trust=wanted, policy=policy, found=found, unsure=open_, summary=said,
+        session_s=session_s,
         provider=f"arn:aws:iam::{account}:oidc-provider/{trust.HOST}",
     )  # fmt: skip
 
@@ -299,8 +306,9 @@ def _make_role(world: World, _given: RoleIn, before: RoleBefore) -> RoleOutcome:
         raise Conflict(said, {"trust": (before.trust, found)})
     if not found:
         aws_iam.iam(
-            world, "create_role", f"make the role {before.role}", RoleName=before.role, MaxSessionDuration=SESSION_S,
-            AssumeRolePolicyDocument=before.trust, Description="Jobs of a repository, in place of an access key",
+            world, "create_role", f"make the role {before.role}", RoleName=before.role,
+            MaxSessionDuration=before.session_s, AssumeRolePolicyDocument=before.trust,
+            Description="Jobs of a repository, in place of an access key",
         )  # fmt: skip
         changed = True
     if before.policy and aws_iam.inline_policy(world, "role", before.role, POLICY) != before.policy:

@@ -22,7 +22,7 @@ from bot.oidc.find import carriers
 from bot.oidc.hosted import Reader, Snapshot
 from bot.oidc.plan import Plan, plan
 from bot.oidc.repository import FOLDER, Repository
-from bot.oidc.work import Answers
+from bot.oidc.work import SESSION_S, Answers
 from bot.world import World
 
 GONE = ""
@@ -44,6 +44,7 @@ class MigrationIn:
     role: str = ""
     region: str = ""
     environment: str = ""
+    session: str = ""  # seconds that a session of AWS lives
     ordered: Credential | None = None
 
 
@@ -126,7 +127,7 @@ def _planned(world: World, given: MigrationIn) -> tuple[str, str, Plan, tuple[Fi
     branch, tip, found = read(world, given.repository)
     roles = {"": given.role} if given.role else {}
     answers = Answers(
-        roles=roles, region=given.region, environment=given.environment,
+        roles=roles, region=given.region, environment=given.environment, session_s=int(given.session or SESSION_S),
         default_permissions=_default_permissions(world, given.repository),
     )  # fmt: skip
     secret = given.secret or next((store.name for store in given.stores or ()), "")

@@ -19,6 +19,7 @@ from bot.cli import frame, page
 from bot.cli.following import Followed, follow
 from bot.errors import BulkheadError, InputError
 from bot.model import MigrationOrder
+from bot.oidc.work import SESSION_S
 from bot.story import ASKS, BAD, DIM, GOOD, HEADING, Line
 from bot.triage.migration import KIND, ordered
 from bot.world import REAL
@@ -30,6 +31,9 @@ def migrate(
     role: Annotated[str, typer.Option(help="ARN of the AWS role that the jobs get into; else one is made.")] = "",
     region: Annotated[str, typer.Option(help="AWS region where none can be seen.")] = "",
     environment: Annotated[str, typer.Option(help="Bind the jobs that get an identity to this environment.")] = "",
+    session: Annotated[
+        int, typer.Option(min=900, max=43200, help="Seconds that an AWS session lives; the role has to allow them.")
+    ] = SESSION_S,
     open_: Annotated[
         bool, typer.Option("--open", help="Order the pull requests; else only say what would be.")
     ] = False,
@@ -44,9 +48,11 @@ def migrate(
     With --open it follows the orders to their end. Ends with status 1 when one of them could not be looked at or
     ordered, or did not end in a pull request.
     """
+    seconds = "" if session == SESSION_S else str(session)
     orders = [
-        ordered(name, secret=secret, role=role, region=region, environment=environment) for name in repositories
-    ]  # fmt: skip
+        ordered(name, secret=secret, role=role, region=region, environment=environment, session=seconds)
+        for name in repositories
+    ]
     frame.quiet_logs()
     rows: list[dict[str, Any]] = []
     began = datetime.now(UTC)
@@ -87,7 +93,7 @@ def _row(bulkhead: Bulkhead, order: MigrationOrder, by: str) -> dict[str, Any]:
     }  # fmt: skip
     given = MigrationIn(
         repository=order.repository, secret=order.secret, role=order.role, region=order.region,
-        environment=order.environment,
+        environment=order.environment, session=order.session,
     )  # fmt: skip
     try:
         before = open_migration.look(bulkhead.worlds[REAL](KIND), given)

@@ -24,7 +24,7 @@ from bot.oidc.branches import others
 from bot.oidc.plan import Outcome, Plan
 from bot.oidc.plan import plan as make_plan
 from bot.oidc.repository import FOLDER, Repository
-from bot.oidc.work import Answers
+from bot.oidc.work import LONGEST_S, SESSION_S, Answers
 from bot.story import ASKS, BAD, DIM, GOOD, HEADING, Line
 from bot.world import REAL
 
@@ -100,7 +100,9 @@ def plan(
     consumer: Annotated[
         list[str] | None, typer.Option(help="FILE:JOB that uses a secret which a whole workflow was given.")
     ] = None,
-    session: Annotated[int, typer.Option(min=900, max=43200, help="Seconds that an AWS session lives.")] = 900,
+    session: Annotated[
+        int | None, typer.Option(min=900, max=43200, help="Seconds that an AWS session lives; 900 unless said.")
+    ] = None,
     default_permissions: Annotated[
         str, typer.Option(help="What the repository's settings give a job that states no permissions: read or write.")
     ] = "",
@@ -182,11 +184,11 @@ def _events(path: Path) -> list[dict[str, Any]]:
 
 def configured(config: Path) -> Answers:
     """The answers of a file alone. Raises InputError."""
-    return _answers(config, [], "", "", [], 900, "")
+    return _answers(config, [], "", "", [], None, "")
 
 
 def _answers(
-    config: Path | None, roles: list[str], region: str, environment: str, consumers: list[str], session: int,
+    config: Path | None, roles: list[str], region: str, environment: str, consumers: list[str], session: int | None,
     default: str,
 ) -> Answers:  # fmt: skip
     said = _config(config) if config else {}
@@ -201,11 +203,14 @@ def _answers(
         raise InputError(f"--consumer {wrong}: write FILE:JOB, such as deploy.yml:release")
     if default not in {"", "read", "write"}:
         raise InputError("--default-permissions is read or write, as the repository's settings for Actions say")
+    seconds = session or said.get("session") or SESSION_S
+    if not isinstance(seconds, int) or not SESSION_S <= seconds <= LONGEST_S:
+        raise InputError(f"{config}: session is a number of seconds from {SESSION_S} to {LONGEST_S}")
     pairs = frozenset((_file(file), job) for file, _, job in (each.rpartition(":") for each in named))
     values = {key: str(value) for key, value in (said.get("values") or {}).items()}
     return Answers(
         roles=given, region=region or str(said.get("region") or ""), consumers=pairs, values=values,
-        environment=environment or str(said.get("environment") or ""), session_s=session,
+        environment=environment or str(said.get("environment") or ""), session_s=seconds,
         default_permissions=default or str(said.get("default_permissions") or ""),
     )  # fmt: skip
 
@@ -219,7 +224,7 @@ def _config(path: Path) -> dict[str, Any]:
         found = yaml.safe_load(content(path))
     except yaml.YAMLError:
         raise InputError(f"{path} is not YAML") from None
-    known = {"default_permissions", "role", "roles", "region", "environment", "consumers", "values"}
+    known = {"default_permissions", "role", "roles", "region", "environment", "consumers", "session", "values"}
     if not isinstance(found, dict) or set(found) - known:
         raise InputError(f"{path} must be a table with the keys {', '.join(sorted(known))}")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +13,9 @@ from bot.oidc.hands import HANDS
 from bot.oidc.refusal import Refusal
 from bot.oidc.repository import Repository
 from bot.oidc.splice import Change
-from bot.oidc.work import Answers, Work
+from bot.oidc.work import SESSION_S, Answers, Work
+
+_SESSION = re.compile(r"(?m)^\s*role-duration-seconds:\s*['\"]?(\d+)")
 
 NO_FEDERATION = {
     "tfc": "HCP Terraform takes no token of GitHub's issuer",
@@ -55,6 +58,12 @@ class Plan:
         """The files that are different afterwards."""
         paths = dict.fromkeys(path for outcome in self.outcomes for path in outcome.changed)
         return {path: self.after.files[path] for path in paths if self.before.files.get(path) != self.after.files[path]}
+
+    @property
+    def session_s(self) -> int:
+        """The longest session that its workflows ask AWS for, in seconds."""
+        texts = [data.decode(errors="replace") for data in self.changed.values()]
+        return max((int(number) for text in texts for number in _SESSION.findall(text)), default=SESSION_S)
 
     @property
     def migrated(self) -> list[Outcome]:

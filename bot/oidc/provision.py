@@ -47,6 +47,7 @@ class Setup:
 
     files: dict[str, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    role_s: int = 3600  # how long a session of AWS's roles may live: the least that IAM takes, or as workflows ask
 
 
 def files(plan: Plan, owner: Owner, events: list[dict[str, Any]] | None = None) -> dict[str, str]:
@@ -63,6 +64,7 @@ def files(plan: Plan, owner: Owner, events: list[dict[str, Any]] | None = None) 
                 )
             if provider == "aws":
                 _permissions(plan, outcomes, origin, made, events or [])
+                made.role_s = max(made.role_s, plan.session_s)
             write(owner, origin, made)
     forms = [line for each in plan.migrated for line in _form(plan, each, owner)]
     if forms:
@@ -146,7 +148,7 @@ def _aws(owner: Owner, origin: Origin, made: Setup) -> None:
     for role in roles:
         made.files[f"aws/{role}.trust.json"] = _json(policy(owner, origin, pulls=role == "pull-requests"))
         sh += [
-            f"aws iam create-role --role-name {name}-{role} --max-session-duration 3600 \\",
+            f"aws iam create-role --role-name {name}-{role} --max-session-duration {made.role_s} \\",
             f"  --assume-role-policy-document file://{role}.trust.json",
             f"aws iam put-role-policy --role-name {name}-{role} --policy-name least \\",
             f"  --policy-document file://{role}.permissions.json",
@@ -155,7 +157,7 @@ def _aws(owner: Owner, origin: Origin, made: Setup) -> None:
         tf.append(
             f'resource "aws_iam_role" "{label}" {{\n  name               = "{name}-{role}"\n'
             f'  assume_role_policy = file("${{path.module}}/{role}.trust.json")\n'
-            f"  max_session_duration = 3600\n"
+            f"  max_session_duration = {made.role_s}\n"
             f"  depends_on         = [aws_iam_openid_connect_provider.github]\n}}\n"
         )
         tf.append(

@@ -32,6 +32,9 @@ _BUILDS = re.compile(
 _KEEP = re.compile(r"(?i)\b(keep|pin(ned)?|do not (update|upgrade|bump)|don't (update|upgrade|bump))\b.*\d")
 _FORKS = re.compile(r"head\.repo\.(fork|full_name|owner\.login)\b")
 CHECKOUT = "actions/checkout"
+# Of AWS: unless somebody says otherwise the least that STS gives, and the most (API reference of
+# AssumeRoleWithWebIdentity, "DurationSeconds").
+SESSION_S, LONGEST_S = 900, 43_200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,7 @@ class Answers:
     roles: Mapping[str, str] = field(default_factory=dict)
     region: str = ""
     environment: str = ""
-    session_s: int = 900
+    session_s: int = SESSION_S
     values: Mapping[str, str] = field(default_factory=dict)
     consumers: frozenset[tuple[str, str]] = frozenset()
     pins: Mapping[str, recipes.Pin] = field(default_factory=dict)

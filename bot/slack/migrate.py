@@ -26,8 +26,9 @@ FIELDS = {
     "role": ("ARN of the AWS role", "Left empty, Bulkhead makes one, if it may, and asks before."),
     "region": ("AWS region", "Left empty, a repository variable has to be set."),
     "environment": ("Environment of the jobs", "The identity is bound to it; left empty, to the default branch."),
+    "session": ("Seconds of an AWS session", "900 to 43200; left empty, 900. The role has to allow more than 3600."),
 }
-USAGE = "say `migrate OWNER/NAME`, and what you know already as `role=…`, `region=…`, `environment=…`"
+USAGE = "say `migrate OWNER/NAME`, and what you know already as `role=…`, `region=…`, `environment=…`, `session=…`"
 READING = "reading its workflows …"
 UNREAD = "What would change is not known here: {why}. A worker looks before it asks, and its card says so."
 LINES = 12  # of what moves and of what stays, each; the pull request has all
@@ -77,7 +78,8 @@ def _drawn(heard: Heard, name: str, known: dict[str, str]) -> Payload:
     try:
         said = {field: known.get(field, "") for field in FIELDS}
         given = MigrationIn(
-            repository=name, role=said["role"], region=said["region"], environment=said["environment"]
+            repository=name, role=said["role"], region=said["region"], environment=said["environment"],
+            session=said["session"],
         )  # fmt: skip
         found = open_migration.look(make(KIND), given)
     except BulkheadError as exc:
@@ -108,7 +110,7 @@ def _wanted(found: MigrationBefore | None) -> list[str]:
         return list(FIELDS)
     aws = any(one.provider == "aws" for one in found.moves)
     region = any("region" in one.lower() for one in found.asks)
-    return [*(["role"] if aws else []), *(["region"] if region else []), "environment"]
+    return [*(["role"] if aws else []), *(["region"] if region else []), "environment", *(["session"] if aws else [])]
 
 
 def _field(name: str, known: str) -> Payload:

@@ -25,15 +25,17 @@ _WANTED = {
              "arn:aws:iam::ACCOUNT:role/NAME"),
     "region": (re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d|"), "an AWS region such as eu-central-1"),
     "environment": (re.compile(r"[^;=\x00-\x1f]{0,255}"), "the name of an environment, without ; and ="),
+    "session": (re.compile(r"9\d\d|[1-9]\d{3}|[1-3]\d{4}|4[0-2]\d{3}|43[01]\d\d|43200|", re.ASCII),
+                "the seconds of a session of AWS, 900 to 43200"),
 }  # fmt: skip
 
 
 def ordered(
-    repository: str, *, secret: str = "", role: str = "", region: str = "", environment: str = ""
+    repository: str, *, secret: str = "", role: str = "", region: str = "", environment: str = "", session: str = ""
 ) -> MigrationOrder:  # fmt: skip
     """An order. Raises InputError, which names what is wrong."""
     order = MigrationOrder(
-        repository=repository, secret=secret, role=role, region=region, environment=environment
+        repository=repository, secret=secret, role=role, region=region, environment=environment, session=session
     )  # fmt: skip
     for name in _WANTED:
         problem(name, getattr(order, name))

@@ -123,3 +123,10 @@ def test_the_standing_provider_is_left_as_it_is(drill: Drill) -> None:
     drill.do(PROVIDER, provider(drill))
     before, outcome = drill.do(PROVIDER, provider(drill))
     assert (before.needed, before.exists, outcome.changed) == (False, True, False)
+
+
+@pytest.mark.parametrize(("session", "seconds"), [("", 3600), ("1800", 3600), ("7200", 7200)])
+def test_the_role_allows_the_session_that_the_workflows_ask_for(drill: Drill, session: str, seconds: int) -> None:
+    _, outcome = drill.do(ROLE, replace(role(drill), session=session))
+    assert outcome.arn
+    assert drill.iam.get_role(RoleName=ROLE_NAME)["Role"]["MaxSessionDuration"] == seconds

@@ -141,3 +141,21 @@ def test_audit_says_what_is_open_and_fails_on_strangers(tmp_path: Path) -> None:
     assert json.loads(typed("audit", bad, "--json", status=1).output)[str(bad)][0]["code"] == "owner-prefix"
     bad.write_text("no JSON")
     assert "is not JSON" in typed("audit", bad, status=2).output
+
+
+@pytest.mark.parametrize(("said", "wanted"), [("", 900), ("session: 7200\n", 7200)])
+def test_the_sessions_length_comes_from_the_config_or_the_option(repository: Path, said: str, wanted: int) -> None:
+    (repository / "answers.yaml").write_text(said or "{}\n")
+    words = ["plan", repository, "--config", repository / "answers.yaml"]
+    assert f"role-duration-seconds: {wanted}" in typed(*words).output
+    assert "role-duration-seconds: 1800" in typed(*words, "--session", "1800").output
+    out = repository / "out"
+    typed(*words, "--out", out, "--repository", "acme/shop,1,2")
+    assert f"--max-session-duration {max(wanted, 3600)} " in (out / "aws" / "apply.sh").read_text()
+
+
+@pytest.mark.parametrize("said", ["60", "90000", "long"])
+def test_a_session_that_aws_does_not_give_is_refused_in_one_sentence(repository: Path, said: str) -> None:
+    (repository / "answers.yaml").write_text(f"session: {said}\n")
+    done = typed("plan", repository, "--config", repository / "answers.yaml", status=2)
+    assert "session is a number of seconds from 900 to 43200" in " ".join(done.output.split())

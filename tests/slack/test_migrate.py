@@ -73,13 +73,13 @@ def test_the_form_says_what_moves_and_asks_what_no_file_tells_and_is_one_order(n
 
 
 def test_what_was_said_with_the_command_is_filled_in(near: Workspace) -> None:
-    near.command("alice", f"migrate https://github.com/{FERRY} role={ROLE} environment=production")
+    near.command("alice", f"migrate https://github.com/{FERRY} role={ROLE} environment=production session=1800")
     shown = modal(near, "alice")
     assert shown is not None
     assert ROLE in str(shown["blocks"])
     assert submit(near, "alice")["ok"]
     (row,) = rows(near)
-    assert f"role={ROLE};environment=production" in str(row["body"])
+    assert f"role={ROLE};environment=production;session=1800" in str(row["body"])
 
 
 def test_where_nothing_can_move_there_is_nothing_to_send(near: Workspace) -> None:

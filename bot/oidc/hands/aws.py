@@ -20,7 +20,7 @@ from bot.oidc.hands.aws_users import CONFIGURE, KEY_INPUTS, QUIET, speaks, speak
 from bot.oidc.hands.composite import Composite
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step
-from bot.oidc.work import OWN_PULLS, Work, operand
+from bot.oidc.work import LONGEST_S, OWN_PULLS, Work, operand
 
 WHY = "AWS STS: AssumeRoleWithWebIdentity"
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -39,7 +39,7 @@ LENDS = re.compile(r"\bcml([ -](ci )?|-cloud-)runner\b[\s\S]*--cloud[= ]\s*aws")
 CARRIES = re.compile(
     r"\bdocker-machine\s+create\b[\s\S]*amazonec2|\bcml([ -](ci )?|-cloud-)runner\b[\s\S]*--idle-timeout[= ]\s*-1"
 )
-LONGEST_S = 43_200  # of a session: docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+ROLE_S = 3600  # the session that a role allows unless it was told another one
 TWO_VALUES_ONLY = {
     "jakejarvis/cloudfront-invalidate-action": "it writes a profile of two values",
     "elgohr/publish-docker-github-action": "it hands two values to docker login",
@@ -154,8 +154,11 @@ def _lends(job: Job) -> bool:
 
 def _session_s(work: Work, job: Job) -> int:
     """How long the job's session lives: as answered, and longest where a machine goes on with it."""
+    seconds = work.answers.session_s
     if not _lends(job):
-        return work.answers.session_s
+        if seconds > ROLE_S:
+            work.assumed.append(f"job {job.id}: the MaxSessionDuration of its role is {seconds} s or more")
+        return seconds
     work.assumed.append(
         f"job {job.id}: the machine that it starts is done within {LONGEST_S // 3600} hours, and the role's "
         f"MaxSessionDuration is {LONGEST_S} s (aws iam update-role)"
