@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PARSER = "bot/oidc/parser"
+LOCK = f"{PARSER}/package-lock.json"
 TARGETS = {
     "drill": ".venv/bin/bulkhead drill run aws-key-in-public-log",
     "test": '-m pytest -n 4 --dist worksteal -m "not slow"',
@@ -31,11 +33,12 @@ def checkout(tmp_path: Path) -> Path:
     """What set-up reads, in a folder with a space in its name, with an environment that is up to date."""
     folder = tmp_path / "a check out"
     (folder / ".ci").mkdir(parents=True)
-    for name in ("pyproject.toml", "uv.lock", "Makefile", ".ci/setup", ".ci/run"):
+    (folder / PARSER).mkdir(parents=True)
+    for name in ("pyproject.toml", "uv.lock", "Makefile", ".ci/setup", ".ci/run", ".ci/parser", LOCK):
         shutil.copy(ROOT / name, folder / name)
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    sums = run("cksum", "pyproject.toml", "uv.lock", ".ci/setup", cwd=folder).stdout.strip()
+    sums = run("cksum", "pyproject.toml", "uv.lock", ".ci/setup", LOCK, cwd=folder).stdout.strip()
     (folder / ".venv" / "ready").write_text(f"{sums} {folder.resolve()}\n")
     return folder
 
@@ -82,7 +85,7 @@ def test_set_up_does_nothing_when_nothing_changed(checkout: Path, no_python: str
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("changed", ["pyproject.toml", "uv.lock", ".ci/setup"])
+@pytest.mark.parametrize("changed", ["pyproject.toml", "uv.lock", ".ci/setup", LOCK])
 def test_set_up_is_done_again_when_something_changed(checkout: Path, no_python: str, changed: str) -> None:
     with (checkout / changed).open("a") as file:
         file.write("\n# changed\n")
@@ -94,6 +97,35 @@ def test_set_up_is_done_again_when_something_changed(checkout: Path, no_python: 
 def test_a_folder_that_was_moved_is_set_up_again(checkout: Path, no_python: str) -> None:
     moved = checkout.rename(checkout.with_name("elsewhere"))
     assert run("sh", ".ci/setup", cwd=moved, PATH=no_python).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("node", "npm", "said", "left"),
+    [
+        pytest.param(None, None, "is left out: it wants Node 20.6 or newer", [], id="no-node"),
+        pytest.param("exit 1", "exit 0", "is left out: it wants Node 20.6 or newer", [], id="an-old-node"),
+        pytest.param("exit 0", None, "is left out: it wants Node 20.6 or newer", [], id="no-npm"),
+        pytest.param("exit 0", "mkdir node_modules; exit 1", "it could not be installed and is left out", [],
+                     id="no-registry"),
+        pytest.param("exit 0", "mkdir node_modules", "5/5 GitHub's parser of workflows, from npm", ["node_modules"],
+                     id="there"),
+    ],
+)  # fmt: skip
+def test_githubs_parser_is_installed_where_node_is_and_never_missed(
+    checkout: Path, no_python: str, node: str | None, npm: str | None, said: str, left: list[str]
+) -> None:
+    tools = Path(no_python)
+    for name in ("mkdir", "rm"):
+        found = shutil.which(name)
+        assert found
+        (tools / name).symlink_to(found)
+    for name, text in (("node", node), ("npm", npm)):
+        if text is not None:
+            (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tools / name).chmod(0o755)
+    done = run("sh", ".ci/parser", cwd=checkout, PATH=no_python)
+    assert (done.returncode, said in done.stderr) == (0, True), done.stderr
+    assert [each.name for each in (checkout / PARSER).iterdir() if each.is_dir()] == left
 
 
 @pytest.mark.parametrize(("already", "ran"), [("0", ["test", "test-all"]), ("3000", ["test"])])

@@ -1,8 +1,9 @@
 """What tools of others say of a migrated file: a finding that the original did not have stops the pull request.
 
 Three readers that share nothing with us and ask no network: zizmor's auditor (``pip install zizmor``), the JSON schema
-of workflows (``pip install check-jsonschema``), and GitHub's own parser (``npm ci`` in ``bot/oidc/parser``, Node 20.6
-or newer; pinned by its lock). One that is not installed is named and not counted as a reader.
+of workflows (``pip install check-jsonschema``), and GitHub's own parser, pinned by its lock (set-up installs it into
+``bot/oidc/parser`` where there is Node 20.6 or newer with npm). One that is not installed is named and not counted as a
+reader.
 """
 
 from __future__ import annotations
