@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
@@ -185,12 +185,13 @@ def _named_for_its_tool(step: Step) -> bool:
 
 def grant(
     draft: Draft, job: Job, why: str, assumed: list[str], scope: str = "id-token", default: str = "",
-    files: Mapping[str, bytes] = MappingProxyType({}),
+    files: Mapping[str, bytes] = MappingProxyType({}), callers: Sequence[Mapping[str, str]] = (),
 ) -> None:  # fmt: skip
     """Let a job ask for an id-token (or write another scope) and keep every scope that it has or needs.
 
     ``why`` stands as a comment behind the scope. ``assumed`` collects what could not be told. ``default``: what the
     repository's settings give a job that states nothing, read or write. ``files``: the repository's, for its scripts.
+    ``callers``: what each caller of the job's workflow lets it have; to ask for more would make that one invalid.
     Raises Refusal when the scopes cannot be told.
     """
     now = effective(job)
@@ -213,7 +214,9 @@ def grant(
             job.path, "permissions", _block(_written_out(now or {}, "as read-all"), scope, why), near="permissions"
         )
         return
-    scopes = _infer(job, assumed, default, files) if now is None else _written_out(now, "as in the workflow")
+    scopes = _written_out(now or {}, "as in the workflow")
+    if now is None:
+        scopes = _within(job, _infer(job, assumed, default, files), callers)
     near = "runs-on" if job.node.get("runs-on") is not None else "uses" if job.uses else job.node.entries[0].key.value
     draft.insert(job.path, "permissions", _block(scopes, scope, why), near=near)
 
@@ -238,6 +241,26 @@ def _infer(job: Job, assumed: list[str], default: str, files: Mapping[str, bytes
         )  # fmt: skip
     assumed += [f"job {job.id}: the scopes written are enough for {each}" for each in found.unknown]
     return found.said
+
+
+def _within(job: Job, scopes: dict[str, Said], callers: Sequence[Mapping[str, str]]) -> dict[str, Said]:
+    """The scopes as far as every caller grants them, which is what a called job that states none has had so far.
+
+    Source: docs.github.com/actions/reference/workflows-and-actions/reusing-workflow-configurations: permissions "can
+    only be maintained or reduced, not elevated".
+    """
+    kept: dict[str, Said] = {}
+    for scope, said in scopes.items():
+        allowed = [each.get(scope, each.get("*", "none")) for each in callers]
+        level = min([said.value, *allowed], key=lambda each: LEVELS.get(each, 0))
+        if level != said.value and set(job.workflow.events) != {"workflow_call"}:
+            raise Refusal(
+                "permissions-unknown", f"a caller of {job.workflow.path} grants less than its own events need",
+                f"State the permissions of job {job.id}, then plan again.",
+            )  # fmt: skip
+        if LEVELS.get(level, 0):
+            kept[scope] = Said(level, said.comment)
+    return kept
 
 
 def _written_out(scopes: dict[str, str], why: str) -> dict[str, Said]:

@@ -24,7 +24,9 @@ def users(repository: Repository, credential: Credential) -> list[dict[str, Any]
     issue_comment); pull_request from a fork gets none.
     """
     found = []
-    for file, name in credential.jobs:
+    carry = {(c.file, name) for c in credential.carriers if c.kind == "workflow-env"
+             for name, job in repository.workflows[c.file].jobs.items() if not job.uses}  # fmt: skip
+    for file, name in dict.fromkeys([*credential.jobs, *sorted(carry)]):
         job = repository.job(file, name)
         events = repository.reached_by(job)
         risky = [e for e in events if e in {"pull_request_target", "workflow_run", "issue_comment", "issues"}]

@@ -325,11 +325,22 @@ class Work:
             self._builds(job)
         permissions.grant(
             self.draft(job.workflow.path), job, why, self.assumed, scope, self.answers.default_permissions,
-            self.repository.files,
+            self.repository.files, self._granted_by_callers(job.workflow.path),
         )  # fmt: skip
         self.jobs.append(job)
         if job.workflow.called:
             self._grant_callers(job.workflow.path, why, scope, 0)
+
+    def _granted_by_callers(self, path: str, depth: int = 0) -> list[dict[str, str]]:
+        """What the jobs that call a workflow state that it may have; those that state nothing have it from theirs."""
+        found = []
+        for caller in self.repository.callers(path) if depth < 9 else ():
+            stated = permissions.effective(caller)
+            if stated is not None:
+                found.append(stated)
+            elif caller.workflow.called:
+                found += self._granted_by_callers(caller.workflow.path, depth + 1)
+        return found
 
     def _builds(self, job: Job) -> None:
         """A job that builds what it publishes shows its identity to all that it installs; said, and left to people."""

@@ -162,3 +162,20 @@ def test_several_keys_for_one_callee_need_an_environment_to_tell_them_apart() ->
     (outcome,) = made.migrated
     assert any("in each of its environments" in note for note in outcome.notes)
     assert all("secrets" not in job for job in tree(made, "main")["jobs"].values())
+
+
+def test_a_called_job_asks_for_no_more_than_its_callers_grant_it_today() -> None:
+    release = "- run: gh release create v1\n        env: {GH_TOKEN: '${{ github.token }}'}\n      - run: aws"
+    callee, reads = CALLEE.replace("- run: aws", release), "permissions: {contents: read}\n" + INHERIT
+    made = planned(main="permissions: {}\n" + INHERIT, other=reads, publish=callee)
+    assert codes(made) == []
+    assert tree(made, "publish")["jobs"]["copy"]["permissions"] == {"id-token": "write"}  # type: ignore[index]
+    assert tree(made, "main")["jobs"]["release"]["permissions"] == {"id-token": "write"}  # type: ignore[index]
+    made = planned(main=reads, publish=callee)
+    scopes = {"contents": "read", "id-token": "write"}
+    assert tree(made, "publish")["jobs"]["copy"]["permissions"] == scopes  # type: ignore[index]
+
+
+def test_a_workflow_that_runs_by_itself_too_and_would_lose_a_scope_by_a_caller_is_left() -> None:
+    callee = CALLEE.replace("on:\n", "on:\n  push: {branches: [main]}\n")
+    assert codes(planned(main="permissions: {}\n" + INHERIT, publish=callee)) == ["permissions-unknown"]

@@ -7,6 +7,7 @@ GEM_HOST_API_KEY and BUNDLE_GEM__PUSH_KEY to the steps that follow, so both the 
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from bot.oidc.find import Carrier
 from bot.oidc.hands import composite
@@ -19,6 +20,10 @@ CONFIGURE = "rubygems/configure-rubygems-credentials"
 EXPORTED = ("GEM_HOST_API_KEY", "BUNDLE_GEM__PUSH_KEY")
 NOT_PUBLISHED = re.compile(r"gem\s+(yank|owner)\b")
 _FILE = re.compile(r".*(\.gem/credentials|(mkdir|chmod)\b.*\.gem\b|umask\b).*")
+_HEREDOC = re.compile(
+    r"\s*cat\s*(<<-?\s*['\"]?\w+['\"]?\s*>+\s*\S*\.gem/credentials|>+\s*\S*\.gem/credentials\s*<<-?\s*['\"]?\w+['\"]?)\s*"
+)
+_ENTRY = re.compile(r"\s*(---|:rubygems_api_key:.*|)\s*")  # of that file: the key of rubygems.org and no other
 _HOST = re.compile(r"(--host[= ]|RUBYGEMS_HOST=)[\"']?(?!https://rubygems\.org)\S")
 _NAMED = re.compile(r"\$\{?(\w+)\}?")
 PUSHES = re.compile(r"gem\s+push|rake\s+\S*release|gem_push|release-gem|publish")
@@ -52,9 +57,10 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
             consumers[carrier.step] = steps[carrier.step]
             _carrier(work, steps[carrier.step], carrier)
     for step in job.steps:
-        own = {c.step for c in carriers}
+        own, done = {c.step for c in carriers}, {c.step for c in carriers if c.kind == "run"}
         if (
             ".gem/credentials" in step.run
+            and step.index not in done
             and (step.index in own or not step.env)
             and not work.draft(job.workflow.path).deleted(step.path)
         ):
@@ -94,14 +100,29 @@ def _carrier(work: Work, step: Step, carrier: Carrier) -> None:
         work.draft(carrier.file).replace(carrier.path, "${{ env.GEM_HOST_API_KEY }}")
 
 
+def _without(name: str, lines: list[str]) -> list[str | None]:
+    """The lines of a script but for those that write the credentials' file, a here-document whole."""
+    made: list[str | None] = []
+    end = ""
+    for line in lines:
+        if end and (line.strip() == end or _ENTRY.fullmatch(line)):
+            end = end if line.strip() != end else ""
+            made.append(None)
+            continue
+        opened = re.search(r"<<-?\s*['\"]?(\w+)['\"]?", line) if _FILE.fullmatch(line) else None
+        if end or (opened and not _HEREDOC.fullmatch(line)):
+            raise Refusal("write-in-place", f"step {name!r} writes more than the key by a here-document")
+        end = opened[1] if opened else ""
+        made.append(None if _FILE.fullmatch(line) else line)
+    return made
+
+
 def _script(work: Work, step: Step, names: tuple[str, ...]) -> None:
     """Take out the lines that write the key to a file."""
-    if re.search(r"<<-?\s*['\"]?\w+", step.run) and _FILE.search(step.run):
-        raise Refusal("write-in-place", f"step {step.name!r} writes the key by a here-document")
     draft = work.draft(step.job.workflow.path)
-    if draft.edit_lines((*step.path, "run"), lambda lines: [None if _FILE.fullmatch(line) else line for line in lines]):
+    if draft.edit_lines((*step.path, "run"), partial(_without, step.name)):
         draft.delete_step(step.path)
         return
-    left = [line for line in step.run.splitlines() if not _FILE.fullmatch(line)]
+    left = [line for line in _without(step.name, step.run.split("\n")) if line is not None]
     if any(SECRET.search(line) for line in left):
         raise Refusal("forwarded", f"step {step.name!r} of job {step.job.id} uses the key otherwise than to push")
