@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from bot.actions import aws_trust
 from bot.app import opened
 from bot.cli import frame, page
 from bot.cli.checkout import content, load
@@ -30,6 +31,7 @@ from bot.world import REAL
 
 app = frame.group("Move workflows from static secrets to OIDC.")
 app.command()(migrate)
+_ROLE = re.compile(r"(arn:aws[\w-]*:iam::\d{12}:role/([\w+=,.@-]+/)*)?(?P<name>[\w+=,.@-]{1,64})", re.ASCII)
 Where = Annotated[Path, typer.Argument(help="A repository's folder, or one workflow file.")]
 
 
@@ -397,13 +399,30 @@ def prove(
         raise typer.Exit(frame.FAILED)
 
 
+def _policy(named: str) -> str:
+    """The text of a trust policy: of a file, else of a role that AWS holds. Raises InputError."""
+    role = _ROLE.fullmatch(named)
+    if Path(named).exists() or role is None:
+        return content(Path(named)).decode(errors="replace")
+    frame.quiet_logs()
+    with opened(frame.settings_of(None)) as bulkhead, frame.busy(f"reading the trust policy of {named}"):
+        held = aws_trust.read(bulkhead.worlds[REAL]("audit"), role["name"])
+    if not held:
+        raise InputError(f"there is no file {named}, and no role of that name in our AWS account")
+    return held
+
+
 @app.command()
 def audit(
-    files: Annotated[list[Path], typer.Argument(help="Trust policies, or what `aws iam get-role` prints.")],
+    policies: Annotated[
+        list[str],
+        typer.Argument(metavar="ROLE|FILE...", help="Roles of our AWS account by name or ARN; trust policies, or what "
+                                                    "`aws iam get-role` prints, as files."),
+    ],
     json_: frame.Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Say what trust policies let in beside a branch of one repository; status 1 when a stranger gets in."""
-    found = {str(file): trust.audit(trust.document(content(file).decode(errors="replace"))) for file in files}
+    found = {each: trust.audit(trust.document(_policy(each))) for each in policies}
     if json_:
         frame.document({
             name: [{"code": o.code, "severity": o.severity, "said": o.said} for o in openings]

@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bot.__main__ import app
-from bot.clients import GitHubClient
+from bot.clients import AwsClients, GitHubClient
 from bot.oidc import hosted
 from bot.oidc.repository import FOLDER
+from bot.range.aws_sts import ACCOUNT
 from bot.range.company import DEPLOY, FERRY
 from bot.range.server import Range
 
@@ -102,3 +103,31 @@ def test_a_repository_that_is_not_there_is_told_in_one_sentence(scan: Callable[.
     done = scan("harbor-lights/nothing")
     assert done.exit_code != 0
     assert "404" in done.output
+
+
+OPEN = {
+    "Version": "2012-10-17",
+    "Statement": [{
+        "Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity", "Principal": {"Federated": "*"},
+        "Condition": {"StringLike": {"token.actions.githubusercontent.com:sub": "repo:acme/*"}},
+    }],
+}  # fmt: skip
+
+
+def test_the_trust_of_a_role_that_aws_holds_is_audited_by_its_name_or_arn(
+    company: Range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = company.company.cast["aws"]["bulkhead-responder"]
+    aws = AwsClients(key_id=own["key_id"], secret=own["secret"], endpoint=company.aws_url)
+    aws.client("iam").create_role(RoleName="wide", AssumeRolePolicyDocument=json.dumps(OPEN))
+    for name, value in {
+        "HOME": str(tmp_path), "BULKHEAD_HOME": str(tmp_path), "AWS_ENDPOINT_URL": company.aws_url,
+        "AWS_ACCESS_KEY_ID": own["key_id"], "AWS_SECRET_ACCESS_KEY": own["secret"],
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    for named in ("wide", f"arn:aws:iam::{ACCOUNT}:role/wide"):
+        done = CliRunner().invoke(app, ["oidc", "audit", named, "--json"])
+        assert (done.exit_code, "any-name" in {each["code"] for each in json.loads(done.stdout)[named]}) == (1, True)
+    gone = CliRunner().invoke(app, ["oidc", "audit", "nobody"])
+    assert gone.exit_code == 2
+    assert "no role of that name in our AWS account" in " ".join(gone.output.split())
