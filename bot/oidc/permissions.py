@@ -166,15 +166,22 @@ def _of_script(step: Step, found: Scopes, text: str) -> None:
     asked = uses_token(step.run) or any(uses_token(value) for value in step.env.values())
     holders = {name.upper() for name, value in step.env.items() if uses_token(value)}
     if holders & _OF_PACKAGES:
-        found.add({"packages": "write"}, "GitHub Packages")
+        found.add({"packages": "write" if re.search(r"publish|push|release", text) else "read"}, "GitHub Packages")
     matched = [(match, scopes) for pattern, scopes in _commands() if (match := pattern.search(text))]
     for match, scopes in matched:
         found.add(scopes, " ".join(match[0].split())[:40])
     left = "\n".join(line for line in text.splitlines() if not any(p.search(line) for p, _ in _commands()))
     if asked and _named_for_its_tool(step) and matched:
         return
+    if asked and _only_for_packages(step, holders) and not _ASKS_API.search(text):
+        return
     if asked and (not matched or re.search(r"\bgh\s+api\b", text) or _OPAQUE.search(left)):
         found.blocking.append(f"step {step.name!r}, whose commands are not in the table")
+
+
+def _only_for_packages(step: Step, holders: set[str]) -> bool:
+    """Whether the token stands in for a registry's own and nowhere else in a step."""
+    return bool(holders) and holders <= _OF_PACKAGES and not uses_token(step.run)
 
 
 def _named_for_its_tool(step: Step) -> bool:

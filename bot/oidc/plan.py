@@ -15,6 +15,7 @@ from bot.oidc.repository import Repository
 from bot.oidc.splice import Change
 from bot.oidc.work import SESSION_S, Answers, Work
 
+_ANY = re.compile(r"TOJSON\s*\(\s*SECRETS|\bSECRETS\s*\[|SECRETS\s*:\s*['\"]?INHERIT")  # of a file that cannot be read
 _SESSION = re.compile(r"(?m)^\s*role-duration-seconds:\s*['\"]?(\d+)")
 
 NO_FEDERATION = {
@@ -126,5 +127,7 @@ def _verify(after: Repository, credential: Credential) -> None:
         for carrier in find.carriers(workflow):
             if set(carrier.secrets) & set(credential.secrets):
                 raise Refusal("half", f"{carrier.where} still reads the secret, so none of its carriers is changed")
-    if after.unreadable:
-        raise Refusal("half", f"{next(iter(after.unreadable))} cannot be read, and may use the secret too")
+    for path in after.unreadable:
+        text = after.files[path].decode(errors="replace").upper()
+        if any(name in text for name in credential.secrets) or _ANY.search(text):
+            raise Refusal("half", f"{path} cannot be read, and may use the secret too")

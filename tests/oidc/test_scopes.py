@@ -104,9 +104,25 @@ def test_the_job_of_such_a_script_keeps_its_scopes_and_one_that_is_not_understoo
     assert outcome.refusal.code == "permissions-unknown"
 
 
-def test_the_token_as_a_registrys_own_writes_packages() -> None:
-    text = JOB.format(call="npm publish").replace("GITHUB_TOKEN: ", "NODE_AUTH_TOKEN: ")
-    assert "packages: write # GitHub Packages" in plan(Repository.of({FILE: text.encode()})).after.files[FILE].decode()
+@pytest.mark.parametrize(("call", "level"), [("npm publish", "write"), ("npm ci", "read"), ("npm run tidy", "read")])
+def test_the_token_as_a_registrys_own_is_for_packages(call: str, level: str) -> None:
+    text = JOB.format(call=call).replace("GITHUB_TOKEN: ", "NODE_AUTH_TOKEN: ")
+    made = plan(Repository.of({FILE: text.encode()}))
+    assert f"packages: {level} # GitHub Packages" in made.after.files[FILE].decode()
+
+
+@pytest.mark.parametrize(
+    ("other", "moves"),
+    [
+        ("on: push\n\tjobs:", True), ("\t${{ secrets.aws_access_key_id }}", False), ("\t${{ toJSON(secrets) }}", False),
+        ("\tsecrets: inherit", False),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_stops_what_it_may_use_and_nothing_else(other: str, moves: bool) -> None:
+    files = {FILE: JOB.format(call="aws s3 ls").encode(), f"{FOLDER}odd.yml": other.encode()}
+    made = plan(Repository.of(files))
+    assert list(made.before.unreadable) == [f"{FOLDER}odd.yml"]
+    assert bool(made.migrated) is moves
 
 
 @pytest.mark.parametrize("second", ["TOKEN_TO_PUBLISH", "NPM_CONFIG__AUTHTOKEN"])
