@@ -173,7 +173,7 @@ class Accounts:
         with self._lock:
             if number not in self._clients:
                 self._clients[number] = self._make(
-                    region=account.region or self.home.region,
+                    region=account.region or self.home.region, others=self.home.regions,
                     reads_as=self._role(account, account.read, "reads"),
                     acts_as=self._role(account, account.act, "acts"),
                 )
@@ -270,6 +270,10 @@ class InAccount:
     def _clients(self) -> AwsClients:
         asked = self._accounts.number_of(self._key_id) if self._key_id else self._accounts.map.home
         return self._accounts.of(self._number or asked)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        return self._clients().regions
 
     def client(self, service: str, region: str = "") -> Any:
         return self._clients().client(service, region)

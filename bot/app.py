@@ -97,6 +97,7 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(shipped.__file__).parent
 PAGER_S = 2.0
+RANGE_REGIONS = ("eu-north-1",)  # of the drill company, beside us-east-1
 SLACK_DOOR = "/slack/events"  # events, commands and clicks alike
 SAME_KEY_S = 5.0
 PAGES_AT = "pages-at"  # the setting that says where the pages are served
@@ -130,7 +131,9 @@ def range_site(endpoints: RangeEndpoints) -> Site:
     clock = RangeClock(endpoints.control)
     return Site(
         name="range",
-        aws=AwsClients(key_id=endpoints.aws_key_id, secret=endpoints.aws_secret, endpoint=endpoints.aws),
+        aws=AwsClients(
+            key_id=endpoints.aws_key_id, secret=endpoints.aws_secret, endpoint=endpoints.aws, others=RANGE_REGIONS
+        ),
         github=GitHubClient(token=endpoints.github_token, base_url=endpoints.github),
         clock=clock,
         identities=(
@@ -189,7 +192,8 @@ def real_site(settings: Settings) -> Site:
     if settings.github_app_id:
         app = github.Auth.AppAuth(settings.github_app_id, settings.github_app_key.get_secret_value())
         auth = app.get_installation_auth(settings.github_app_installation)
-    aws, clock = AwsClients(region=settings.aws_region), RealClock()
+    others = tuple(filter(None, settings.aws_regions.split(",")))
+    aws, clock = AwsClients(region=settings.aws_region, others=others), RealClock()
     accounts = Accounts(load_map(settings.aws_accounts), aws, clock.now) if settings.aws_accounts else None
     stores = load_stores(settings.stores) if settings.stores else Stores()
     gcp_key = settings.gcp_key_file.read_text() if settings.gcp_key_file else ""

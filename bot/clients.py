@@ -122,12 +122,14 @@ class AwsClients:
     """boto3, without the machine's own configuration when an endpoint is given.
 
     With two roles, what only reads is asked as ``reads_as`` and everything else as ``acts_as``, never the other way.
+    ``others``: regions beside its own whose images and packages are read.
     """
 
     def __init__(
         self, *, key_id: str = "", secret: str = "", region: str = "us-east-1", endpoint: str = "",
-        reads_as: AwsRole | None = None, acts_as: AwsRole | None = None,
+        reads_as: AwsRole | None = None, acts_as: AwsRole | None = None, others: Sequence[str] = (),
     ) -> None:  # fmt: skip
+        self.regions = tuple(dict.fromkeys((region, *others)))
         self._identity = {"aws_access_key_id": key_id, "aws_secret_access_key": secret} if key_id else {}
         self._endpoint, self.region, self._reads_as, self._acts_as = endpoint, region, reads_as, acts_as
         self._config = Config(

@@ -276,6 +276,28 @@ class EcrTag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactVersion:
+    """A version of a package in a repository of CodeArtifact. ``region`` '': that of the bot.
+
+    ``format``: npm, pypi, maven, nuget, generic, ruby, swift or cargo; ``namespace`` is an npm scope without its @.
+    """
+
+    domain: str
+    owner: str  # the account of the domain
+    repository: str
+    format: str
+    package: str
+    version: str
+    namespace: str = ""
+    region: str = ""
+
+    def __str__(self) -> str:
+        scope = f"@{self.namespace}/" if self.format == "npm" and self.namespace else ""
+        scope = f"{self.namespace}:" if self.namespace and not scope else scope
+        return f"{scope}{self.package} {self.version} in {self.domain}/{self.repository}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostedVersion:
     """A version of an organization's package, by GitHub's number of it. An image of ghcr.io is a ``container``."""
 

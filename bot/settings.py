@@ -116,6 +116,11 @@ class Settings(BaseSettings):
         description="File of your AWS accounts: the roles that read and act in each, by its number (YAML); without it "
         "there is one account, that of boto3's identity",
     )
+    aws_regions: str = Field(
+        default="",
+        pattern=r"^([a-z]{2}(-[a-z]+)+-\d(,[a-z]{2}(-[a-z]+)+-\d)*)?$",
+        description="Regions beside that one whose CodeArtifact is read and pulled from, with commas between",
+    )
     trail: str = Field(
         default="",
         pattern="^(s3://[a-z0-9.-]{3,63}/(.+/)?CloudTrail/?)?$",

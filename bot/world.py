@@ -23,6 +23,10 @@ REAL = "real"
 class Aws(Protocol):
     """One account of AWS as the bot's own identity, or as a credential that is being tried."""
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions whose images and packages are read, the account's own first. Raises as ``client``."""
+
     def client(self, service: str, region: str = "") -> Any:
         """A boto3 client of the bot's identity, in the account's own region or another.
 

@@ -1,4 +1,7 @@
-"""The drills of an image that somebody replaced, in ECR and at ghcr.io: contained on proof, and taken back."""
+"""The drills of an image that somebody replaced, in ECR and at ghcr.io: contained on proof, and taken back.
+
+With the one in ECR goes a version that was published to CodeArtifact.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.range.image_swap import BASE, BASE_TAG, IMAGE, TAG
+from bot.range.image_swap import BASE, BASE_TAG, DOMAIN, GOOD, IMAGE, PACKAGE, SHELF, TAG, WORSE
 from tests.test_canaries import everything, found_in
 from tests.test_registry_drills import play
 
@@ -18,7 +21,7 @@ def test_a_deployment_gets_the_good_image_again(tmp_path: Path) -> None:
     result, state, canaries, told = play("aws-key-replaces-image", tmp_path)
     assert result.contained, result.why_not
     before, after = ({t["name"]: t["refused"] for t in result.attacker[k]} for k in ("before", "after"))
-    pulls = {"default-pull", "base-pull", "bad-digest"}
+    pulls = {"default-pull", "base-pull", "bad-digest", "default-install", "bad-version"}
     assert {name for name in pulls if before[name]} == set()
     assert all(after.values()), after
 
@@ -33,12 +36,20 @@ def test_a_deployment_gets_the_good_image_again(tmp_path: Path) -> None:
         assert len([each for each in saved if each.startswith("ecr/") and name in each]) >= 2, name
 
     taken = [(each["step"].split("#")[0], each["came"]) for each in result.undone]
-    assert taken == [("delete-images", "undone")] * 2 + [("move-tags", "undone")] * 2
+    undone = ("delete-images", "delete-images", "move-tags", "move-tags", "yank-packages")
+    assert taken == [(step, "undone") for step in undone]
     bad = outcomes["find-images"]["images"]
     now = state["aws"]["images"]
     assert {(each["repository"], each["digest"]) for each in bad} == {
         (IMAGE, now[IMAGE]["tags"][TAG]), (BASE, now[BASE]["tags"][BASE_TAG]),
     }, "and the tags name the bad images once more"  # fmt: skip
+
+    assert outcomes["yank-packages#0"]["summary"].endswith("is Archived")
+    assert not any(step.startswith("yank-packages") and "/" not in step for step in asked), "nor is anybody for this"
+    assert any(name.startswith("codeartifact/") and name.endswith("timetable.txt") for name in saved)
+    (versions,) = state["aws"]["packages"][f"us-east-1 {DOMAIN}/{SHELF}"].values()
+    assert {number: row["status"] for number, row in versions.items()} == dict.fromkeys((GOOD, WORSE), "Published")
+    assert PACKAGE in outcomes["find-packages"]["summary"]
 
     assert [(n, hit) for n, data in everything(tmp_path) if (hit := found_in(data, canaries))] == []
     assert found_in(told.encode(), canaries) == []

@@ -15,7 +15,7 @@ from typing import Any
 from bot.action import Action
 from bot.actions import aws_iam, aws_trail, aws_trust
 from bot.actions.aws_images import image_of, manifests
-from bot.actions.explained import Explains
+from bot.actions.explained import Explains, holders
 from bot.clients import aws_errors
 from bot.model import Before, EcrImage, EcrTag, Effect, Grade, Outcome, Proof, SecretStore
 from bot.world import World
@@ -35,9 +35,8 @@ class FindImagesIn:
 
     @property
     def repositories(self) -> tuple[str, ...]:
-        """Each once. Of an organization's secret only the owner is known."""
-        told = [self.repository, *(store.repository for store in self.stores if store.scope != "organization")]
-        return tuple(dict.fromkeys(filter(None, told)))
+        """Each once."""
+        return holders(self.repository, self.stores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

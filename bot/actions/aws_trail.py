@@ -74,18 +74,20 @@ class Call:
 
 
 def lookup(
-    world: World, attribute: str, value: str, since: datetime, until: datetime, *, most: int = 0
+    world: World, attribute: str, value: str, since: datetime, until: datetime, *, most: int = 0, region: str = ""
 ) -> list[Call]:  # fmt: skip
     """Every successful call of the window with this attribute, oldest first; ``most``: only so many, the newest.
 
     An empty page with a token is not the end. A throttled page is waited for, since a new start would be throttled too.
     """
-    calls = (call for call in map(_call, events(world, attribute, value, since, until)) if call is not None)
+    calls = (call for call in map(_call, events(world, attribute, value, since, until, region)) if call is not None)
     found = {call.id: call for call in islice(calls, most or None)}
     return sorted(found.values(), key=lambda c: (c.at, c.id))
 
 
-def events(world: World, attribute: str, value: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+def events(
+    world: World, attribute: str, value: str, since: datetime, until: datetime, region: str = ""
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Every event of the window with this attribute as LookupEvents gives it, refused calls too, newest first."""
     query = {
         "LookupAttributes": [{"AttributeKey": attribute, "AttributeValue": value}],
@@ -93,18 +95,18 @@ def events(world: World, attribute: str, value: str, since: datetime, until: dat
     }  # fmt: skip
     token = ""
     while True:
-        answer = _page(world, query | ({"NextToken": token} if token else {}))
+        answer = _page(world, query | ({"NextToken": token} if token else {}), region)
         yield from answer.get("Events", [])
         token = answer.get("NextToken", "")
         if not token:
             return
 
 
-def _page(world: World, query: dict[str, Any]) -> dict[str, Any]:
+def _page(world: World, query: dict[str, Any], region: str) -> dict[str, Any]:
     for left in reversed(range(PATIENCE)):
         try:
             with aws_errors("read CloudTrail"):
-                answer: dict[str, Any] = world.aws.client("cloudtrail").lookup_events(**query)
+                answer: dict[str, Any] = world.aws.client("cloudtrail", region).lookup_events(**query)
             return answer
         except RateLimited:
             if not left:

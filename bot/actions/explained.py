@@ -9,11 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bot.actions.github import repository_path
-from bot.model import WorkflowRef
+from bot.model import SecretStore, WorkflowRef
 from bot.world import World
 
 JOB_LIMIT = timedelta(hours=6)  # of a hosted runner: what was queued before is over
 _WHOLE_SECONDS = timedelta(seconds=1)  # GitHub's times have no fractions
+
+
+def holders(repository: str, stores: tuple[SecretStore, ...]) -> tuple[str, ...]:
+    """The repositories whose jobs have a credential, each once. Of an organization's secret only the owner is known."""
+    told = [repository, *(store.repository for store in stores if store.scope != "organization")]
+    return tuple(dict.fromkeys(filter(None, told)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

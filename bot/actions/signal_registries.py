@@ -1,7 +1,7 @@
-"""Facts of registries, asked through the World: PyPI, crates.io, RubyGems.org, GHCR and Amazon ECR; npm as they are.
+"""Facts of registries, asked through the World: PyPI, crates.io, RubyGems.org, GHCR, ECR, CodeArtifact; npm as it is.
 
 Only packages that a repository makes are asked for: those that files at its root name, those that a held token tells,
-the images that GitHub links to it, and the repositories of ECR that are called after it.
+the images that GitHub links to it, and what is called after it in ECR and CodeArtifact.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 from bot.actions.aws_image_find import MANY, listed
+from bot.actions.aws_package_find import INTERNAL
+from bot.actions.aws_package_find import listed as packages_listed
+from bot.actions.aws_packages import codeartifact
 from bot.actions.github import repository_path
 from bot.actions.signal_facts import MOST_PACKAGES, Collected
 from bot.errors import NotFound
@@ -19,6 +22,8 @@ from bot.model import Secret
 from bot.signals import collect
 from bot.signals.facts import Fact, Origin
 from bot.world import Registry, World
+
+MOST_VERSIONS = 200  # of a package in CodeArtifact: each is asked for by itself
 
 
 def of_registries(
@@ -89,3 +94,35 @@ def of_ecr(world: World, repository: str, found: Collected) -> None:
                 yield from collect.told({"imageDetails": images}, Origin("", f"ecr {name}"), name)
 
     found.take("images in ECR", rows)
+
+
+def of_codeartifact(world: World, repository: str, found: Collected) -> None:
+    """The versions in CodeArtifact of packages that are called after the repository, as they were published there."""
+    short = repository.rpartition("/")[2]
+
+    def rows(region: str) -> Iterator[Fact]:
+        what = "list the repositories of CodeArtifact"
+        for row in packages_listed(world, "list_repositories", "repositories", what, region):
+            where = {"domain": row["domainName"], "domainOwner": row["domainOwner"], "repository": row["name"]}
+            what = f"list the packages of {row['name']}"
+            packages = packages_listed(
+                world, "list_packages", "packages", what, region, packagePrefix=short, publish="ALLOW", **where
+            )
+            for package in found.most(packages, MOST_PACKAGES, f"packages of {row['name']}"):
+                asked = where | {name: package[name] for name in ("format", "namespace", "package") if name in package}
+                yield from versions(asked, region)
+
+    def versions(asked: dict[str, str], region: str) -> Iterator[Fact]:
+        what = f"list the versions of {asked['package']}"
+        listed = packages_listed(world, "list_package_versions", "versions", what, region, originType=INTERNAL, **asked)
+        for row in found.most(listed, MOST_VERSIONS, f"versions of {asked['package']}"):
+            version = str(row["version"])
+            answer = codeartifact(
+                world, "describe_package_version", f"look at {asked['package']} {version}", region, **asked,
+                packageVersion=version,
+            )  # fmt: skip
+            where = f"codeartifact {asked['domain']}/{asked['repository']}/{asked['package']} {version}"
+            yield from collect.told({"packageVersion": answer["packageVersion"]}, Origin("", where), asked["package"])
+
+    for region in world.aws.regions:
+        found.take(f"packages in CodeArtifact ({region})", lambda region=region: rows(region))  # type: ignore[misc]

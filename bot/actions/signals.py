@@ -18,7 +18,7 @@ from bot.actions.signal_facts import (
     of_npm,
     window_start,
 )
-from bot.actions.signal_registries import of_ecr, of_ghcr, of_registries
+from bot.actions.signal_registries import of_codeartifact, of_ecr, of_ghcr, of_registries
 from bot.actions.signal_trail import of_aws
 from bot.errors import InputError, ProviderError
 from bot.model import Before, Credential, Effect, Grade, Outcome, PackageVersion, Proof
@@ -107,7 +107,7 @@ def _signs(world: World, given: JudgeIn, before: JudgeBefore) -> tuple[list[Find
 
 
 def _packages(world: World, given: JudgeIn, found: Collected) -> None:
-    """What the credential may have published: at its own registry, as images where it is GitHub's or AWS's."""
+    """What the credential may have published: at its own registry, as images where it is GitHub's, both where AWS's."""
     credential = given.credential
     if credential.provider == "npm":
         of_npm(world, given.repository, credential.account, found)
@@ -117,6 +117,7 @@ def _packages(world: World, given: JudgeIn, found: Collected) -> None:
         of_ghcr(world, given.repository, found)
     elif given.user:
         of_ecr(world, given.repository, found)
+        of_codeartifact(world, given.repository, found)
 
 
 def identities(found: Collected, user: str) -> set[str]:
@@ -170,7 +171,9 @@ judge = Action(
     outcome=JudgeOutcome, effect=Effect.READ, look=_look, run=_judge, prove=_prove,
     permissions=(
         "actions:read", "contents:read", "deployments:read", "cloudtrail:LookupEvents", "ecr:DescribeRepositories",
-        "ecr:DescribeImages", "`s3:ListBucket` and `s3:GetObject` of `BULKHEAD_TRAIL`, where that is set",
+        "ecr:DescribeImages", "codeartifact:ListRepositories", "codeartifact:ListPackages",
+        "codeartifact:ListPackageVersions", "codeartifact:DescribePackageVersion",
+        "`s3:ListBucket` and `s3:GetObject` of `BULKHEAD_TRAIL`, where that is set",
         "a classic token with `read:packages` for images at ghcr.io",
     ),
 )  # fmt: skip

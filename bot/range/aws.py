@@ -1,4 +1,4 @@
-"""AWS of the range: moto's IAM, S3 and ECR behind a layer that enforces what moto does not.
+"""AWS of the range: moto's IAM, S3 and ECR, and our own CodeArtifact, behind a layer that enforces what moto does not.
 
 moto keeps users, keys, roles, policies and buckets and speaks their protocols; it does not enforce key status,
 session age, conditions, trust policies or web identity tokens (tried with 5.2.5). So every request is first
@@ -22,8 +22,9 @@ from typing import Any
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-from bot.range import aws_trail, aws_wire, iam_policy
+from bot.range import aws_codeartifact, aws_rest, aws_trail, aws_wire, iam_policy
 from bot.range.aws_account import Account, Dates
+from bot.range.aws_codeartifact import CodeArtifact
 from bot.range.aws_ecr import LAYERS, Ecr
 from bot.range.aws_sts import ACCOUNT, SECOND, Caller, Session, Sts, account_in
 from bot.range.aws_trail import Trail, reads_only
@@ -53,6 +54,7 @@ class AwsRange:
         self.accounts = {number: Account(dates, number) for number in (ACCOUNT, SECOND)}
         self.account = self.accounts[ACCOUNT]
         self.ecr = Ecr(clock)
+        self.packages = CodeArtifact(clock)
         self.trail = Trail(clock)
         self.sts = Sts(clock, issuer, self.accounts)
         self._lock = threading.RLock()  # moto is not made for threads; one call after the other, as one history
@@ -69,6 +71,7 @@ class AwsRange:
             for account in self.accounts.values():
                 account.reset()
             self.ecr.reset()
+            self.packages.reset()
             self.sts.reset()
             self.trail.reset()
 
@@ -77,12 +80,14 @@ class AwsRange:
         with self._lock:
             home, second = (account.snapshot() for account in self.accounts.values())
             volatile = home.pop("volatile") | {"second": second.pop("volatile")}
-            return home | {"second": second, "images": self.ecr.snapshot(), "volatile": volatile}
+            kept = {"images": self.ecr.snapshot(), "packages": self.packages.snapshot()}
+            return home | kept | {"second": second, "volatile": volatile}
 
     def values(self) -> list[str]:
         """Every secret that it knows: a test asks whether one has been written down somewhere."""
         with self._lock:
-            return [value for account in self.accounts.values() for value in account.values()] + self.sts.values()
+            held = [value for account in self.accounts.values() for value in account.values()]
+            return held + self.sts.values() + self.packages.values()
 
     def wsgi(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request, with the faults and the latency that the switchboard has for it."""
@@ -169,7 +174,7 @@ class AwsRange:
                 number = account_in(str(call.params.get("AccessKeyId", "")))
                 return aws_wire.answer(call, {"Account": number}), None, None
             case "cloudtrail:LookupEvents":
-                return aws_wire.answer(call, self.trail.lookup(call.params, caller.account)), None, None
+                return aws_wire.answer(call, self.trail.lookup(call.params, call.region, caller.account)), None, None
             case "iam:AddClientIDToOpenIDConnectProvider" | "iam:RemoveClientIDFromOpenIDConnectProvider":
                 account.change_audience(call)  # moto has neither
                 return aws_wire.answer(call, {}), {}, None
@@ -179,6 +184,12 @@ class AwsRange:
             raise AwsError("InvalidAction", "The range has images in one account only", 400)
         if call.service == "ecr" and (told := self.ecr.answer(call)) is not None:
             return aws_wire.answer(call, told), told, None
+        if call.service == aws_codeartifact.SERVICE:
+            if caller.account != ACCOUNT:
+                raise AwsError("ValidationException", "The range has packages in one account only", 400)
+            told = self.packages.answer(call)
+            shown = aws_rest.plain({name: value for name, value in told.items() if name != "asset"})
+            return aws_wire.answer(call, told), shown, None
         if call.service not in ("iam", "s3", "ecr", "secretsmanager", "ssm"):
             raise AwsError("InvalidAction", f"The range has no {call.route}", 400)
         account.check(call)

@@ -21,6 +21,7 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.exceptions import HTTPException
 
+from bot.range import aws_codeartifact
 from bot.range.aws_sts import ACCOUNT, HOUR, LongTermKey, Principal, Provider
 from bot.range.aws_wire import AwsError, Call
 from bot.range.clock import RangeClock
@@ -177,6 +178,8 @@ class Account:
             return name if name.startswith("arn:") else whole
         if call.service == "ssm" and "Name" in params:
             return f"arn:aws:ssm:{call.region}:{self.number}:parameter/{str(params['Name']).lstrip('/')}"
+        if call.service == aws_codeartifact.SERVICE:
+            return aws_codeartifact.resource(call)
         if call.service != "iam":
             return "*"
         if "UserName" in params or call.operation in _OF_THE_CALLER:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from bot.range import aws_codeartifact
 from bot.range.aws_sts import ACCOUNT, Caller, Principal, Provider, Session, iso
 from bot.range.aws_wire import AwsError, Call
 from bot.range.clock import RangeClock
@@ -61,12 +62,13 @@ class Trail:
     ) -> None:  # fmt: skip
         """Add one call. ``who`` is its userIdentity; secrets are left out of parameters and answer."""
         now = self._clock.time()
+        params = aws_codeartifact.recorded(call.params) if call.service == aws_codeartifact.SERVICE else call.params
         shown = camel(result) if result and (minted is not None or not reads_only(call.operation)) else None
         event: dict[str, Any] = {
             "eventVersion": "1.11", "userIdentity": who, "eventTime": iso(now)[:19] + "Z",
             "eventSource": f"{call.service}.amazonaws.com", "eventName": call.operation, "awsRegion": call.region,
             "sourceIPAddress": "127.0.0.1", "userAgent": call.headers.get("user-agent", ""),
-            "requestParameters": camel(call.params) or None, "responseElements": None if error else shown,
+            "requestParameters": camel(params) or None, "responseElements": None if error else shown,
             "requestID": call.id, "eventID": str(uuid.uuid4()), "readOnly": reads_only(call.operation),
             "eventType": "AwsApiCall", "managementEvent": management, "recipientAccountId": account,
             "eventCategory": "Management" if management else "Data",
@@ -76,8 +78,8 @@ class Trail:
         resources = list(_resources(call.params, result or {}, minted))
         self.events.append({"at": now, "event": event, "resources": resources})
 
-    def lookup(self, params: dict[str, Any], account: str = ACCOUNT) -> dict[str, Any]:
-        """LookupEvents of an account: newest first."""
+    def lookup(self, params: dict[str, Any], region: str, account: str = ACCOUNT) -> dict[str, Any]:
+        """LookupEvents of an account and a region: newest first. What is of no region is told in us-east-1."""
         self._throttle()
         attribute = _attribute(params)
         now = self._clock.time()
@@ -86,7 +88,7 @@ class Trail:
         most = int(params.get("MaxResults", 50))
         if not 1 <= most <= 50:
             raise AwsError("InvalidMaxResultsException", "MaxResults must be from 1 to 50", 400)
-        asked = json.dumps([attribute, params.get("StartTime"), params.get("EndTime")])
+        asked = json.dumps([attribute, params.get("StartTime"), params.get("EndTime"), region])
         below = _position(params.get("NextToken"), asked, len(self.events))
         page: list[dict[str, Any]] = []
         for index in range(below - 1, -1, -1):
@@ -95,6 +97,8 @@ class Trail:
             if row["event"]["recipientAccountId"] != account:
                 continue
             if not row["event"]["managementEvent"] or not int(start) <= row["at"] <= end or not _is(row, attribute):
+                continue
+            if row["event"]["awsRegion"] != region:
                 continue
             if len(page) == most:
                 token = base64.urlsafe_b64encode(json.dumps([index + 1, asked]).encode()).decode()

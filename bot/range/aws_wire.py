@@ -1,6 +1,7 @@
 """AWS on the wire: what a request asks, whether its signature is right, and how a refusal looks in each protocol.
 
-Sources: the Signature Version 4 pages of the IAM User Guide; "Common errors" of IAM, STS, CloudTrail, ECR and S3.
+Sources: the Signature Version 4 pages of the IAM User Guide; "Common errors" of IAM, STS, CloudTrail, ECR, S3 and
+CodeArtifact.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
+from bot.range import aws_rest
+
 JSON_SERVICES = {"cloudtrail", "ecr", "secretsmanager", "ssm"}
+REST_SERVICES = {"codeartifact"}
 NAMESPACES = {
     "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
     "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
@@ -33,6 +37,12 @@ _DIALECT: dict[tuple[str, str], tuple[str, int]] = {
     ("json", "ExpiredToken"): ("ExpiredTokenException", 400),
     ("json", "AccessDenied"): ("AccessDeniedException", 400),
     ("json", "MissingAuthenticationToken"): ("MissingAuthenticationTokenException", 400),
+    ("rest", "InvalidClientTokenId"): ("UnrecognizedClientException", 403),
+    ("rest", "InvalidSessionToken"): ("UnrecognizedClientException", 403),
+    ("rest", "SignatureDoesNotMatch"): ("InvalidSignatureException", 403),
+    ("rest", "ExpiredToken"): ("ExpiredTokenException", 403),
+    ("rest", "AccessDenied"): ("AccessDeniedException", 403),
+    ("rest", "MissingAuthenticationToken"): ("MissingAuthenticationTokenException", 403),
     ("s3", "MissingAuthenticationToken"): ("AccessDenied", 403),
     ("query", "InvalidSessionToken"): ("InvalidClientTokenId", 403),
 }
@@ -89,6 +99,8 @@ class Call:
 
     @property
     def protocol(self) -> str:
+        if self.service in REST_SERVICES:
+            return "rest"
         return "s3" if self.service == "s3" else "json" if self.service in JSON_SERVICES else "query"
 
 
@@ -121,6 +133,8 @@ def read(environ: dict[str, Any]) -> Call:
         values.pop("Version", None)
         call.params = nested(values)
         call.service = call.service or "sts"  # the only unsigned calls of the query protocol are STS's
+    elif call.service in REST_SERVICES:
+        call.operation, call.params = aws_rest.asked(call.service, call.method, raw_path, raw_query, headers, body)
     else:
         call.service = call.service or "s3"
     return call
@@ -164,7 +178,7 @@ def check_signature(call: Call, secret: str) -> None:
         raise AwsError("XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match", 400)
     names = call.signed_headers.split(";")
     canonical = "\n".join([
-        call.method, call.raw_path, "&".join(sorted(_pairs(call.raw_query))),
+        call.method, call.raw_path, "&".join(sorted(_pairs(call.raw_query), key=lambda pair: pair.split("=", 1))),
         "".join(f"{name}:{' '.join(call.headers.get(name, '').split())}\n" for name in names),
         call.signed_headers, digest,
     ])  # fmt: skip
@@ -190,7 +204,7 @@ def refusal(call: Call, error: AwsError) -> Reply:
     """The error in the words and the form of the call's service."""
     code, status = _DIALECT.get((call.protocol, error.code), (error.code, error.status))
     headers = [("x-amzn-RequestId", call.id), ("x-amz-request-id", call.id)]
-    if call.protocol == "json":
+    if call.protocol in ("json", "rest"):
         body = json.dumps({"__type": code, "message": error.message})
         headers += [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", code)]
     elif call.protocol == "s3":
@@ -206,8 +220,11 @@ def refusal(call: Call, error: AwsError) -> Reply:
 
 
 def answer(call: Call, result: dict[str, Any]) -> Reply:
-    """A result of our own, in the query or the JSON protocol."""
+    """A result of our own, in the protocol of the call's service."""
     headers = [("x-amzn-RequestId", call.id)]
+    if call.protocol == "rest":
+        more, content = aws_rest.told(call.service, call.operation, result)
+        return Reply(200, [*headers, *more], content)
     if call.protocol == "json":
         headers.append(("Content-Type", "application/x-amz-json-1.1"))
         return Reply(200, headers, json.dumps(result).encode())

@@ -130,7 +130,7 @@ def seed_aws(aws: AwsRange, company: Company) -> None:
         account.add_user(BYSTANDER, tags={"owner": "jonas"}, policy=reads)
         company.cast["aws"][BYSTANDER] = _pair(account.add_key(BYSTANDER))
     with account.dated(days_ago=90):
-        may = ("iam:*", "ecr:*", "cloudtrail:LookupEvents", "sts:GetAccessKeyInfo", "sts:AssumeRole")
+        may = ("iam:*", "ecr:*", "codeartifact:*", "cloudtrail:LookupEvents", "sts:GetAccessKeyInfo", "sts:AssumeRole")
         account.add_user(RESPONDER, policy=_allow(*may))
         company.cast["aws"][RESPONDER] = _pair(account.add_key(RESPONDER))
     seed_second(aws, company)

@@ -1,18 +1,20 @@
 """A deploy key in a public run log, and a thief who knows what else it opens: the image that everybody deploys.
 
 Whoever may push to a repository of images decides what runs where its tag is pulled, and the tag does not say that it
-was moved. One repository lets tags move; of the other, whose tags are immutable, the thief takes a tag off first.
+was moved. One repository lets tags move; of the other, whose tags are immutable, the thief takes a tag off first. The
+same key publishes to CodeArtifact, whose newest version everybody's build installs.
 """
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from bot.range import company
-from bot.range.attacker import Attacker, Loot
+from bot.range.attacker import Attacker, Loot, code_of
 from bot.range.aws_sts import ACCOUNT
 from bot.range.images import Layer, built, push_to_ecr
 from bot.range.key_in_log import KeyInLog
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from bot.range.server import Range
 
 IMAGE, TAG, BASE, BASE_TAG = "ferry", "live", "ferry-base", "22.04"
+DOMAIN, SHELF, PACKAGE = "harbor-lights", "shared", "ferry-timetable"
+GOOD, WORSE = "2026.10.1", "2026.11.1"
 UNNOTICED_S = 2 * 3600
 HOST = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
 _STEP = f"      - name: Push the image\n        run: docker push {HOST}/{IMAGE}:{TAG}\n      - name: Upload\n"
@@ -33,10 +37,15 @@ class ImageSwap(KeyInLog):
         super().__init__(range_)
         self._good: dict[str, str] = {}
         self._bad: dict[str, str] = {}
+        self._published = False
 
     def leak(self) -> dict[str, Any]:
         """The deploy workflow pushes the image before it uploads; the base image was pushed months ago."""
-        self._range.aws.account.allow(company.DEPLOY_USER, "images", "ecr:*")
+        self._range.aws.account.allow(company.DEPLOY_USER, "images", "ecr:*", "codeartifact:*")
+        shelf = self._client("codeartifact")
+        shelf.create_domain(domain=DOMAIN)
+        shelf.create_repository(domain=DOMAIN, repository=SHELF)
+        _publish(shelf, GOOD, b"06:10 06:50 07:30")
         ecr = self._ecr()
         ecr.create_repository(repositoryName=IMAGE)
         ecr.create_repository(repositoryName=BASE, imageTagMutability="IMMUTABLE")
@@ -67,11 +76,23 @@ class ImageSwap(KeyInLog):
         acts.append({"act": "ecr:PutImage", "ok": not code, "code": code, "made": f"{IMAGE}:{TAG}", "said": said})
         also = f"took the tag {BASE_TAG} off {BASE}, whose tags are immutable, and pushed another image under it"
         acts.append({"act": "ecr:BatchDeleteImage", "ok": not code, "code": code, "made": BASE, "said": also})
+        acts.append(self._publishes(loot))
         self._range.clock.advance(600)
         return acts
 
+    def _publishes(self, loot: Loot) -> dict[str, Any]:
+        code = ""
+        try:
+            _publish(self._attacker.client("codeartifact", loot), WORSE, b"a backdoor of the drill: it does nothing")
+        except ClientError as exc:
+            code = str(exc.response["Error"]["Code"])
+        self._published = not code
+        said = f"published {PACKAGE} {WORSE} to CodeArtifact, which builds install"
+        act = "codeartifact:PublishPackageVersion"
+        return {"act": act, "ok": not code, "code": code, "made": PACKAGE, "said": said}
+
     def tries(self) -> list[dict[str, Any]]:
-        """And what a deployment gets that asks for the tags, or for the bad image itself."""
+        """And what a deployment and a build get that ask for the tags and the newest version, or for the bad ones."""
         found = super().tries()
         if not self._bad:
             return found
@@ -81,12 +102,21 @@ class ImageSwap(KeyInLog):
             found.append(_tried(name, what, now == self._good[repository], now[:19] or "nothing"))
         left = [repository for repository, digest in self._bad.items() if self._has(repository, digest)]
         found.append(_tried("bad-digest", "its images, by their digests", not left, ", ".join(left) or "ImageNotFound"))
+        if self._published:
+            shelf = self._client("codeartifact")
+            newest = shelf.list_package_versions(**_WHERE, sortBy="PUBLISHED_TIME")["versions"][0]["version"]
+            found.append(_tried("default-install", f"the newest {PACKAGE}, as a build gets it", newest == GOOD, newest))
+            code = code_of(lambda: shelf.get_package_version_asset(**_WHERE, packageVersion=WORSE, asset=_FILE))
+            found.append(_tried("bad-version", f"{PACKAGE} {WORSE}, by its number", bool(code), code))
         return found
 
     def _ecr(self) -> Any:
-        """ECR as whoever of the company may."""
+        return self._client("ecr")
+
+    def _client(self, service: str) -> Any:
+        """A service as whoever of the company may."""
         key = self._range.company.cast["aws"][company.RESPONDER]
-        return Attacker(self._range.aws_url, "", "").client("ecr", Loot(key["key_id"], key["secret"]))
+        return Attacker(self._range.aws_url, "", "").client(service, Loot(key["key_id"], key["secret"]))
 
     def _now(self, repository: str, tag: str) -> str:
         images = self._ecr().batch_get_image(repositoryName=repository, imageIds=[{"imageTag": tag}])["images"]
@@ -95,6 +125,18 @@ class ImageSwap(KeyInLog):
     def _has(self, repository: str, digest: str) -> bool:
         asked = [{"imageDigest": digest}]
         return bool(self._ecr().batch_get_image(repositoryName=repository, imageIds=asked)["images"])
+
+
+_WHERE: dict[str, Any] = {"domain": DOMAIN, "repository": SHELF, "format": "generic", "namespace": "ferry",
+                          "package": PACKAGE}  # fmt: skip
+_FILE = "timetable.txt"
+
+
+def _publish(client: Any, version: str, data: bytes) -> None:
+    digest = hashlib.sha256(data).hexdigest()
+    client.publish_package_version(
+        **_WHERE, packageVersion=version, assetName=_FILE, assetContent=data, assetSHA256=digest
+    )
 
 
 def _image(holds: bytes) -> tuple[dict[str, bytes], bytes]:

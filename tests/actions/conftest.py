@@ -12,7 +12,7 @@ from github import Auth
 
 from bot.action import Action
 from bot.actions import CATALOGUE
-from bot.app import range_gcp, range_registries
+from bot.app import RANGE_REGIONS, range_gcp, range_registries
 from bot.clients import AwsClients, GitHubClient
 from bot.evidence import EvidenceRoom
 from bot.images import ImageClient
@@ -49,7 +49,9 @@ class Drill:
         self.leaked = self.range.company.deploy_key[0]
         self.world = World(
             name="range", clock=clock, scrub=self._vault.scrubber.scrub,
-            aws=AwsClients(key_id=own["key_id"], secret=own["secret"], endpoint=self.range.aws_url),
+            aws=AwsClients(
+                key_id=own["key_id"], secret=own["secret"], endpoint=self.range.aws_url, others=RANGE_REGIONS
+            ),
             github=GitHubClient(token=cast["github"]["bulkhead-bot"], base_url=self.range.github_url),
             secrets=self._vault.of(incident, clock), evidence=self.room.of(incident, clock),
             identities=(f"aws-access-key:{own['key_id']}", "github-token:bulkhead-bot"),

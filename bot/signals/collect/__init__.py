@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import InputError
-from bot.signals.collect import audit, crates, github, images, npm, pypi, rubygems
+from bot.signals.collect import audit, codeartifact, crates, github, images, npm, pypi, rubygems
 from bot.signals.facts import Fact, Origin
 
 Reader = Callable[[Any, Origin, str], Iterator[Fact]]
@@ -28,6 +28,7 @@ FORMATS: tuple[tuple[str, Callable[[Any], bool], Reader], ...] = (
     ("RubyGems versions", rubygems.is_versions, rubygems.versions),
     ("images at GitHub Packages", images.is_ghcr, images.ghcr),
     ("images of ECR", images.is_ecr, images.ecr),
+    ("version in CodeArtifact", codeartifact.is_version, codeartifact.version),
     ("GitHub audit log", audit.is_log, audit.log),
     ("GitHub API", github.is_answer, github.answer),
 )

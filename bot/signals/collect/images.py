@@ -48,10 +48,10 @@ def ecr(document: Any, origin: Origin, name: str) -> Iterator[Fact]:
     for row in document["imageDetails"]:
         package = str(row.get("repositoryName") or name)
         yield _version("ecr", package, str(row["imageDigest"]), row.get("imageTags") or (),
-                       _pushed(row["imagePushedAt"]), origin)  # fmt: skip
+                       pushed(row["imagePushedAt"]), origin)  # fmt: skip
 
 
-def _pushed(told: Any) -> datetime:
+def pushed(told: Any) -> datetime:
     """As boto3 has it, as the command line writes it, or in seconds as the API itself sends it."""
     if isinstance(told, datetime):
         return told.astimezone(UTC)
