@@ -123,6 +123,7 @@ class Site:
     external: Mapping[str, ExternalStore] = field(default_factory=dict)
     declared: tuple[Declared, ...] = ()
     accounts: Accounts | None = None  # every account of AWS; without it ``aws`` is the only one
+    trust_root: str = ""
 
 
 def range_site(endpoints: RangeEndpoints) -> Site:
@@ -146,6 +147,7 @@ def range_site(endpoints: RangeEndpoints) -> Site:
         else None,
         registries=range_registries(endpoints.registries, endpoints.registry_tokens),
         gcp=range_gcp(endpoints.gcp, endpoints.gcp_key_file, clock) if endpoints.gcp else None,
+        trust_root=endpoints.trust_root,
     )  # fmt: skip
 
 
@@ -225,6 +227,7 @@ def real_site(settings: Settings) -> Site:
         long_tail=Tail,
         gcp=GcpClient(key_file=gcp_key, now=clock.now),
         trail=settings.trail,
+        trust_root=settings.trust_root.read_text() if settings.trust_root else "",
     )  # fmt: skip
 
 
@@ -402,7 +405,7 @@ class Bulkhead:
                 scrub=_IncidentScrub(self.vault, incident), github_app=site.github_app, images=site.images,
                 npm=site.npm, registries=site.registries, gcp=site.gcp,
                 long_tail=tail, trail=trail, aws_everywhere=everywhere, external=site.external,
-                declared=site.declared,
+                declared=site.declared, trust_root=site.trust_root,
             )  # fmt: skip
 
         return world

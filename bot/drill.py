@@ -66,6 +66,7 @@ class Range:
             npm=self.info.get("npm", ""), npm_token=self.info["cast"].get("npm", {}).get("bulkhead-bot", ""),
             registries=self.info.get("registries", {}), registry_tokens=self.info["cast"].get("registries", {}),
             gcp=self.info.get("gcp", ""), gcp_key_file=self.info["cast"].get("gcp", {}).get("bulkhead-bot", ""),
+            trust_root=self.info.get("trust_root", ""),
         )  # fmt: skip
 
     def anew(self) -> Range:

@@ -121,6 +121,11 @@ class Settings(BaseSettings):
         pattern=r"^([a-z]{2}(-[a-z]+)+-\d(,[a-z]{2}(-[a-z]+)+-\d)*)?$",
         description="Regions beside that one whose CodeArtifact is read and pulled from, with commas between",
     )
+    trust_root: Path | None = Field(
+        default=None,
+        description="Sigstore's trust root (trusted_root.json) by which provenance is verified, where the one that is "
+        "shipped is too old or your Sigstore is another one",
+    )
     trail: str = Field(
         default="",
         pattern="^(s3://[a-z0-9.-]{3,63}/(.+/)?CloudTrail/?)?$",
@@ -419,7 +424,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} is not there; name a file or a folder of rules")
         return value
 
-    @field_validator("signers", "policy", "sources", "gcp_key_file", "aws_accounts", "stores")
+    @field_validator("signers", "policy", "sources", "gcp_key_file", "aws_accounts", "stores", "trust_root")
     @classmethod
     def _file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():

@@ -144,6 +144,7 @@ class Watch:
             of_ecr(world, one.repository, found)
             of_codeartifact(world, one.repository, found)
             of_aws(world, one.user, since, found, history)
+        found.verify(world.trust_root)
         return found
 
     def _judge(

@@ -336,6 +336,7 @@ class World:
     external: Mapping[str, ExternalStore] = field(default_factory=dict)  # by its name in the file of stores
     declared: tuple[Declared, ...] = ()  # what stands in them
     aws_everywhere: tuple[Aws, ...] = ()  # every account of the map, for what is looked for in all of them
+    trust_root: str = ""  # of Sigstore, as JSON; '': its public one
     trail: str = ""  # s3://BUCKET/…/CloudTrail, where CloudTrail's log files are; '': LookupEvents is asked
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by
     long_tail: LongTail | None = None  # it goes to whatever address a rule names, so the range's World has none
@@ -372,6 +373,7 @@ class RangeEndpoints:
     registry_tokens: Mapping[str, str] = field(default_factory=dict)
     gcp: str = ""  # '' where the range has none
     gcp_key_file: str = ""
+    trust_root: str = ""  # of the range's Sigstore
 
     def __post_init__(self) -> None:
         optional = filter(None, (self.registry, self.npm, self.gcp))

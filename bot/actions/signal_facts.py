@@ -25,10 +25,12 @@ from bot.signals.collect import github, npm
 from bot.signals.collect.logs import of_zip
 from bot.signals.encodings import Known
 from bot.signals.facts import AnyFact, Origin, Push, Run, Text, WorkflowFile, of_kind, utc
+from bot.signals.provenance import verified
 from bot.world import World
 
 HISTORY = timedelta(days=30)  # before the window: what is usual
 MOST_RUNS, MOST_JOBS, MOST_LOGS, MOST_PACKAGES = 1000, 60, 20, 100
+MOST_PROVENANCE = 15  # versions of a package, the newest; signal 2 looks back at ten
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,6 +54,13 @@ class Collected:
             self.later = self.later or isinstance(exc, (RateLimited, Unavailable))
             self.unknown.append(f"{what[:1].upper()}{what[1:]} could not be read: {exc}")
         (self.facts if into is None else into).extend(rows)
+
+    def verify(self, root: str) -> None:
+        """Verify the signatures of provenance; ``root`` as ``World.trust_root``."""
+        try:
+            self.facts = verified(self.facts, root)
+        except InputError as exc:
+            self.unknown.append(f"No provenance was verified: {exc}")
 
     def most(self, rows: Iterable[Any], most: int, what: str) -> Iterator[Any]:
         """At most so many; that there are more is a sentence."""
@@ -136,12 +145,26 @@ def of_npm(world: World, repository: str, maintainer: str, found: Collected) -> 
             names += [str(row["package"]["name"]) for row in answer["objects"]]
         for name in dict.fromkeys(names):
             try:
-                yield from npm.packument(document(world, name), Origin("npm", name), name)
+                told = document(world, name)
             except NotFound:
                 continue
+            yield from npm.packument(told, Origin("npm", name), name)
+            yield from _attested(world, name, told)
 
     if world.npm is not None:
         found.take("packages at npm", rows)
+
+
+def _attested(world: World, name: str, told: dict[str, Any]) -> Iterator[AnyFact]:
+    """The provenance of the newest versions that have one."""
+    has = [version for version, row in told["versions"].items() if (row.get("dist") or {}).get("attestations")]
+    for version in sorted(has, key=lambda v: str(told["time"].get(v, "")), reverse=True)[:MOST_PROVENANCE]:
+        path = f"/-/npm/v1/attestations/{quote(name, safe='@')}@{quote(version)}"
+        try:
+            assert world.npm is not None
+            yield from npm.attestations(world.npm.get(path), Origin("npm", path), name)
+        except NotFound:
+            continue  # between the two answers it was taken away
 
 
 def _manifest(world: World, repository: str) -> str:

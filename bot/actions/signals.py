@@ -92,6 +92,7 @@ def _signs(world: World, given: JudgeIn, before: JudgeBefore) -> tuple[list[Find
         _packages(world, given, found)
     if given.user:
         of_aws(world, given.user, since, found)
+    found.verify(world.trust_root)
     beside = Given(
         now=world.now(), learn_until=since, jobs=Jobs(found.facts), networks=networks(world, found),
         homes=dict.fromkeys(identities(found, given.user), given.repository) if given.repository else {},

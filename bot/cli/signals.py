@@ -25,6 +25,7 @@ from bot.signals.findings import SIGNALS, Finding, Sure, once
 from bot.signals.given import Given, Jobs
 from bot.signals.networks import Networks, networks_of
 from bot.signals.networks import read as read_networks
+from bot.signals.provenance import verified
 from bot.story import ASKS, BAD, DIM, GOOD, HEADING, Line
 from bot.triage.identify import Recognizer
 
@@ -73,6 +74,10 @@ def run(
             help="Where runners are: the answer of `gh api /meta` as a file, a file of networks, or a network of yours."
         ),
     ] = None,
+    trust_root: Annotated[
+        Path | None,
+        typer.Option(help="Sigstore's trust root (trusted_root.json) by which provenance is verified; else its own."),
+    ] = None,
     secrets: Annotated[
         Path | None, typer.Option(help="Fingerprints that `bulkhead signals fingerprint` has written.")
     ] = None,
@@ -89,6 +94,7 @@ def run(
     facts = with_workflows(
         [fact for path in [*(runs or ()), *(packument or ())] for fact in collect.read(path, repository)]
     )
+    facts = verified(facts, _text(trust_root) if trust_root else "")
     given = _given(facts, (learn_until, runs_until), home or [], networks or [])
     recognizer = Recognizer(cache_dir=_rules()) if log else None
     texts = (text for path in log or () for text in logs.read(path, repository))

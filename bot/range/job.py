@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Generator, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import botocore.exceptions
@@ -81,6 +82,7 @@ class JobRun:
             "ref": run.ref, "ref_name": run.ref.split("/", 2)[2], "sha": run.sha, "event_name": run.event,
             "actor": run.actor.login, "triggering_actor": run.triggering_actor.login, "run_id": str(run.id),
             "run_number": str(run.number), "run_attempt": str(run.attempt), "workflow": run.workflow.name,
+            "workflow_ref": f"{repo.full_name}/{run.workflow.path}@{run.ref}",
             "job": self.job.key, "token": token, "server_url": self.state.base_url, "api_url": self.state.base_url,
             "head_ref": run.head_branch if run.pull else "", "base_ref": run.pull.base_ref if run.pull else "",
             "workspace": "/home/runner/work/" + repo.name, "event": {"inputs": run.inputs} | _of_pull(run),
@@ -275,7 +277,8 @@ class JobRun:
         box = shell.Box(env=env, files=self.files, say=self._output, aws_url=self.runner.aws_url,
                         npm_url=self.runner.npm_url, registries=self.runner.registries,
                         built=self.built, docker=self.docker, hosts=self.runner.hosts,
-                        id_token=self._id_token if self.may_ask else None)  # fmt: skip
+                        id_token=self._id_token if self.may_ask else None,
+                        attest=partial(self.runner.attest, self.run, self.job) if self.may_ask else None)  # fmt: skip
         status = yield from shell.interpret(script, box)
         self.built = box.built
         self.env |= dict(row.split("=", 1) for row in box.sinks.get("env", "").splitlines() if "=" in row)

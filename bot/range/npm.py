@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 import re
 import secrets
@@ -25,6 +26,7 @@ from typing import Any
 
 from bot.range.clock import RangeClock
 from bot.range.npm_trust import Publisher
+from bot.range.sigstore import SLSA
 
 YOUNG, QUIET = timedelta(hours=72), 300
 MANY, HALF_WAY_S = 50_000, 2 * 3600.0  # downloads that a version has in the end while it is latest, and how soon
@@ -69,6 +71,7 @@ class Package:
     tags: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)  # tarballs by their file name
     history: list[tuple[datetime, str]] = field(default_factory=list)  # what was latest from when on
+    bundles: dict[str, Any] = field(default_factory=dict)  # of Sigstore, by version
     emptied_at: datetime | None = None
     changes: int = 0
 
@@ -174,7 +177,18 @@ class NpmRegistry:
     def _manifest(self, package: Package, version: str) -> dict[str, Any]:
         manifest = package.versions[version]
         url = f"{self.base_url}/{package.name}/-/{package.file_of(version)}"
-        return manifest | {"dist": manifest["dist"] | {"tarball": url}}
+        dist = manifest["dist"] | {"tarball": url}
+        if version in package.bundles:
+            where = f"{self.base_url}/-/npm/v1/attestations/{package.name}@{version}"
+            dist["attestations"] = {"url": where, "provenance": {"predicateType": SLSA}}
+        return manifest | {"dist": dist}
+
+    def attestations(self, name: str, version: str) -> dict[str, Any]:
+        """What npm gives of a version's provenance. Raises NpmProblem where it has none."""
+        bundle = self.package(name).bundles.get(version)
+        if bundle is None:
+            raise NpmProblem(404, "Not found")
+        return {"attestations": [{"predicateType": SLSA, "bundle": bundle}]}
 
     def downloads(self, package: Package) -> dict[str, int]:
         """Downloads of the last week by version: they climb while a version is latest, towards ``MANY``."""
@@ -216,6 +230,8 @@ class NpmRegistry:
                 "dist": _dist(data, manifest.get("dist") or {}),
             }  # fmt: skip
             package.times[version] = now
+            if (bundle := _bundle(document, package.versions[version]["dist"]["integrity"])) is not None:
+                package.bundles[version] = bundle
             package.files[package.file_of(version)] = data
             for tag, named in (document.get("dist-tags") or {"latest": version}).items():
                 self._tag(package, tag, named, now)
@@ -343,6 +359,19 @@ def _read_document(document: dict[str, Any]) -> tuple[str, tuple[str, dict[str, 
     if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version) or len(versions) != 1:
         raise NpmProblem(400, f"{name}@{version} cannot be published")
     return name, (version, manifest), data
+
+
+def _bundle(document: dict[str, Any], integrity: str) -> dict[str, Any] | None:
+    """The provenance that comes with a version. Raises NpmProblem for one that speaks of another file."""
+    said = next((row["data"] for file, row in document["_attachments"].items() if file.endswith(".sigstore")), None)
+    if said is None:
+        return None
+    found: dict[str, Any] = json.loads(said)
+    statement = json.loads(base64.b64decode(found["dsseEnvelope"]["payload"]))
+    own = base64.b64decode(integrity.removeprefix("sha512-")).hex()
+    if statement["subject"][0]["digest"].get("sha512") != own:
+        raise NpmProblem(422, "Failed to validate provenance: the subject is not the published package")
+    return found
 
 
 def _dist(data: bytes, said: dict[str, Any]) -> dict[str, Any]:

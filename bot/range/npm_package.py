@@ -22,6 +22,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from bot.range.npm_trust import AUDIENCE
+from bot.range.sigstore import npm_statement
 
 PUBLIC = "https://registry.npmjs.org"
 RANGE_SCRIPT = "range-postinstall.json"
@@ -78,14 +79,16 @@ def release(manifest: dict[str, Any], files: Mapping[str, bytes] | None = None) 
 class NpmCommand:
     """``npm ci``, ``npm publish`` and ``npm whoami`` of a job's step, with the environment of that step.
 
-    ``id_token`` mints an id-token of the job for an audience; None where the job may not ask for one.
+    ``id_token`` mints an id-token of the job for an audience, ``attest`` signs a statement with one; None where the job
+    may not ask for one.
     """
 
     def __init__(
         self, url: str, env: Mapping[str, str], files: Mapping[str, bytes],
         id_token: Callable[[str], str] | None = None,
+        attest: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,
     ) -> None:  # fmt: skip
-        self._url, self._env, self._files, self._id_token = url, env, files, id_token
+        self._url, self._env, self._files, self._id_token, self._attest = url, env, files, id_token, attest
 
     def _call(self, method: str, path: str, body: Any = None, token: str = "") -> requests.Response:
         token = token or self._env.get("NODE_AUTH_TOKEN", "")
@@ -107,15 +110,31 @@ class NpmCommand:
             raise NpmFailed(_said(answer, "GET", "/-/whoami"))
         return f"{answer.json()['username']}\n"
 
-    def publish(self) -> str:
-        """Pack the checkout and publish it."""
+    def publish(self, *, provenance: bool = False) -> str:
+        """Pack the checkout and publish it, with provenance where it is asked for or comes by trusted publishing."""
         manifest = self._manifest("package.json")
         body = document(manifest, packed({n: d for n, d in self._files.items() if not n.startswith(".")}))
         path = "/" + quote(str(manifest["name"]), safe="@")
-        answer = self._call("PUT", path, body, self._trusted(str(manifest["name"])))
+        token = self._trusted(str(manifest["name"]))
+        if provenance or token:
+            self._prove(body, str(manifest["name"]), str(manifest["version"]))
+        answer = self._call("PUT", path, body, token)
         if answer.status_code != requests.codes.ok:
             raise NpmFailed(_said(answer, "PUT", path))
         return f"+ {manifest['name']}@{manifest['version']}\n"
+
+    def _prove(self, body: dict[str, Any], name: str, version: str) -> None:
+        """Attach a bundle as npm's client does (libnpmpublish)."""
+        env = self._env
+        claims = {
+            name: env[f"GITHUB_{name.upper()}"] for name in ("repository", "workflow_ref", "ref", "sha", "run_id")
+        }
+        integrity = body["versions"][version]["dist"]["integrity"].removeprefix("sha512-")
+        statement = npm_statement(claims, name, version, base64.b64decode(integrity).hex())
+        if self._attest is not None and (bundle := self._attest(statement)) is not None:
+            said = json.dumps(bundle)
+            attached = {"content_type": bundle["mediaType"], "data": said, "length": len(said)}
+            body["_attachments"][f"{name}-{version}.sigstore"] = attached
 
     def _trusted(self, name: str) -> str:
         """A token by the job's own identity; "" when it may ask for none, or npm does not take it.

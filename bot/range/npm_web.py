@@ -133,6 +133,9 @@ class NpmWeb:
             raise NpmProblem(404, f"version not found: {version}")
         return found["versions"][version]
 
+    def attestations(self, asked: _Asked) -> Any:
+        return self.registry.attestations(asked.words["name"], asked.words["version"])
+
     def tarball(self, asked: _Asked) -> Any:
         package = self.registry.packages.get(asked.words["name"])
         data = package.files.get(asked.words["file"]) if package else None
@@ -223,6 +226,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         ("DELETE", "/-/user/token/[^/]+", NpmWeb.tokens),
         ("POST", f"/-/npm/v1/oidc/token/exchange/package/{_NAME}", NpmWeb.exchange),
         ("POST", "/-/npm/v1/security/advisories/bulk", NpmWeb.nothing_known),
+        ("GET", f"/-/npm/v1/attestations/{_NAME}@(?P<version>[^/@]+)", NpmWeb.attestations),
         ("GET", "/-/v1/search", NpmWeb.search),
         ("GET", f"/downloads/point/last-week/{_NAME}", NpmWeb.point),
         ("GET", f"/versions/{_NAME}/last-week", NpmWeb.by_version),

@@ -27,6 +27,7 @@ from bot.range.clock import RangeClock
 from bot.range.github.nouns import TARGET, Account, Job, Pull, Repo, Run, Workflow
 from bot.range.issuer import OidcIssuer
 from bot.range.job import JobRun, StepCancelled
+from bot.range.sigstore import AUDIENCE, Sigstore
 from bot.range.workflow_file import WorkflowMistake
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ WAITING = "waiting"  # for a reviewer
 class Runner:
     """All runs of one range. ``aws_url`` is where ``aws`` commands of a step go; None: nowhere."""
 
-    def __init__(self, clock: RangeClock, issuer: OidcIssuer, aws_url: str | None = None) -> None:
-        self.clock, self.issuer, self.aws_url = clock, issuer, aws_url
+    def __init__(
+        self, clock: RangeClock, issuer: OidcIssuer, aws_url: str | None = None, sigstore: Sigstore | None = None
+    ) -> None:  # fmt: skip
+        self.clock, self.issuer, self.aws_url, self.sigstore = clock, issuer, aws_url, sigstore
         self.npm_url: str | None = None  # where ``npm`` commands go, once there is a registry
         self.registries: dict[str, str] = {}  # where ``twine``, ``cargo`` and ``gem`` publish
         self.hosts: dict[str, str] = {}  # where ``curl`` gets to, by host name: addresses of the range
@@ -326,6 +329,10 @@ class Runner:
         return (job for job in run.of_attempt(run.attempt) if job.status == "in_progress" and job.program is not None)
 
     # The token of a job
+
+    def attest(self, run: Run, job: Job, statement: dict[str, Any]) -> dict[str, Any] | None:
+        """A bundle over a statement, signed as this job; None where the range has no Sigstore."""
+        return self.sigstore.attest(self.id_token(run, job, AUDIENCE), statement) if self.sigstore else None
 
     def id_token(self, run: Run, job: Job, audience: str = "") -> str:
         """An id-token with GitHub's claims for this job."""

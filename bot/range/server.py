@@ -45,6 +45,7 @@ from bot.range.registries import docker_theft, registries, theft
 from bot.range.registries import seed as seed_registries
 from bot.range.runner import Runner
 from bot.range.scenarios import FIRST, SCENARIOS, Scenario
+from bot.range.sigstore import Sigstore
 from bot.range.slack import SlackRange
 from bot.range.stage import Stage
 from bot.range.switchboard import AsgiApp, Switchboard
@@ -62,11 +63,12 @@ class Range:
         self.issuer = OidcIssuer(self.clock)
         self.aws = aws_range.AwsRange(self.clock, self.switchboard, self.issuer)
         self.aws_url, self._aws_server = aws_range.serve(self.aws)
-        self.runner = Runner(self.clock, self.issuer, self.aws_url)
+        self.sigstore = Sigstore(self.clock, self.issuer)
+        self.runner = Runner(self.clock, self.issuer, self.aws_url, self.sigstore)
         self.github = GitHubRange(self.clock, self.switchboard, self.issuer, self.runner)
         self.images = ImageRange(self.switchboard)
         self.npm, self.collector = NpmRegistry(self.clock), Collector()
-        self.registries = registries(self.clock, self.switchboard)
+        self.registries = registries(self.clock, self.switchboard, self.sigstore)
         self.gcp = Gcp(self.clock, self.switchboard)
         self.slack = SlackRange(self.clock, self.switchboard)
         self.stage = self.slack.page.stage = Stage(self)
@@ -96,7 +98,8 @@ class Range:
             "aws": self.aws_url, "github": self.github_url, "npm": self.npm.base_url, "control": self.control_url,
             "registries": {n: s.base_url for n, s in self.registries.items()}, "registry": self.registry_url,
             "slack": self.slack.base_url, "gcp": self.gcp.base_url,
-            "oidc_issuer": f"{self.control_url}/oidc", "pid": os.getpid(), "cast": cast,
+            "oidc_issuer": f"{self.control_url}/oidc", "trust_root": self.sigstore.trusted_root,
+            "pid": os.getpid(), "cast": cast,
         }  # fmt: skip
 
     def _serve(self, app: AsgiApp) -> str:
@@ -138,6 +141,7 @@ class Range:
             self.images.reset()
             self.images.keeper = Ghcr(self.github.state)
             self.npm.reset()
+            self.sigstore.reset()
             self.collector.reset()
             for server in self.registries.values():
                 server.reset()

@@ -65,6 +65,7 @@ class Box:
     registries: Mapping[str, str] = field(default_factory=dict)  # addresses by name
     hosts: Mapping[str, str] = field(default_factory=dict)  # addresses of the range, by the name that a script says
     id_token: Callable[[str], str] | None = None  # None where the job may ask for none
+    attest: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None  # the same: signs a statement as the job
     sinks: dict[str, str] = field(default_factory=dict)  # env, output, summary -> text
     built: bool = False
     docker: Docker | None = None  # the job's own, which remembers who has signed in
@@ -266,7 +267,7 @@ def _command(words: list[str], given: str, box: Box) -> tuple[int, str]:
     if said in _NPM and box.npm_url is not None and "package-lock.json" in box.files:
         if words[-1] == "--provenance" and box.id_token is None:
             return 1, "npm error code EUSAGE\nnpm error Provenance generation requires id-token: write\n"
-        return _npm(words[1], box.npm_url, box)
+        return _npm(words, box.npm_url, box)
     known = next((known for known in packages.COMMANDS if said == known or said.startswith(f"{known} ")), "")
     if packages.COMMANDS.get(known, ("",))[0] in box.registries:
         return _printed(lambda it: packages.publish(known, it.registries, it.env, it.files), box)
@@ -383,10 +384,12 @@ def _docker(args: list[str], given: str, box: Box) -> tuple[int, str]:
     return 0, f"{pushed['tag']}: digest: {digest} size: {len(manifest)}\n"
 
 
-def _npm(verb: str, url: str, box: Box) -> tuple[int, str]:
-    npm = NpmCommand(url, box.env, box.files, box.id_token)
+def _npm(words: list[str], url: str, box: Box) -> tuple[int, str]:
+    npm = NpmCommand(url, box.env, box.files, box.id_token, box.attest)
     try:
-        return 0, {"ci": npm.ci, "publish": npm.publish, "whoami": npm.whoami}[verb]()
+        if words[1] == "publish":
+            return 0, npm.publish(provenance=words[-1] == "--provenance")
+        return 0, {"ci": npm.ci, "whoami": npm.whoami}[words[1]]()
     except NpmFailed as exc:
         return 1, f"{exc}\n"
 

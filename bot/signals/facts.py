@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -144,13 +145,25 @@ class WorkflowFile(Fact):
     secrets: tuple[str, ...] = ()  # that it names
 
 
+class Signed(StrEnum):
+    """What became of the signature of a version's provenance."""
+
+    UNCHECKED = ""
+    VERIFIED = "verified"
+    OTHER = "of another identity than the one it names"
+    FORGED = "not of what it signs, though its certificate is good"
+    UNKNOWN = "of no authority that the trust root knows"
+    UNREAD = "in a form that cannot be read"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version(Fact):
     """A version of a package as its registry tells it; ``at`` is when it was published.
 
     ``means``: trusted (by an identity of the pipeline), token (with somebody's credential), or '' when the registry
     does not tell. ``provenance``: yes, no, or '' when it does not tell. What provenance says itself (repository,
-    workflow, ref, run) is as the attestation claims it; whoever wants more than that verifies its signature.
+    workflow, ref, run) is as the attestation claims it, until ``bot.signals.provenance`` has verified its signature:
+    then it is what the certificate says. ``attested`` and ``digests`` are of files, in hexadecimal where they can be.
     """
 
     registry: str
@@ -166,6 +179,10 @@ class Version(Fact):
     commit: str = ""
     digests: tuple[str, ...] = ()
     yanked: bool = False
+    bundle: str = field(default="", repr=False)  # a Sigstore bundle as JSON, not verified yet
+    attested: tuple[str, ...] = ()  # the digests that provenance speaks of
+    signed: Signed = Signed.UNCHECKED
+    signed_why: str = ""
 
     @property
     def key(self) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from bot.signals.baseline import Baseline
 from bot.signals.deploy_source import pattern
-from bot.signals.facts import AnyFact, Push, Release, Run, Tag, Version, of_kind, ordered
+from bot.signals.facts import AnyFact, Push, Release, Run, Signed, Tag, Version, of_kind, ordered
 from bot.signals.findings import Finding, Sure
 from bot.signals.given import Given
 
@@ -25,6 +25,8 @@ EXPLAINED = 0.8  # share of earlier versions with a tag, release or run: then on
 BURST = timedelta(minutes=15)
 NOTHING = "0" * 40
 _LINE = re.compile(r"v?(?P<line>\d+\.\d+)\.?(?P<last>[\d.]*)")
+# Of the files of a version the worst counts.
+_WORST = (Signed.UNCHECKED, Signed.VERIFIED, Signed.UNREAD, Signed.UNKNOWN, Signed.OTHER, Signed.FORGED)
 _FLOATS = re.compile(r"v?\d+(\.\d+)?|latest|stable|nightly|main|edge")
 
 
@@ -99,10 +101,19 @@ def joined(versions: Iterable[Version]) -> list[Version]:
             real, more = (one, other) if one.at > other.at else (other, one)
             names = ("built_by", "workflow", "built_from", "run", "commit", "uploader", "means")
             filled = {name: getattr(real, name) or getattr(more, name) for name in names}
-            one = replace(real, **filled, provenance=_best(real.provenance, more.provenance))  # noqa: PLW2901
+            signed = max((real, more), key=lambda v: _WORST.index(v.signed))
+            one = replace(  # noqa: PLW2901
+                real, **filled, provenance=_best(real.provenance, more.provenance), signed=signed.signed,
+                signed_why=signed.signed_why, digests=_both(real.digests, more.digests),
+                attested=_both(real.attested, more.attested),
+            )  # fmt: skip
         found[one.key] = one
     # an attestation alone does not say when its version was published
     return sorted((v for v in found.values() if v.at.year > 1970), key=lambda v: (v.at, v.name))
+
+
+def _both(*told: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({digest for some in told for digest in some}))
 
 
 def _best(*told: str) -> str:
@@ -120,7 +131,7 @@ def _package(versions: list[Version], known: Known, baseline: Baseline, given: G
         why = known.explain(version, workflows) if known else ""
         found = [
             *_unexplained(version, history, explained, known, why, workflows), *_weaker(version, history),
-            *_elsewhere(version, history), *_burst(version, history, known, why),
+            *_signature(version), *_elsewhere(version, history), *_burst(version, history, known, why),
         ]  # fmt: skip
         found = [one for one in found if not _declared(one, version, baseline)]
         if version.at >= given.learn_until:  # one from before is not told, and strange all the same
@@ -186,6 +197,22 @@ def _weaker(version: Version, history: list[Version]) -> Iterator[Finding]:
         yield _finding(version, "new-uploader", version.uploader, Sure.POSSIBLE, text, (
             f"published so far by {', '.join(sorted(uploaders)) or 'trusted publishers only'}",
         ))  # fmt: skip
+
+
+def _signature(version: Version) -> Iterator[Finding]:
+    """Provenance whose signature does not hold, or that speaks of other files. Needs no history."""
+    sure = {Signed.FORGED: Sure.CERTAIN, Signed.OTHER: Sure.CERTAIN, Signed.UNKNOWN: Sure.LIKELY,
+            Signed.UNREAD: Sure.POSSIBLE}.get(version.signed)  # fmt: skip
+    if sure is not None:
+        text = f"has provenance whose signature is {version.signed}: {version.signed_why}"
+        ruled = ("verified offline, by Sigstore's rules",)
+        ruled += ("give a newer trust root, if Sigstore has one",) if version.signed == Signed.UNKNOWN else ()
+        yield _finding(version, "provenance-signature", version.signed.name.lower(), sure, text, ruled)
+    elif version.attested and version.digests and not set(version.attested) <= set(version.digests):
+        other = min(set(version.attested) - set(version.digests))
+        text = f"has provenance of another file: it speaks of {other[:19]}, which the registry does not have"
+        ruled = (f"none of the {len(version.digests)} digests that the registry tells",)
+        yield _finding(version, "provenance-digest", other[:19], Sure.CERTAIN, text, ruled)
 
 
 def _elsewhere(version: Version, history: list[Version]) -> Iterator[Finding]:

@@ -64,6 +64,7 @@ class Drill:
             registries=range_registries(
                 {name: server.base_url for name, server in self.range.registries.items()}, cast["registries"]
             ),
+            trust_root=self.range.sigstore.trusted_root,
             gcp=range_gcp(self.range.gcp.base_url, cast["gcp"]["bulkhead-bot"], clock),
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ from bot.range.registries.dockerhub import DockerHub
 from bot.range.registries.pypi import Pypi
 from bot.range.registries.rubygems import RubyGems
 from bot.range.registries.server import RegistryServer
+from bot.range.sigstore import Sigstore
 from bot.range.switchboard import Switchboard
 
 BOT = "bulkhead-bot"
@@ -15,9 +16,13 @@ HUB_ORG, HUB_OWNER = "harborlights", "maralind"  # Docker Hub's names are letter
 BOT_SCOPES = ("scope-image-push", "scope-tag-admin", "scope-activity-read")
 
 
-def registries(clock: RangeClock, switchboard: Switchboard) -> dict[str, RegistryServer]:
-    """All of them by the names that ``World.registries`` has for them."""
-    return {made.name: made for made in (kind(clock, switchboard) for kind in (Pypi, Crates, RubyGems, DockerHub))}
+def registries(
+    clock: RangeClock, switchboard: Switchboard, sigstore: Sigstore | None = None
+) -> dict[str, RegistryServer]:  # fmt: skip
+    """All of them by the names that ``World.registries`` has for them. PyPI's provenance is signed by ``sigstore``."""
+    pypi = Pypi(clock, switchboard)
+    pypi.sigstore = sigstore
+    return {made.name: made for made in (pypi, *(kind(clock, switchboard) for kind in (Crates, RubyGems, DockerHub)))}
 
 
 def seed(servers: dict[str, RegistryServer]) -> dict[str, str]:

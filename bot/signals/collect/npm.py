@@ -32,7 +32,7 @@ def packument(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
         dist = manifest.get("dist") or {}
         user = manifest.get("_npmUser") or {}
         trusted = "trustedPublisher" in user or str(user.get("email")) == OIDC
-        digests = tuple(str(dist[key]) for key in ("integrity", "shasum") if dist.get(key))
+        digests = tuple(_hex(str(dist[key])) for key in ("integrity", "shasum") if dist.get(key))
         yield Version(
             at=utc(document["time"][name]), origin=Origin("npm", f"{origin.where} versions.{name}"), registry="npm",
             package=str(document["name"]), name=str(name), uploader=str(user.get("name") or ""),
@@ -49,12 +49,13 @@ def is_attestations(document: Any) -> bool:
 
 
 def attestations(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
-    """What the provenance says. The signature is not checked here: ``npm audit signatures`` does that."""
+    """What the provenance says, with the bundle whose signature ``bot.signals.provenance`` verifies."""
     for row in document["attestations"]:
         if row["predicateType"] != SLSA:
             continue
         statement = json.loads(base64.b64decode(row["bundle"]["dsseEnvelope"]["payload"]))
-        named = _PURL.fullmatch(unquote(str(statement["subject"][0]["name"])))
+        subject = statement["subject"][0]
+        named, digests = _PURL.fullmatch(unquote(str(subject["name"]))), subject.get("digest") or {}
         if named is None:
             continue
         build, run = statement["predicate"]["buildDefinition"], statement["predicate"].get("runDetails") or {}
@@ -67,7 +68,17 @@ def attestations(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
             name=named[2], provenance="yes", built_by=repository_of(str(workflow.get("repository") or "")),
             workflow=str(workflow.get("path") or ""), built_from=str(workflow.get("ref") or ""),
             run=int(number[1]) if number else 0, commit=commits[0] if commits else "",
+            bundle=json.dumps(row["bundle"]), attested=tuple(map(str, digests.values())),
         )  # fmt: skip
+
+
+def _hex(digest: str) -> str:
+    """A digest in hexadecimal; npm writes sha512-BASE64, and several with spaces between."""
+    name, _, coded = digest.split(" ", maxsplit=1)[0].partition("-")
+    try:
+        return base64.b64decode(coded, validate=True).hex() if coded and name.startswith("sha") else digest
+    except ValueError:
+        return digest
 
 
 def repository_of(url: str) -> str:

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.signals.facts import Fact, Origin, Version, utc
+from bot.signals.provenance import pypi_bundle
 
 _SDIST = re.compile(r"(.+)-([^-]+)\.(?:tar\.gz|zip|tar\.bz2)")
 _RUN = re.compile(r"github\.com/[^/]+/[^/]+/actions/runs/(\d+)")
@@ -61,7 +62,7 @@ def is_provenance(document: Any) -> bool:
 
 
 def provenance(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
-    """The publisher that the provenance names. The signature is not checked here: ``pypi-attestations`` does that."""
+    """The publisher that the provenance names, with bundles whose signatures ``bot.signals.provenance`` verifies."""
     for bundle in document["attestation_bundles"]:
         publisher = bundle.get("publisher") or {}
         for row in bundle.get("attestations") or ():
@@ -72,7 +73,8 @@ def provenance(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
                 at=utc("1970-01-01T00:00:00Z"), origin=Origin("pypi", origin.where), registry="pypi",
                 package=re.sub(r"[-_.]+", "-", file.split(f"-{name}")[0]).lower(), name=name, provenance="yes",
                 means="trusted", built_by=str(publisher.get("repository") or ""),
-                workflow=_path(str(publisher.get("workflow") or "")),
+                workflow=_path(str(publisher.get("workflow") or "")), bundle=pypi_bundle(row),
+                attested=tuple(map(str, (statement["subject"][0].get("digest") or {}).values())),
             )  # fmt: skip
 
 
