@@ -63,7 +63,7 @@ from bot.model import Before, Credential, Report, Triage
 from bot.npm import NpmClient
 from bot.playbook import OURS, PERSON, Playbook, load_folder
 from bot.redact import Scrubber
-from bot.registries import CratesClient, DockerHubClient, PypiClient, RubyGemsClient
+from bot.registries import CratesClient, DockerHubClient, GhcrClient, PypiClient, RubyGemsClient
 from bot.scenario import Drill, load_drills
 from bot.settings import Settings, listed
 from bot.signing import Attestor, Signers, by_name
@@ -84,6 +84,7 @@ from bot.world import (
     Gcp,
     GitHub,
     Images,
+    ImageTags,
     LongTail,
     Npm,
     RangeEndpoints,
@@ -119,6 +120,7 @@ class Site:
     registries: Mapping[str, Registry] = field(default_factory=dict)
     long_tail: Callable[[Recognizer], LongTail] | None = None  # made over the rules that the house has loaded
     gcp: Gcp | None = None
+    ghcr: ImageTags | None = None
     trail: str = ""
     external: Mapping[str, ExternalStore] = field(default_factory=dict)
     declared: tuple[Declared, ...] = ()
@@ -147,6 +149,7 @@ def range_site(endpoints: RangeEndpoints) -> Site:
         else None,
         registries=range_registries(endpoints.registries, endpoints.registry_tokens),
         gcp=range_gcp(endpoints.gcp, endpoints.gcp_key_file, clock) if endpoints.gcp else None,
+        ghcr=GhcrClient(token=endpoints.github_token, base_url=endpoints.registry) if endpoints.registry else None,
         trust_root=endpoints.trust_root,
     )  # fmt: skip
 
@@ -227,6 +230,7 @@ def real_site(settings: Settings) -> Site:
         long_tail=Tail,
         gcp=GcpClient(key_file=gcp_key, now=clock.now),
         trail=settings.trail,
+        ghcr=GhcrClient(token=settings.github_token.get_secret_value()),
         trust_root=settings.trust_root.read_text() if settings.trust_root else "",
     )  # fmt: skip
 
@@ -403,7 +407,7 @@ class Bulkhead:
                 name=site.name, aws=aws, github=site.github, clock=site.clock, identities=site.identities,
                 secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),
                 scrub=_IncidentScrub(self.vault, incident), github_app=site.github_app, images=site.images,
-                npm=site.npm, registries=site.registries, gcp=site.gcp,
+                npm=site.npm, registries=site.registries, gcp=site.gcp, ghcr=site.ghcr,
                 long_tail=tail, trail=trail, aws_everywhere=everywhere, external=site.external,
                 declared=site.declared, trust_root=site.trust_root,
             )  # fmt: skip

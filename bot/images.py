@@ -54,6 +54,25 @@ class ImageFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a tag leads to. ``digest`` is that of ``data``, which was checked."""
+
+    digest: str
+    media_type: str
+    data: bytes = field(repr=False)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Decoded. Raises Rejected."""
+        return decoded_manifest(self.data)
+
+
+def decoded_manifest(data: bytes) -> dict[str, Any]:
+    """A manifest, index or config. Raises Rejected."""
+    return _decoded(data, "the registry")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """An image as the registry describes it. ``layers`` are (digest, packed size)."""
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 from bot.errors import InputError
-from bot.images import Image, ImageFile
+from bot.images import Image, ImageFile, Manifest
 from bot.model import EvidenceRef, Liveness, Release, Secret, StoredCopy
 
 REAL = "real"
@@ -168,6 +168,25 @@ class Registry(Protocol):
 
     def is_default(self, package: str, version: str) -> bool:
         """Whether what a client reads to resolve a version still offers this one."""
+
+
+class ImageTags(Protocol):
+    """A registry of images as the bot: what a tag leads to. All methods raise ``bot.errors`` only."""
+
+    def digest(self, package: str, ref: str) -> str:
+        """Of the manifest under a tag or digest; '' when there is none. ``package`` is NAMESPACE/NAME."""
+
+    def manifest(self, package: str, ref: str) -> Manifest:
+        """A manifest or index by tag or digest. Raises NotFound."""
+
+    def blob(self, package: str, digest: str) -> bytes:
+        """A small blob, such as a config. Raises NotFound."""
+
+    def put(self, package: str, tag: str, manifest: Manifest) -> None:
+        """Make a tag lead to a manifest whose parts are there, once."""
+
+    def record(self, package: str, version: str) -> dict[str, Any]:
+        """What the registry tells of a tag, for evidence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +355,7 @@ class World:
     external: Mapping[str, ExternalStore] = field(default_factory=dict)  # by its name in the file of stores
     declared: tuple[Declared, ...] = ()  # what stands in them
     aws_everywhere: tuple[Aws, ...] = ()  # every account of the map, for what is looked for in all of them
+    ghcr: ImageTags | None = None
     trust_root: str = ""  # of Sigstore, as JSON; '': its public one
     trail: str = ""  # s3://BUCKET/…/CloudTrail, where CloudTrail's log files are; '': LookupEvents is asked
     identities: tuple[str, ...] = ()  # keys of the credentials that the bot itself lives by

@@ -68,10 +68,14 @@ def test_at_ghcr_nobody_gets_the_bad_image_and_github_can_restore_it(tmp_path: P
 
     proofs = {e["step"]: e["body"]["detail"] for e in result.timeline if e["kind"] == "proof"}
     assert "it can be restored" in proofs["delete-packages#0"]
-    assert [(each["step"], each["came"]) for each in result.undone] == [("delete-packages#0", "undone")]
+    moved = [e for e in result.timeline if e["kind"] == "outcome" and e["step"] == "move-tags#0"]
+    assert "leads to" in moved[0]["body"]["outcome"]["summary"]
+    undone = [(each["step"], each["came"]) for each in result.undone]
+    assert undone == [("delete-packages#0", "undone"), ("move-tags#0", "undone")]
     tags = state["github"]["packages"]["harbor-lights/container/lantern"].values()
     assert sorted(tags) == [["2.4.0"], ["latest"]], "and it has the tag again that it took"
-    assert any(row["name"].startswith("packages/harbor-lights-lantern-") for row in result.evidence)
+    for start in ("packages/harbor-lights-lantern-", "ghcr/harbor-lights/lantern:latest/record.json"):
+        assert any(row["name"].startswith(start) for row in result.evidence)
     repository = state["github"]["repositories"]["harbor-lights/lantern"]
     assert not any(run["logs"] for run in repository["runs"])
     assert state["github"]["secrets"].get("actions repository harbor-lights/lantern", {}) == {}

@@ -105,6 +105,7 @@ _ACTIONS: tuple[Action[Any, Any, Any], ...] = (
     github_oidc.open_migration,
     advisory.draft_advisory,
     github_package_find.find_unexplained_packages,
+    github_packages.move_image_tag_back,
     github_packages.delete_package_version,
     npm.check_token,
     npm.move_dist_tag_back,

@@ -1,13 +1,16 @@
 """GitHub Packages and GHCR: find versions that no run explains, in all packages of the organization.
 
 GitHub tells when a version was made and not by whom, so what explains it is a run that was under way in the repository
-that the package is linked to, or, for all but images, a tag of its name. A token with ``write:packages`` reaches every
-package that its owner may write, hence the whole organization. Only a classic token may read this.
+that the package is linked to, or, for all but images, a tag of its name. Where an image's tag led before it does not
+tell either, so the last good version is found by its own tags and its age (``last_good``). A token with
+``write:packages`` reaches every package that its owner may write, hence the whole organization. Only a classic token
+may read this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -18,10 +21,12 @@ from bot.action import Action
 from bot.actions.explained import Explains
 from bot.actions.github_packages import TYPES
 from bot.errors import Forbidden, NotFound
-from bot.model import Before, Effect, Grade, HostedVersion, Outcome, Proof
+from bot.model import Before, Effect, Grade, HostedVersion, Outcome, Proof, TagMove
 from bot.world import World
 
 MOST_PACKAGES = 200  # of one type
+_NUMBER = re.compile(r"v?\d+(\.\d+){2,}([-+._][\w.-]+)?")
+_LINE = re.compile(r"v?(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,7 @@ class FoundHosted(Outcome):
     """``unknown`` says in sentences what could not be seen."""
 
     versions: tuple[HostedVersion, ...] = ()
+    tags: tuple[TagMove, ...] = ()  # those that bad images took and that have a good one to go back to
     unknown: tuple[str, ...] = ()
 
 
@@ -54,6 +60,7 @@ class _Search:
     given: FindHostedIn
     unknown: list[str] = field(default_factory=list)
     houses: dict[str, Explains] = field(default_factory=dict)
+    tags: list[TagMove] = field(default_factory=list)
 
     def house(self, repository: str) -> Explains:
         """What a repository says of versions."""
@@ -84,12 +91,21 @@ class _Search:
             house = self.house(str((package.get("repository") or {}).get("full_name") or self.given.repository))
             name = str(package["name"])
             path = f"/orgs/{quote(organization, safe='')}/packages/{kind}/{quote(name, safe='')}/versions"
-            for row in self.world.github.pages(path):
-                if self._explained(house, kind, name, row):
-                    continue
+            rows = list(self.world.github.pages(path))
+            bad = [row for row in rows if not self._explained(house, kind, name, row)]
+            good = [Good(str(row["name"]), _tags(row), str(row["created_at"])) for row in rows if row not in bad]
+            for row in bad:
                 version = HostedVersion(organization=organization, package=name, version=int(row["id"]), type=kind)
-                tags = (row.get("metadata") or {}).get("container", {}).get("tags") or ()
+                tags = _tags(row)
                 yield version, f"{name} {row['name'][:19]}" + (f", tagged {', '.join(tags)}" if tags else "")
+                for tag in tags if kind == "container" else ():
+                    self._back(f"{organization}/{name}", tag, str(row["name"]), good)
+
+    def _back(self, package: str, tag: str, bad: str, good: list[Good]) -> None:
+        if to := last_good(tag, good):
+            self.tags.append(TagMove(package=package, tag=tag, bad=bad, good=to))
+        else:
+            self.unknown.append(f"Where {package}:{tag} led before, GitHub tells nobody: push it again by a release")
 
     def _explained(self, house: Explains, kind: str, name: str, row: dict[str, Any]) -> bool:
         made = datetime.fromisoformat(row["created_at"])
@@ -98,6 +114,40 @@ class _Search:
         if kind == "container":  # a thief's image takes a tag that has long been explained
             return house.ran(self.world, made)
         return house.version(self.world, name, str(row["name"]), str(row["created_at"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """A version of an image that is explained: its digest, its tags, and when it was made (ISO 8601)."""
+
+    digest: str
+    tags: tuple[str, ...]
+    at: str
+
+
+def _tags(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple((row.get("metadata") or {}).get("container", {}).get("tags") or ())
+
+
+def last_good(tag: str, versions: Iterable[Good]) -> str:
+    """The digest that a tag most likely led to before a bad image took it; '' where there is no saying.
+
+    A full number is of one image, which has lost its only tag if it is the one without any. 1 and 1.4 lead to the
+    newest of their line, ``latest`` and ``stable`` to the newest number, any other to the newest that has lost its tag.
+    """
+    newest = sorted(versions, key=lambda each: each.at, reverse=True)
+    bare = [each for each in newest if not each.tags]
+    numbered = [each for each in newest if any(_NUMBER.fullmatch(name) for name in each.tags)]
+    if _NUMBER.fullmatch(tag):
+        found = bare if len(bare) == 1 else []
+    elif line := _LINE.fullmatch(tag):
+        start = f"{line[1]}."
+        found = [each for each in numbered if any(name.removeprefix("v").startswith(start) for name in each.tags)]
+    elif tag in ("latest", "stable"):
+        found = numbered or newest
+    else:
+        found = bare or (newest if len(newest) == 1 else [])
+    return found[0].digest if found else ""
 
 
 def _look(_world: World, given: FindHostedIn) -> FindHostedBefore:
@@ -111,8 +161,8 @@ def _find(world: World, given: FindHostedIn, before: FindHostedBefore) -> FoundH
     bad = list(search.bad(before.organization))
     said = f"No run pushed {'; '.join(name for _, name in bad)}" if bad else "No version was found that no run explains"
     return FoundHosted(
-        changed=False, versions=tuple(version for version, _ in bad), unknown=tuple(search.unknown),
-        summary="; ".join([said, *search.unknown]),
+        changed=False, versions=tuple(version for version, _ in bad), tags=tuple(search.tags),
+        unknown=tuple(search.unknown), summary="; ".join([said, *search.unknown]),
     )  # fmt: skip
 
 

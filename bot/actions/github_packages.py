@@ -1,7 +1,8 @@
-"""GitHub Packages and GHCR: delete a version, which can be restored for thirty days.
+"""GitHub Packages and GHCR: delete a version, which can be restored for thirty days; move an image's tag back.
 
 GitHub takes a classic token here and no App (docs.github.com/rest/packages/packages). A public version with more than
-5,000 downloads it refuses to delete; how many there were it tells nobody beforehand.
+5,000 downloads it refuses to delete; how many there were it tells nobody beforehand. A tag is moved at the registry
+itself, by its own protocol, with the same token.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from bot.action import Action
+from bot.actions.image_tags import moves_back
 from bot.errors import Conflict, InputError, NotFound, Rejected
 from bot.model import Before, Breaks, Effect, EvidenceRef, Grade, HostedVersion, Outcome, Proof, material
-from bot.world import World
+from bot.world import ImageTags, World
 
 TYPES = ("container", "npm", "maven", "rubygems", "nuget", "docker")
 
@@ -110,4 +112,17 @@ delete_package_version = Action(
     before=DeleteBefore, outcome=Outcome, effect=Effect.CONTAIN, look=_look, run=_delete, prove=_prove, undo=_undo,
     breaks=_breaks, evidence=_save,
     permissions=("a classic token: `read:packages`, `delete:packages`, and `write:packages` to restore",),
+)  # fmt: skip
+
+
+def _ghcr(world: World) -> ImageTags:
+    """ghcr.io. Raises InputError in a World that has none."""
+    if world.ghcr is None:
+        raise InputError("this World has no ghcr.io")
+    return world.ghcr
+
+
+move_image_tag_back = moves_back(
+    "github.move_image_tag_back", "Move a tag at ghcr.io back to the last good image", _ghcr, "ghcr",
+    ("a classic token: `read:packages` and `write:packages`",),
 )  # fmt: skip

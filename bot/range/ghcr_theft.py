@@ -127,7 +127,7 @@ class GhcrTheft:
         return [
             _tried("token", "the leaked token", status == HTTPStatus.UNAUTHORIZED, str(status)),
             _tried("image-push", "a push with it", bool(code), code),
-            _tried("default-pull", f"its image, as what a pull of {LATEST} gets", latest != self._bad, latest or "404"),
+            _tried("default-pull", f"its image, as what a pull of {LATEST} gets", latest == self._good, latest),
             _tried("bad-digest", "its image, by its digest", left == HTTPStatus.NOT_FOUND, str(left)),
         ]
 

@@ -1,7 +1,8 @@
 """GHCR of the range: a registry of container images, as the OCI distribution specification says, public to pull from.
 
 Paths, headers and error codes: github.com/opencontainers/distribution-spec, "Pull" and "Push"; media types: OCI
-image-spec. Who may push, and which versions are deleted, it asks the range's GitHub, as ghcr.io does.
+image-spec. Who may push, and which versions are deleted, it asks the range's GitHub, as ghcr.io does. ``/token`` gives
+whoever signs in with a token of GitHub a bearer that is that token in base64, under whatever name stands beside it.
 """
 
 from __future__ import annotations
@@ -114,6 +115,9 @@ def push_to_ghcr(url: str, token: str, name: str, tag: str, blobs: dict[str, byt
 class Keeper(Protocol):
     """What a registry asks of whoever keeps its packages."""
 
+    def known(self, token: str) -> bool:
+        """Whether it is a token that works, and of a kind that may sign in here."""
+
     def may_push(self, token: str, name: str) -> bool:
         """Whether a token may push to NAME (owner/package)."""
 
@@ -133,6 +137,7 @@ class ImageRange:
         self.reset()
         methods = ["GET", "HEAD"]
         app = Starlette(routes=[
+            Route("/token", self._token),
             Route("/v2/", self._version, methods=methods),
             Route("/v2/{name:path}/blobs/uploads/", self._begin, methods=["POST"]),
             Route("/v2/{name:path}/blobs/uploads/{upload}", self._upload, methods=["PUT"]),
@@ -148,6 +153,7 @@ class ImageRange:
         with self._lock:
             self._blobs: dict[tuple[str, str], bytes] = {}
             self._manifests: dict[str, dict[str, bytes]] = {}  # name -> digest -> document
+            self._kinds: dict[str, str] = {}  # digest -> media type, where it is not an image of OCI
             self._tagged: dict[str, dict[str, str]] = {}
 
     def push(
@@ -161,6 +167,16 @@ class ImageRange:
             self._manifests.setdefault(name, {})[digest_of(document)] = document
             self._tagged.setdefault(name, {})[tag] = digest_of(document)
         return digest_of(document)
+
+    def _token(self, request: Request) -> Response:
+        """A bearer. Whoever shows a token that is none any more is refused; without one, it is good for reading."""
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        if kind != "Basic":
+            return JSONResponse({"token": base64.b64encode(b"anonymous").decode()})
+        token = base64.b64decode(given).decode().partition(":")[2]
+        if self.keeper is None or not self.keeper.known(token):
+            return _error("DENIED", "requested access to the resource is denied", 403)
+        return JSONResponse({"token": base64.b64encode(token.encode()).decode()})
 
     def _version(self, _request: Request) -> Response:
         return JSONResponse({}, headers={"docker-distribution-api-version": "registry/2.0"})
@@ -199,17 +215,23 @@ class ImageRange:
         if self._refused(request):
             return _denied()
         name, ref, digest = request.path_params["name"], request.path_params["ref"], digest_of(document)
-        manifest = json.loads(document)
-        config = self._blobs.get((name, manifest["config"]["digest"]))
-        if config is None or any((name, each["digest"]) not in self._blobs for each in manifest["layers"]):
-            return _error("MANIFEST_BLOB_UNKNOWN", name)
+        manifest, labels = json.loads(document), {}
+        if "manifests" in manifest:
+            if any(each["digest"] not in self._manifests.get(name, {}) for each in manifest["manifests"]):
+                return _error("MANIFEST_BLOB_UNKNOWN", name)
+        else:
+            config = self._blobs.get((name, manifest["config"]["digest"]))
+            if config is None or any((name, each["digest"]) not in self._blobs for each in manifest["layers"]):
+                return _error("MANIFEST_BLOB_UNKNOWN", name)
+            labels = json.loads(config)["config"].get("Labels") or {}
         with self._lock:
             self._manifests.setdefault(name, {})[digest] = document
-            self._tagged.setdefault(name, {})[ref] = digest
-        labels = json.loads(config)["config"].get("Labels") or {}
+            self._kinds[digest] = request.headers.get("content-type", MANIFEST)
+            if ref != digest:
+                self._tagged.setdefault(name, {})[ref] = digest
         if self.keeper is not None:
             source = str(labels.get("org.opencontainers.image.source", "")).removesuffix("/")
-            self.keeper.pushed(name, digest, ref, "/".join(source.split("/")[-2:]))
+            self.keeper.pushed(name, digest, "" if ref == digest else ref, "/".join(source.split("/")[-2:]))
         return Response(status_code=201, headers={"docker-content-digest": digest})
 
     def tagged(self, name: str, tag: str) -> str:
@@ -226,7 +248,7 @@ class ImageRange:
         found = self._manifests.get(name, {}).get(digest)
         if found is None or self._gone(name, digest):
             return _error("MANIFEST_UNKNOWN", f"{name}:{ref}")
-        return _answer(request, found, MANIFEST, digest)
+        return _answer(request, found, self._kinds.get(digest, MANIFEST), digest)
 
     def _blob(self, request: Request) -> Response:
         name, digest = request.path_params["name"], request.path_params["digest"]

@@ -1,4 +1,4 @@
-"""Docker Hub: the Hub's API for tags and its log, and the registry for what a tag leads to.
+"""Docker Hub: the Hub's API for tags and its log; the registry for what a tag leads to is ``oci``.
 
 docs.docker.com/reference/api/hub, /reference/api/registry and /security/access-tokens/reference. Here a package is a
 repository and a version a tag, and a tag can be moved: what it leads to is a digest, which only the registry tells.
@@ -8,19 +8,16 @@ tokens (docker/hub-feedback#2478): a JWT that a token has bought is answered 403
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import requests
-
-from bot.errors import Forbidden, NotFound, ProviderError, Refused, Rejected
+from bot.errors import Forbidden, NotFound, ProviderError, Rejected
 from bot.model import Liveness, Release, Secret
 from bot.registries.http import Http, github_home, utc
+from bot.registries.oci import OciClient
 from bot.world import Reply
 
 HUB, REGISTRY, AUTH = "https://hub.docker.com", "https://registry-1.docker.io", "https://auth.docker.io"
@@ -30,8 +27,6 @@ OUTLIVES_S = 600  # a JWT of the Hub's API; a bearer of the registry lives for h
 PAGE, MOST_PAGES = 100, 20
 PUSHED = "repo.tag.push"
 SOURCE = "org.opencontainers.image.source"
-_OCI, _DOCKER = "application/vnd.oci.image", "application/vnd.docker.distribution.manifest"
-ACCEPT = f"{_OCI}.index.v1+json, {_OCI}.manifest.v1+json, {_DOCKER}.list.v2+json, {_DOCKER}.v2+json"
 # Where a workflow names images: docker's own command, and the inputs of docker/build-push-action and metadata-action.
 _NAMING = re.compile(
     r"docker(?: +image)? +(?:push|tag)|docker +(?:buildx +)?build|--tag\b|(?<!\w)-t\b|\b(?:tags|images):"
@@ -39,21 +34,6 @@ _NAMING = re.compile(
 _IMAGE = re.compile(
     r"(?<![\w./@:-])(?:(?:index\.|registry-1\.)?docker\.io/)?([a-z0-9]{4,30}/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)(?=[:@\s\"',]|\Z)"
 )
-MAX_DOCUMENT = 4 * 1024 * 1024  # the specification asks registries to take manifests of this size
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What a tag leads to. ``digest`` is that of ``data``, which was checked."""
-
-    digest: str
-    media_type: str
-    data: bytes = field(repr=False)
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Decoded. Raises Rejected."""
-        return _document(self.data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +46,7 @@ class Push:
     by: str
 
 
-class DockerHubClient:
+class DockerHubClient(OciClient):
     """Docker Hub as the bot's own name and token, or as those that are being tried; without any, as everybody."""
 
     label = "Docker Hub"
@@ -80,12 +60,14 @@ class DockerHubClient:
         registry_url: str = REGISTRY,
         auth_url: str = AUTH,
     ) -> None:
-        self._http = Http(
+        http = Http(
             label=self.label, provider="dockerhub", base_url=base_url, token=token, setting="BULKHEAD_DOCKERHUB_TOKEN",
             hosts=(registry_url, auth_url),
         )  # fmt: skip
-        self.user, self._token = user, token
-        self._registry, self._auth = registry_url.rstrip("/"), auth_url.rstrip("/")
+        super().__init__(
+            http, user=user, token=token, registry_url=registry_url, auth_url=auth_url, service=SERVICE,
+            pushes_with="scope-image-push",
+        )  # fmt: skip
 
     # tokens
 
@@ -182,47 +164,6 @@ class DockerHubClient:
         """Once. What it led to stays where it is. Raises NotFound, and Forbidden for a personal token."""
         self._own("DELETE", f"{_path(package)}/tags/{quote(tag)}")
 
-    # what a tag leads to
-
-    def digest(self, package: str, ref: str) -> str:
-        """Of the manifest, as the registry tells it; '' when it has none."""
-        try:
-            answer = self._at_registry("HEAD", package, f"manifests/{quote(ref)}", "pull")
-        except NotFound:
-            return ""
-        return str(answer.headers.get("docker-content-digest", ""))
-
-    def manifest(self, package: str, ref: str) -> Manifest:
-        """A manifest or index by tag or digest. Raises NotFound, and Rejected where its digest is not its own."""
-        answer = self._at_registry("GET", package, f"manifests/{quote(ref)}", "pull")
-        found = f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
-        if found != (ref if ref.startswith("sha256:") else answer.headers.get("docker-content-digest", found)):
-            raise Rejected(f"Docker Hub gave another manifest than {ref}", provider="dockerhub")
-        kind = str(answer.headers.get("content-type", "")).partition(";")[0]
-        return Manifest(digest=found, media_type=kind, data=answer.content)
-
-    def blob(self, package: str, digest: str) -> bytes:
-        """A small blob, such as a config. Raises NotFound, and Rejected for one that is large or another."""
-        data = self._at_registry("GET", package, f"blobs/{digest}", "pull").content
-        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
-            raise Rejected(f"Docker Hub gave another blob than {digest}", provider="dockerhub")
-        return data
-
-    def config(self, package: str, manifest: Manifest) -> dict[str, Any]:
-        """The configuration of an image; {} of an index."""
-        named = manifest.document.get("config") or {}
-        return _document(self.blob(package, str(named["digest"]))) if "digest" in named else {}
-
-    def put(self, package: str, tag: str, manifest: Manifest) -> None:
-        """Make a tag lead to a manifest whose blobs are there. Raises Rejected when one is not."""
-        answer = self._at_registry(
-            "PUT", package, f"manifests/{quote(tag)}", "pull,push", data=manifest.data,
-            headers={"Content-Type": manifest.media_type},
-        )  # fmt: skip
-        said = answer.headers.get("docker-content-digest", manifest.digest)
-        if said != manifest.digest:
-            raise Rejected(f"Docker Hub took {said} in place of {manifest.digest}", provider="dockerhub")
-
     # asking
 
     def download(self, url: str) -> bytes:
@@ -256,42 +197,6 @@ class DockerHubClient:
             if not page.get("next"):
                 return
 
-    def _sold(self, scope: str, auth: tuple[str, str] | None) -> requests.Response:
-        """Ask the service of tokens for a bearer."""
-        query = urlencode({"service": SERVICE, **({"scope": scope} if scope else {})})
-        more: dict[str, Any] = {"auth": auth} if auth else {}
-        return self._http.ask("GET", f"{self._auth}/token?{query}", **more)
-
-    def _at_registry(
-        self, verb: str, package: str, what: str, actions: str, *, headers: dict[str, str] | None = None,
-        data: bytes | None = None,
-    ) -> requests.Response:  # fmt: skip
-        """One call of the registry: reads as everybody where that is enough, writes as the bot."""
-        writes = actions != "pull"
-        own = (self.user, self._http.own()) if writes or self._token else None
-        sold = self._http.reply(self._sold(f"repository:{package}:{actions}", own), "GET /token").data
-        given = {"Authorization": f"Bearer {sold['token']}", "Accept": ACCEPT} | (headers or {})
-        answer = self._http.ask(verb, f"{self._registry}/v2/{package}/{what}", headers=given, data=data)
-        if verb == "GET" and answer.is_redirect:  # a blob lies elsewhere; what is got there has to have its digest
-            where = answer.headers["location"]
-            if not where.startswith(("https://", self._registry)):
-                raise Rejected(f"Docker Hub sends us to {where[:100]!r}", provider="dockerhub")
-            answer = self._http.ask("GET", where)  # without the bearer
-        if answer.status_code < 300:
-            if len(answer.content) > MAX_DOCUMENT:
-                raise Rejected(f"what {package} has there is larger than a manifest may be", provider="dockerhub")
-            return answer
-        try:
-            self._http.reply(answer, f"{verb} of {what.split('/')[0]} of {package}")
-        except Refused as exc:
-            if not writes:  # what is not there and what is private are answered alike
-                raise NotFound(f"{package} is not on Docker Hub, or not shown to us", provider="dockerhub") from None
-            need = "scope-image-push"
-            raise Forbidden(
-                f"{exc}: the bot's token may not push there", provider="dockerhub", permission=need
-            ) from None
-        raise AssertionError("an error has become one of ours")
-
 
 def images_in(workflow: str) -> tuple[str, ...]:
     """The repositories of Docker Hub that a workflow builds, tags or pushes, as far as its text names them."""
@@ -318,13 +223,3 @@ def _path(package: str) -> str:
     if not name or "/" in name:
         raise Rejected(f"{package[:100]!r} is no repository of Docker Hub", provider="dockerhub")
     return f"/v2/namespaces/{quote(namespace)}/repositories/{quote(name)}"
-
-
-def _document(data: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise Rejected("Docker Hub gave a document that is no JSON object", provider="dockerhub")
-    return found

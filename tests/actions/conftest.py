@@ -19,6 +19,7 @@ from bot.images import ImageClient
 from bot.model import Before, Outcome
 from bot.npm import NpmClient
 from bot.range.server import Range
+from bot.registries import GhcrClient
 from bot.store import Store
 from bot.vault import Vault
 from bot.world import World
@@ -64,6 +65,7 @@ class Drill:
             registries=range_registries(
                 {name: server.base_url for name, server in self.range.registries.items()}, cast["registries"]
             ),
+            ghcr=GhcrClient(token=cast["github"]["bulkhead-bot"], base_url=self.range.registry_url),
             trust_root=self.range.sigstore.trusted_root,
             gcp=range_gcp(self.range.gcp.base_url, cast["gcp"]["bulkhead-bot"], clock),
         )  # fmt: skip

@@ -52,6 +52,11 @@ class Ghcr:
     def __init__(self, state: State) -> None:
         self._state, self._lock = state, threading.Lock()
 
+    def known(self, token: str) -> bool:
+        """A classic token that lives."""
+        held = self._state.tokens.get(token)
+        return held is not None and held.kind == "classic" and not held.revoked
+
     def may_push(self, token: str, name: str) -> bool:
         """A classic token of a member, with ``write:packages``."""
         held = self._state.tokens.get(token)
@@ -78,7 +83,7 @@ class Ghcr:
                 number = self._state.next_id()
                 row = held.versions[number] = Version(id=number, name=digest, tags=[], created_at=self._state.now())
             row.deleted_at = None
-            row.tags.append(tag)
+            row.tags += [tag] if tag else []
 
     def gone(self, name: str, digest: str) -> bool:
         """Whether GitHub has deleted this version."""
