@@ -256,13 +256,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EcrImage:
-    """An image in a private repository of Amazon ECR, by its digest."""
+    """An image in a private repository of Amazon ECR, by its digest. ``region`` '': that of the bot."""
 
     repository: str
     digest: str
+    region: str = ""
 
     def __str__(self) -> str:
-        return f"{self.repository}@{self.digest[:19]}"
+        return f"{self.repository}@{self.digest[:19]}" + (f" in {self.region}" if self.region else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +274,10 @@ class EcrTag:
     tag: str
     bad: str
     good: str
+    region: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}" + (f" in {self.region}" if self.region else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     aws_regions: str = Field(
         default="",
         pattern=r"^([a-z]{2}(-[a-z]+)+-\d(,[a-z]{2}(-[a-z]+)+-\d)*)?$",
-        description="Regions beside that one whose CodeArtifact is read and pulled from, with commas between",
+        description="Regions beside that one, with commas, whose ECR and CodeArtifact are read and pulled from",
     )
     trust_root: Path | None = Field(
         default=None,

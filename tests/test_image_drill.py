@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.range.image_swap import BASE, BASE_TAG, DOMAIN, GOOD, IMAGE, PACKAGE, SHELF, TAG, WORSE
+from bot.range.image_swap import BASE, BASE_TAG, DOMAIN, GOOD, IMAGE, PACKAGE, REGION_OF, SHELF, TAG, WORSE
 from tests.test_canaries import everything, found_in
 from tests.test_registry_drills import play
 
@@ -40,8 +40,8 @@ def test_a_deployment_gets_the_good_image_again(tmp_path: Path) -> None:
     assert taken == [(step, "undone") for step in undone]
     bad = outcomes["find-images"]["images"]
     now = state["aws"]["images"]
-    assert {(each["repository"], each["digest"]) for each in bad} == {
-        (IMAGE, now[IMAGE]["tags"][TAG]), (BASE, now[BASE]["tags"][BASE_TAG]),
+    assert {(each["repository"], each["digest"], each["region"]) for each in bad} == {
+        (IMAGE, now[IMAGE]["tags"][TAG], ""), (BASE, now[BASE]["tags"][BASE_TAG], REGION_OF[BASE]),
     }, "and the tags name the bad images once more"  # fmt: skip
 
     assert outcomes["yank-packages#0"]["summary"].endswith("is Archived")

@@ -2,13 +2,14 @@
 
 Two records are joined, as in ``aws_planted``: CloudTrail tells which key put an image, and under which tag; ECR tells
 what is there now and since when, at once, where CloudTrail is minutes late. A push is explained by a run that was under
-way in a repository that has the key; the good digest of a tag is the last other one that was put under it.
+way in a repository that has the key; the good digest of a tag is the last other one that was put under it. Both records
+are a region's: each of the bot's regions is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,13 +57,18 @@ class FoundImages(Outcome):
 
 @dataclass(slots=True)
 class _Put:
-    """An image that was put, as CloudTrail tells it."""
+    """An image that was put, as CloudTrail tells it. ``region`` as in ``EcrImage``."""
 
     at: datetime
     key: str
     repository: str
     tag: str
     digest: str
+    region: str
+
+    @property
+    def image(self) -> EcrImage:
+        return EcrImage(repository=self.repository, digest=self.digest, region=self.region)
 
 
 @dataclass(slots=True)
@@ -88,85 +94,98 @@ def _trail(world: World, given: FindImagesIn, since: datetime) -> _Search:
     deeds = aws_trail.Deeds(leaked=given.key)
     aws_trail.follow(world, deeds, since, until)
     found.keys, found.unknown = deeds.keys, deeds.unknown
-    earliest = until - timedelta(days=aws_trust.TRAIL_DAYS)
-    for call in aws_trail.lookup(world, "EventName", "PutImage", earliest, until):
-        image = call.response.get("image") or {}
-        named = image.get("imageId") or {}
-        found.puts.append(_Put(
-            call.at, call.key, call.asked("repositoryName"), str(named.get("imageTag") or call.asked("imageTag")),
-            str(named.get("imageDigest", "")),
-        ))  # fmt: skip
+    earliest, changes = until - timedelta(days=aws_trust.TRAIL_DAYS), list(deeds.images)
+    for number, region in enumerate(world.aws.regions):
+        for call in aws_trail.lookup(world, "EventName", "PutImage", earliest, until, region=region):
+            image = call.response.get("image") or {}
+            named = image.get("imageId") or {}
+            found.puts.append(_Put(
+                call.at, call.key, call.asked("repositoryName"), str(named.get("imageTag") or call.asked("imageTag")),
+                str(named.get("imageDigest", "")), region if number else "",
+            ))  # fmt: skip
+        for key in sorted(found.keys) if number else ():  # in the bot's own region they were followed
+            calls = aws_trail.lookup(world, "AccessKeyId", key, since, until, region=region)
+            changes += [call for call in calls if call.source == "ecr.amazonaws.com" and not call.reads]
     found.others = [
         f"it did {call.name} to {call.asked('repositoryName') or 'the registry'} at {aws_iam.iso(call.at)}"
-        for call in deeds.images if call.name not in _PUSHES
+        for call in changes if call.name not in _PUSHES
     ]  # fmt: skip
     return found
 
 
-def listed(world: World, operation: str, items: str, what: str, **asked: Any) -> list[dict[str, Any]]:
+def listed(
+    world: World, operation: str, items: str, what: str, region: str = "", **asked: Any
+) -> list[dict[str, Any]]:  # fmt: skip
     """Every row of a paged list of ECR. Raises bot.errors."""
     with aws_errors(what):
-        pages = world.aws.client("ecr").get_paginator(operation).paginate(**asked)
+        pages = world.aws.client("ecr", region).get_paginator(operation).paginate(**asked)
         return [row for page in pages for row in page.get(items, [])]
 
 
-def _bad(world: World, given: FindImagesIn, search: _Search, since: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(repository, image) of what was pushed in the window, is still there, and is explained by nobody."""
+def _bad(
+    world: World, given: FindImagesIn, search: _Search, since: datetime
+) -> Iterator[tuple[EcrImage, dict[str, Any]]]:  # fmt: skip
+    """(image, what ECR tells of it) of what was pushed in the window, is still there, and is explained by nobody."""
     houses = [Explains.of(world, each, (), given.since) for each in given.repositories]
-    named = {put.repository for put in search.puts if put.key in search.keys and put.at >= since}
-    repositories = [str(row["repositoryName"]) for row in listed(
-        world, "describe_repositories", "repositories", "list the repositories of ECR")]  # fmt: skip
-    if len(repositories) > MANY:
-        search.unknown.append(f"{len(repositories)} repositories: ECR was asked only about those that CloudTrail names")
-        repositories = [name for name in repositories if name in named]
-    for repository in repositories:
-        images = listed(
-            world, "describe_images", "imageDetails", f"list the images of {repository}", repositoryName=repository
-        )
-        for image in images:
-            puts = [p for p in search.puts if (p.repository, p.digest) == (repository, image["imageDigest"])]
-            times = [p.at for p in puts if p.key in search.keys and p.at >= since]
-            if not puts and image["imagePushedAt"] >= since:
-                times = [image["imagePushedAt"]]  # CloudTrail has not told of it yet
-            if times and not any(p.at < since or p.key not in search.keys for p in puts) and not any(
-                house.ran(world, at) for house in houses for at in times
-            ):  # fmt: skip
-                yield repository, image
+    for number, name in enumerate(world.aws.regions):
+        region = name if number else ""
+        for repository in _repositories(world, search, since, region):
+            what = f"list the images of {repository}"
+            images = listed(world, "describe_images", "imageDetails", what, region, repositoryName=repository)
+            for image in images:
+                one = EcrImage(repository=repository, digest=str(image["imageDigest"]), region=region)
+                puts = [p for p in search.puts if p.image == one]
+                times = [p.at for p in puts if p.key in search.keys and p.at >= since]
+                if not puts and image["imagePushedAt"] >= since:
+                    times = [image["imagePushedAt"]]  # CloudTrail has not told of it yet
+                if times and not any(p.at < since or p.key not in search.keys for p in puts) and not any(
+                    house.ran(world, at) for house in houses for at in times
+                ):  # fmt: skip
+                    yield one, image
+
+
+def _repositories(world: World, search: _Search, since: datetime, region: str) -> list[str]:
+    """The repositories of a region; of very many only those that the thief's keys pushed to."""
+    rows = listed(world, "describe_repositories", "repositories", "list the repositories of ECR", region)
+    names = [str(row["repositoryName"]) for row in rows]
+    if len(names) <= MANY:
+        return names
+    search.unknown.append(f"{len(names)} repositories: ECR was asked only about those that CloudTrail names")
+    pushed = {p.repository for p in search.puts if p.key in search.keys and p.at >= since and p.region == region}
+    return [name for name in names if name in pushed]
 
 
 def _find(world: World, given: FindImagesIn, before: FindImagesBefore) -> FoundImages:
     since = aws_iam.parse(before.since).replace(microsecond=0)
     search = _trail(world, given, since)
-    bad: list[tuple[str, dict[str, Any]]] = []
+    bad: list[tuple[EcrImage, dict[str, Any]]] = []
     if given.repositories:
         bad = list(_bad(world, given, search, since))
     else:
         search.unknown.append("No repository is known whose runs could explain a push, so none was judged")
-    digests = {(repository, str(image["imageDigest"])) for repository, image in bad}
+    found = {one for one, _ in bad}
     tags = [
-        tag for repository, image in bad for name in sorted(image.get("imageTags") or ())
-        if (tag := _back(world, search, digests, repository, name, str(image["imageDigest"]))) is not None
+        tag for one, image in bad for name in sorted(image.get("imageTags") or ())
+        if (tag := _back(world, search, found, one, name)) is not None
     ]  # fmt: skip
     inside = {  # an image that an index names goes with it
-        (repository, kept.digest) for repository, image in bad
-        for kept in manifests(world, repository, [str(image["imageDigest"])]) if kept.digest != image["imageDigest"]
+        replace(one, digest=kept.digest) for one in found
+        for kept in manifests(world, one, [one.digest]) if kept.digest != one.digest
     }  # fmt: skip
-    images = tuple(EcrImage(repository=r, digest=d) for r, d in sorted(digests - inside))
+    images = tuple(sorted(found - inside, key=lambda one: (one.region, one.repository, one.digest)))
     return FoundImages(
         changed=False, images=images, tags=tuple(tags), others=tuple(search.others), unknown=tuple(search.unknown),
         summary=_said(images, tags, search),
     )  # fmt: skip
 
 
-def _back(
-    world: World, search: _Search, bad: set[tuple[str, str]], repository: str, tag: str, now: str
-) -> EcrTag | None:  # fmt: skip
+def _back(world: World, search: _Search, bad: set[EcrImage], now: EcrImage, tag: str) -> EcrTag | None:
     """The tag with the last digest before that is still there; None when it had none."""
     for put in sorted(search.puts, key=lambda p: p.at, reverse=True):
-        fits = (put.repository, put.tag) == (repository, tag) and (repository, put.digest) not in bad
-        if fits and image_of(world, repository, imageDigest=put.digest) is not None:
-            return EcrTag(repository=repository, tag=tag, bad=now, good=put.digest)
-    search.unknown.append(f"{repository}:{tag} had no good image that is still there and that CloudTrail knows")
+        fits = put.tag == tag and put.image == replace(now, digest=put.digest) and put.image not in bad
+        if fits and image_of(world, now, imageDigest=put.digest):
+            return EcrTag(repository=now.repository, tag=tag, bad=now.digest, good=put.digest, region=now.region)
+    search.unknown.append(f"{now.repository}:{tag} had no good image that is still there and that CloudTrail knows")
     return None
 
 
@@ -175,7 +194,7 @@ def _said(images: tuple[EcrImage, ...], tags: list[EcrTag], search: _Search) -> 
         said = "No image is there that a run does not explain"
     else:
         said = f"Nobody of the house pushed {', '.join(map(str, images))}"
-        said += f"; it took the tags {', '.join(f'{t.repository}:{t.tag}' for t in tags)}" if tags else ""
+        said += f"; it took the tags {', '.join(map(str, tags))}" if tags else ""
     return "; ".join([said, *search.others, *search.unknown])
 
 

@@ -1,13 +1,14 @@
-"""Facts of registries, asked through the World: PyPI, crates.io, RubyGems.org, GHCR, ECR, CodeArtifact; npm as it is.
+"""Facts of registries, asked through the World: PyPI, crates.io, RubyGems.org, Docker Hub, GHCR, ECR, CodeArtifact.
 
 Only packages that a repository makes are asked for: those that files at its root name, those that a held token tells,
-the images that GitHub links to it, and what is called after it in ECR and CodeArtifact.
+the images that GitHub links to it or that its workflows name, and what is called after it in ECR and CodeArtifact.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,8 +20,10 @@ from bot.actions.github import repository_path
 from bot.actions.signal_facts import MOST_PACKAGES, Collected
 from bot.errors import NotFound
 from bot.model import Secret
+from bot.registries import DockerHubClient
+from bot.registries.dockerhub import images_in
 from bot.signals import collect
-from bot.signals.facts import Fact, Origin
+from bot.signals.facts import Fact, Origin, Version
 from bot.world import Registry, World
 
 MOST_VERSIONS = 200  # of a package in CodeArtifact: each is asked for by itself
@@ -38,7 +41,8 @@ def of_registries(
 def _versions(
     world: World, asked: Registry, repository: str, found: Collected, secret: Secret | None
 ) -> Iterator[Fact]:  # fmt: skip
-    names = [*_manifests(world, asked, repository), *(asked.packages_of(secret) if secret is not None else ())]
+    named = _in_workflows(world, repository) if isinstance(asked, DockerHubClient) else ()
+    names = [*_manifests(world, asked, repository), *named, *(asked.packages_of(secret) if secret is not None else ())]
     for package in found.most(dict.fromkeys(names), MOST_PACKAGES, f"packages at {asked.label}"):
         try:
             for where, document in asked.documents(package):
@@ -59,6 +63,19 @@ def _manifests(world: World, asked: Registry, repository: str) -> Iterator[str]:
             file = world.github.get(f"{base}/contents/{quote(row['path'])}")
             if name := asked.named_in(row["path"], base64.b64decode(file["content"]).decode(errors="replace")):
                 yield name
+
+
+def _in_workflows(world: World, repository: str) -> Iterator[str]:
+    """The images of Docker Hub that the workflows of the default branch name."""
+    base = f"{repository_path(repository)}/contents/.github/workflows"
+    try:
+        rows = world.github.get(base)
+    except NotFound:
+        return  # it has none
+    for row in rows:
+        if row["type"] == "file" and row["path"].endswith((".yml", ".yaml")):
+            file = world.github.get(f"{repository_path(repository)}/contents/{quote(row['path'])}")
+            yield from images_in(base64.b64decode(file["content"]).decode(errors="replace"))
 
 
 def of_ghcr(world: World, repository: str, found: Collected) -> None:
@@ -82,18 +99,21 @@ def of_ecr(world: World, repository: str, found: Collected) -> None:
     """The images in ECR repositories that are called after the repository: ferry, ferry-base, harbor-lights/ferry."""
     short = repository.rpartition("/")[2]
 
-    def rows() -> Iterator[Fact]:
+    def rows(region: str) -> Iterator[Fact]:
         repositories: list[dict[str, Any]] = listed(
-            world, "describe_repositories", "repositories", "list the repositories of ECR"
+            world, "describe_repositories", "repositories", "list the repositories of ECR", region
         )
         for row in found.most(repositories, MANY, "repositories of ECR"):
             name = str(row["repositoryName"])
             if name.rpartition("/")[2].startswith(short):
                 what = f"list the images of {name}"
-                images = listed(world, "describe_images", "imageDetails", what, repositoryName=name)
-                yield from collect.told({"imageDetails": images}, Origin("", f"ecr {name}"), name)
+                images = listed(world, "describe_images", "imageDetails", what, region, repositoryName=name)
+                for fact in collect.told({"imageDetails": images}, Origin("", f"ecr {region} {name}"), name):
+                    assert isinstance(fact, Version)  # each region's is a history of its own
+                    yield fact if region == world.aws.regions[0] else replace(fact, package=f"{region}/{name}")
 
-    found.take("images in ECR", rows)
+    for region in world.aws.regions:
+        found.take(f"images in ECR ({region})", lambda region=region: rows(region))  # type: ignore[misc]
 
 
 def of_codeartifact(world: World, repository: str, found: Collected) -> None:

@@ -63,13 +63,13 @@ class Attacker:
         """Made when it is used: each company has an attacker a scenario, and most of them never act."""
         return boto3.session.Session(region_name="us-east-1")
 
-    def client(self, service: str, loot: Loot) -> Any:
+    def client(self, service: str, loot: Loot, region: str = "us-east-1") -> Any:
         """A boto3 client that signs with some loot."""
         config = Config(
             retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, s3={"addressing_style": "path"}
         )
         return self._session.client(
-            service, endpoint_url=self._aws, config=config, aws_access_key_id=loot.key_id,
+            service, region_name=region, endpoint_url=self._aws, config=config, aws_access_key_id=loot.key_id,
             aws_secret_access_key=loot.secret, aws_session_token=loot.token,
         )  # fmt: skip
 

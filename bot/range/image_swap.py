@@ -1,8 +1,8 @@
 """A deploy key in a public run log, and a thief who knows what else it opens: the image that everybody deploys.
 
 Whoever may push to a repository of images decides what runs where its tag is pulled, and the tag does not say that it
-was moved. One repository lets tags move; of the other, whose tags are immutable, the thief takes a tag off first. The
-same key publishes to CodeArtifact, whose newest version everybody's build installs.
+was moved. One repository lets tags move; of the other, in another region, whose tags are immutable, the thief takes a
+tag off first. The same key publishes to CodeArtifact, whose newest version everybody's build installs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bot.range.server import Range
 
 IMAGE, TAG, BASE, BASE_TAG = "ferry", "live", "ferry-base", "22.04"
+REGION_OF = {IMAGE: "us-east-1", BASE: "eu-north-1"}
 DOMAIN, SHELF, PACKAGE = "harbor-lights", "shared", "ferry-timetable"
 GOOD, WORSE = "2026.10.1", "2026.11.1"
 UNNOTICED_S = 2 * 3600
@@ -46,11 +47,10 @@ class ImageSwap(KeyInLog):
         shelf.create_domain(domain=DOMAIN)
         shelf.create_repository(domain=DOMAIN, repository=SHELF)
         _publish(shelf, GOOD, b"06:10 06:50 07:30")
-        ecr = self._ecr()
-        ecr.create_repository(repositoryName=IMAGE)
-        ecr.create_repository(repositoryName=BASE, imageTagMutability="IMMUTABLE")
+        self._ecr(IMAGE).create_repository(repositoryName=IMAGE)
+        self._ecr(BASE).create_repository(repositoryName=BASE, imageTagMutability="IMMUTABLE")
         for tag in (BASE_TAG, "22.04-2026-09"):
-            self._good[BASE] = push_to_ecr(ecr, BASE, tag, *_image(b"the base"))
+            self._good[BASE] = push_to_ecr(self._ecr(BASE), BASE, tag, *_image(b"the base"))
         text = company.DEPLOY_YAML.replace("      - name: Upload\n", _STEP)
         self._range.github.state.commit_files(
             company.FERRY, {company.DEPLOY: text}, "Push the image too", "mara", runs=False
@@ -65,12 +65,12 @@ class ImageSwap(KeyInLog):
         acts = super().abuse(where)
         self._range.clock.advance(UNNOTICED_S)
         loot = self._attacker.loot["second-key"]
-        ecr = self._attacker.client("ecr", loot)
+        ecr, north = (self._attacker.client("ecr", loot, REGION_OF[name]) for name in (IMAGE, BASE))
         code, said = "", f"pushed an image of its own as {IMAGE}:{TAG}, which everybody deploys"
         try:
             self._bad[IMAGE] = push_to_ecr(ecr, IMAGE, TAG, *_image(b"a backdoor of the drill: it does nothing"))
-            ecr.batch_delete_image(repositoryName=BASE, imageIds=[{"imageTag": BASE_TAG}])
-            self._bad[BASE] = push_to_ecr(ecr, BASE, BASE_TAG, *_image(b"a backdoor of the base"))
+            north.batch_delete_image(repositoryName=BASE, imageIds=[{"imageTag": BASE_TAG}])
+            self._bad[BASE] = push_to_ecr(north, BASE, BASE_TAG, *_image(b"a backdoor of the base"))
         except ClientError as exc:
             code = str(exc.response["Error"]["Code"])
         acts.append({"act": "ecr:PutImage", "ok": not code, "code": code, "made": f"{IMAGE}:{TAG}", "said": said})
@@ -110,21 +110,23 @@ class ImageSwap(KeyInLog):
             found.append(_tried("bad-version", f"{PACKAGE} {WORSE}, by its number", bool(code), code))
         return found
 
-    def _ecr(self) -> Any:
-        return self._client("ecr")
+    def _ecr(self, repository: str) -> Any:
+        return self._client("ecr", REGION_OF[repository])
 
-    def _client(self, service: str) -> Any:
+    def _client(self, service: str, region: str = "us-east-1") -> Any:
         """A service as whoever of the company may."""
         key = self._range.company.cast["aws"][company.RESPONDER]
-        return Attacker(self._range.aws_url, "", "").client(service, Loot(key["key_id"], key["secret"]))
+        return Attacker(self._range.aws_url, "", "").client(service, Loot(key["key_id"], key["secret"]), region)
 
     def _now(self, repository: str, tag: str) -> str:
-        images = self._ecr().batch_get_image(repositoryName=repository, imageIds=[{"imageTag": tag}])["images"]
+        images = self._ecr(repository).batch_get_image(repositoryName=repository, imageIds=[{"imageTag": tag}])[
+            "images"
+        ]
         return str(images[0]["imageId"]["imageDigest"]) if images else ""
 
     def _has(self, repository: str, digest: str) -> bool:
         asked = [{"imageDigest": digest}]
-        return bool(self._ecr().batch_get_image(repositoryName=repository, imageIds=asked)["images"])
+        return bool(self._ecr(repository).batch_get_image(repositoryName=repository, imageIds=asked)["images"])
 
 
 _WHERE: dict[str, Any] = {"domain": DOMAIN, "repository": SHELF, "format": "generic", "namespace": "ferry",

@@ -120,18 +120,22 @@ class DockerHubClient(OciClient):
 
         Personal accounts have no such log, and a token needs the scope for it.
         """
-        found: list[Push] = []
+        return tuple(
+            Push(tag=str(row["data"]["tag"]), digest=str(row["data"]["digest"]), at=utc(row["timestamp"]),
+                 by=str(row.get("actor") or ""))
+            for row in self._log(package)
+        )  # fmt: skip
+
+    def _log(self, package: str) -> list[dict[str, Any]]:
+        """The pushes of the log as it tells them. Raises Forbidden and NotFound."""
+        found: list[dict[str, Any]] = []
         for number in range(1, MOST_PAGES + 1):
             query = urlencode({"action": PUSHED, "name": package, "page": number, "page_size": PAGE})
             rows = self._own("GET", f"/v2/auditlogs/{quote(package.split('/')[0])}?{query}").data.get("logs") or ()
-            found += [
-                Push(tag=str(row["data"]["tag"]), digest=str(row["data"]["digest"]), at=utc(row["timestamp"]),
-                     by=str(row.get("actor") or ""))
-                for row in rows
-            ]  # fmt: skip
+            found += rows
             if len(rows) < PAGE:
                 break
-        return tuple(found)
+        return found
 
     def owners(self, package: str) -> tuple[str, ...]:
         """Nobody: Docker Hub tells nobody who may push to a repository."""
@@ -146,8 +150,15 @@ class DockerHubClient(OciClient):
         return github_home((labels.get(SOURCE),))
 
     def documents(self, package: str) -> Iterator[tuple[str, Any]]:
-        """None: it tells of each tag when it was pushed last, and of what was pushed before nothing."""
-        yield from ()
+        """Its tags, each with its last push; and where it may be read, the log of its organization with every push."""
+        tags = list(self._rows(f"{_path(package)}/tags"))
+        yield f"{self._http.base}{_path(package)}/tags", {"count": len(tags), "results": tags}
+        if not self._token:
+            return
+        try:
+            yield f"{self._http.base}/v2/auditlogs/{package}", {"logs": self._log(package)}
+        except (Forbidden, NotFound):
+            return  # a personal account has none, and a token needs the scope for it
 
     def record(self, package: str, version: str) -> dict[str, Any]:
         try:

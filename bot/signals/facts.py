@@ -21,7 +21,7 @@ EPOCH = datetime.min.replace(tzinfo=UTC)
 class Origin:
     """Where a fact was read: a file and the place in it, or the address that was asked."""
 
-    source: str  # github, cloudtrail, npm, pypi, rubygems, crates, ghcr, ecr, codeartifact, run-log
+    source: str  # github, cloudtrail, npm, pypi, rubygems, crates, ghcr, ecr, dockerhub, codeartifact, run-log
     where: str
 
     def __str__(self) -> str:

@@ -341,4 +341,7 @@ def _page(asked: Asked, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _tag_row(name: str, tag: Tag) -> dict[str, Any]:
     at = iso(tag.at)
-    return {"name": name, "last_updated": at, "tag_last_pushed": at, "last_updater_username": tag.by, "v2": True}
+    return {
+        "name": name, "last_updated": at, "tag_last_pushed": at, "last_updater_username": tag.by, "v2": True,
+        "digest": tag.digest, "images": [{"digest": tag.digest, "last_pushed": at}],
+    }  # fmt: skip

@@ -28,6 +28,8 @@ FORMATS: tuple[tuple[str, Callable[[Any], bool], Reader], ...] = (
     ("RubyGems versions", rubygems.is_versions, rubygems.versions),
     ("images at GitHub Packages", images.is_ghcr, images.ghcr),
     ("images of ECR", images.is_ecr, images.ecr),
+    ("tags of Docker Hub", images.is_hub, images.hub),
+    ("activity log of Docker Hub", images.is_hub_log, images.hub_log),
     ("version in CodeArtifact", codeartifact.is_version, codeartifact.version),
     ("GitHub audit log", audit.is_log, audit.log),
     ("GitHub API", github.is_answer, github.answer),

@@ -1,6 +1,7 @@
-"""Images: the versions of a container at GitHub Packages (GHCR), and ``DescribeImages`` of Amazon ECR.
+"""Images: the versions of a container at GitHub Packages (GHCR), ``DescribeImages`` of Amazon ECR, tags of Docker Hub.
 
-Neither tells who pushed an image, or by what; GitHub tells when a version was made, ECR when an image was pushed. An
+GHCR and ECR tell neither who pushed an image nor by what; GitHub tells when a version was made, ECR when an image was
+pushed. Docker Hub tells of each tag its last push and whose it was, and an organization's log tells of every push. An
 image has no number of its own: it is called by the tag that looks most like one, or by its digest.
 """
 
@@ -58,11 +59,55 @@ def pushed(told: Any) -> datetime:
     return datetime.fromtimestamp(told, UTC) if isinstance(told, int | float) else utc(str(told))
 
 
+def is_hub(document: Any) -> bool:
+    """Whether it is the answer of ``/v2/namespaces/NAMESPACE/repositories/NAME/tags`` of Docker Hub."""
+    rows = document.get("results") if isinstance(document, dict) else None
+    return isinstance(rows, list) and "count" in document and all("tag_last_pushed" in row for row in rows)
+
+
+def hub(document: Any, origin: Origin, name: str) -> Iterator[Fact]:
+    """Every image that a tag leads to, pushed when the first of these tags was."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in document["results"]:
+        first = next(iter(row.get("images") or ()), {})
+        found.setdefault(str(row.get("digest") or first.get("digest") or row["name"]), []).append(row)
+    for digest, rows in found.items():
+        at = min(utc(row["tag_last_pushed"]) for row in rows)
+        by = str(rows[0].get("last_updater_username") or "")
+        yield _version("dockerhub", name, digest, [str(row["name"]) for row in rows], at, origin, by)
+
+
+def is_hub_log(document: Any) -> bool:
+    """Whether it is the answer of ``/v2/auditlogs/ORGANIZATION`` of Docker Hub, for pushes of tags."""
+    rows = document.get("logs") if isinstance(document, dict) else None
+    return isinstance(rows, list) and all("timestamp" in row and "action" in row for row in rows)
+
+
+def hub_log(document: Any, origin: Origin, name: str) -> Iterator[Fact]:
+    """Every image that was pushed, when it first was. A number that led to another image before is not its name."""
+    pushes = [row for row in document["logs"] if row["action"] == "repo.tag.push" and row["data"].get("digest")]
+    tags: dict[tuple[str, str], list[str]] = {}
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    taken: set[tuple[str, str]] = set()
+    for row in sorted(pushes, key=lambda row: str(row["timestamp"])):
+        package, tag = str(row.get("name") or name), str(row["data"]["tag"])
+        key = (package, str(row["data"]["digest"]))
+        first.setdefault(key, row)
+        if tag not in tags.get(key, ()) and (package, tag) not in taken:
+            tags.setdefault(key, []).append(tag)
+        if _NUMBER.fullmatch(tag):
+            taken.add((package, tag))
+    for (package, digest), row in first.items():
+        by = str(row.get("actor") or "")
+        named = tags.get((package, digest), ())
+        yield _version("dockerhub", package, digest, named, utc(row["timestamp"]), origin, by)
+
+
 def _version(
-    registry: str, package: str, digest: str, tags: Iterable[str], at: datetime, origin: Origin
+    registry: str, package: str, digest: str, tags: Iterable[str], at: datetime, origin: Origin, by: str = ""
 ) -> Version:  # fmt: skip
     numbers = sorted((tag for tag in tags if _NUMBER.fullmatch(tag)), key=len)
     return Version(
         at=at, origin=Origin(registry, f"{origin.where} {digest[:19]}"), registry=registry, package=package,
-        name=numbers[-1] if numbers else digest[:19], digests=(digest,),
+        name=numbers[-1] if numbers else digest[:19], digests=(digest,), uploader=by,
     )  # fmt: skip
