@@ -64,6 +64,8 @@ SCENARIOS: Mapping[str, Scenario] = {
             "default-pull",
             "base-pull",
             "bad-digest",
+            "default-install",
+            "bad-version",
         ),
         holes=("run_url", "image"),
         happens=("hide", "show", "leak-again"),

@@ -215,7 +215,8 @@ class ImageRange:
         if self._refused(request):
             return _denied()
         name, ref, digest = request.path_params["name"], request.path_params["ref"], digest_of(document)
-        manifest, labels = json.loads(document), {}
+        manifest: dict[str, Any] = json.loads(document)
+        labels: dict[str, str] = {}
         if "manifests" in manifest:
             if any(each["digest"] not in self._manifests.get(name, {}) for each in manifest["manifests"]):
                 return _error("MANIFEST_BLOB_UNKNOWN", name)

@@ -76,7 +76,7 @@ class _Seen:
         for names, coded in ((_TEXT, False), (_CODED, True)):
             for number, name in names.items():
                 if (value := held.get(f"{_FULCIO}{number}")) is not None:
-                    raw: bytes = value.value  # type: ignore[attr-defined]  # an extension that is not known there
+                    raw: bytes = value.value
                     self.claims[name] = asn1.decode_der(str, raw) if coded else raw.decode()
         if "issuer" not in self.claims:
             raise VerificationError("the certificate does not say who vouches for its identity")

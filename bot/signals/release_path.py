@@ -205,14 +205,14 @@ def _signature(version: Version) -> Iterator[Finding]:
             Signed.UNREAD: Sure.POSSIBLE}.get(version.signed)  # fmt: skip
     if sure is not None:
         text = f"has provenance whose signature is {version.signed}: {version.signed_why}"
-        ruled = ("verified offline, by Sigstore's rules",)
-        ruled += ("give a newer trust root, if Sigstore has one",) if version.signed == Signed.UNKNOWN else ()
-        yield _finding(version, "provenance-signature", version.signed.name.lower(), sure, text, ruled)
+        ruled = ["verified offline, by Sigstore's rules"]
+        ruled += ["give a newer trust root, if Sigstore has one"] if version.signed == Signed.UNKNOWN else []
+        yield _finding(version, "provenance-signature", version.signed.name.lower(), sure, text, tuple(ruled))
     elif version.attested and version.digests and not set(version.attested) <= set(version.digests):
         other = min(set(version.attested) - set(version.digests))
         text = f"has provenance of another file: it speaks of {other[:19]}, which the registry does not have"
-        ruled = (f"none of the {len(version.digests)} digests that the registry tells",)
-        yield _finding(version, "provenance-digest", other[:19], Sure.CERTAIN, text, ruled)
+        against = (f"none of the {len(version.digests)} digests that the registry tells",)
+        yield _finding(version, "provenance-digest", other[:19], Sure.CERTAIN, text, against)
 
 
 def _elsewhere(version: Version, history: list[Version]) -> Iterator[Finding]:

@@ -69,7 +69,7 @@ def hub(document: Any, origin: Origin, name: str) -> Iterator[Fact]:
     """Every image that a tag leads to, pushed when the first of these tags was."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in document["results"]:
-        first = next(iter(row.get("images") or ()), {})
+        first: dict[str, Any] = next(iter(row.get("images") or ()), {})
         found.setdefault(str(row.get("digest") or first.get("digest") or row["name"]), []).append(row)
     for digest, rows in found.items():
         at = min(utc(row["tag_last_pushed"]) for row in rows)
