@@ -97,7 +97,7 @@ def test_the_line_names_every_address_and_the_whole_cast(control: Control) -> No
     found = control.endpoints
 
     servers = {"aws", "github", "npm", "registries", "registry", "gcp", "slack", "control", "oidc_issuer"}
-    assert set(found) == {*servers, "pid", "cast"}
+    assert set(found) == {*servers, "pid", "cast", "trust_root"}
     assert all(found[name].startswith("http://127.0.0.1:") for name in ("aws", "github", "control", "oidc_issuer"))
     assert set(found["cast"]["aws"]) == {"bulkhead-responder", "harbor-backup"}
     assert set(found["cast"]["github"]) == {"mara", "jonas", "bulkhead-bot", "quiet-otter"}
