@@ -45,7 +45,7 @@ COMPANIONS = re.compile(
 )
 STORES = re.compile(
     r"_authToken|npmAuthToken|npmrc|pypirc|pypi-token|http-basic|cargo\s+login|credentials|aws_(access|secret|session)"
-    r"|AWS_(ACCESS|SECRET|SESSION)|activate-service-account|\[default\]|^\s*(region|output)\s*=|az\s+login|npm-cli-login|auth|umask|^\s*rm\s+(-\w+\s+)*\S*(key|cred|json)\S*\s*$|EOF|>>?\s*\S+|chmod|mkdir",
+    r"|AWS_(ACCESS|SECRET|SESSION)|activate-service-account|\[default\]|^\s*(region|output)\s*=|az\s+login|npm-cli-login|auth|umask|^\s*rm\s+(-\w+\s+)*\S*(key|cred|json)\S*\s*$|EOF|^\s*---\s*$|>>?\s*\S+|chmod|mkdir",
     re.IGNORECASE,
 )
 NEEDS = [  # what a step shows of the scopes that it needs
