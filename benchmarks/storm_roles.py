@@ -43,8 +43,8 @@ def _door(settings: Settings) -> None:
 def _worker(settings: Settings) -> None:
     """The inbox's part of a worker. Nothing here asks a provider: the values came along."""
     site = Site(
-        name="real", aws=AwsClients(key_id="none", secret="none", endpoint=NOWHERE), clock=RealClock(),  # noqa: S106
-        github=GitHubClient(token="none", base_url=NOWHERE), identities=(),  # noqa: S106
+        name="real", aws=AwsClients(key_id="none", secret="none", endpoint=NOWHERE), clock=RealClock(),  # noqa: S106 - made up
+        github=GitHubClient(token="none", base_url=NOWHERE), identities=(),  # noqa: S106 - made up
     )  # fmt: skip
     with opened(settings, sites={"real": site}) as bulkhead:
         while True:

@@ -255,10 +255,10 @@ class _Sql:
         self.listed: Callable[[list[str]], Any] = json.dumps if sqlite else list
         self.owners = fence.replace("IN :w", among)
         # All parts are words of this file: values go as parameters.
-        self.heads = f"SELECT id, head_n, head_hash FROM incident WHERE id {among} ORDER BY id{lock}"  # noqa: S608
-        self.insert = f"INSERT INTO timeline ({names}) VALUES ({places})"  # noqa: S608
-        self.head = f"UPDATE incident SET head_n = {place}, head_hash = {place} WHERE id = {place}"  # noqa: S608
-        self.status = f"UPDATE incident SET status = {place} WHERE id = {place}"  # noqa: S608
+        self.heads = f"SELECT id, head_n, head_hash FROM incident WHERE id {among} ORDER BY id{lock}"  # noqa: S608 - our words
+        self.insert = f"INSERT INTO timeline ({names}) VALUES ({places})"  # noqa: S608 - our words
+        self.head = f"UPDATE incident SET head_n = {place}, head_hash = {place} WHERE id = {place}"  # noqa: S608 - our words
+        self.status = f"UPDATE incident SET status = {place} WHERE id = {place}"  # noqa: S608 - our words
 
 
 def _status_after(row: dict[str, Any]) -> str:
