@@ -120,7 +120,7 @@ def _work(store: Store, known: Figures) -> Iterator[Light]:
     real, drills = known.work[REAL], [work for world, work in known.work.items() if world != REAL]
     alive = sum(real.rows[state] for state in ("failed", "reopened"))
     yield _light("Work", "Credentials", bad=alive > 0, good="none whose cut has failed",
-                 says=f"{alive} of open incidents are not dead: the cut failed, or its proof was refuted",
+                 says=f"{alive} in open incidents not dead: the cut failed, or its proof was refuted",
                  do="`bulkhead incident list`, then `bulkhead incident show ID` says which and why")  # fmt: skip
     unproven = real.failed["not-proven"]
     yield _light("Work", "Proofs", bad=unproven > 0, good="none is missing",
