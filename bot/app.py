@@ -379,7 +379,7 @@ class Bulkhead:
     @cached_property
     def measures(self) -> Measures:
         """How long incidents took, and what is left of them."""
-        return Measures(self.store, self.settings.team_of)
+        return Measures(self.store, self.settings.team_of, self.settings.team_of_person)
 
     async def _learn(self) -> None:
         """Begin post-mortems, look at follow-ups: where the engine is, since that is where clients are."""
@@ -428,7 +428,10 @@ class Bulkhead:
 
     @contextlib.contextmanager
     def company(self, endpoints: RangeEndpoints) -> Iterator[Site]:
-        """The range's World beside the others, for as long as the block runs."""
+        """The range's World beside the others, for as long as the block runs; where there is one, that one."""
+        if DRILL in self.sites:
+            yield self.sites[DRILL]
+            return
         site = range_site(endpoints)
         self.sites[site.name], self.worlds[site.name] = site, self._worlds(site)
         try:
@@ -496,7 +499,8 @@ class Bulkhead:
                 jobs.append(moved.watching(self.store, self.timeline, self.worlds))
                 jobs += queue_jobs(self.settings, self.inbox)
                 async with clock.missed_by_nobody(self.store, "worker"), clock.running(jobs):
-                    trainers = [Trainer(self, engine, range_up).run()] if DRILL not in self.sites else []
+                    up = self.stage.company if self.stage else range_up if DRILL not in self.sites else None
+                    trainers = [Trainer(self, engine, up).run()] if up else []
                     await together(rounds(self.inbox, engine), *trainers)
         finally:
             await engine.stop()

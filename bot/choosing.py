@@ -7,7 +7,8 @@ asks nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ Decide = Callable[[Choice, Sequence[Option]], Answer]  # of these options, which
 def best(choice: Choice, _left: Sequence[Option]) -> Answer:
     """The best path."""
     return choice.best, True
+
+
+def shown(choice: Choice, options: Iterable[Option]) -> list[Option]:
+    """The options in an order that is the same for everybody, and says nothing of their worth."""
+    return sorted(options, key=lambda one: sha256(f"{choice.id} {one.id}".encode()).digest())
 
 
 class Choosing:

@@ -22,7 +22,7 @@ from typing import Any
 
 import requests
 
-from bot import choosing, makes_way, rehearsal, timeline
+from bot import alarm, choosing, makes_way, rehearsal, timeline
 from bot.actions.github_oidc import MigrationIn, open_migration
 from bot.choices import END, REPORT
 from bot.engine.decisions import Ask, open_asks
@@ -37,7 +37,7 @@ from bot.model import Exposure, RowState, Verdict
 from bot.oidc import trust
 from bot.scenario import MIGRATE, NOTHING, SCENARIOS, Drill
 from bot.store import IncidentRow, Store, iso, when
-from bot.store_drills import SOURCE
+from bot.store_drills import MORE, SOURCE
 from bot.timeline import Event
 from bot.world import RangeEndpoints, World
 
@@ -167,15 +167,28 @@ def words(drill: Drill, leak: dict[str, Any], range_: Range) -> tuple[str, str]:
 
 
 def report(
-    inbox: Inbox, drill: Drill, leak: dict[str, Any], range_: Range, *, at: datetime, delivery: str
+    inbox: Inbox, drill: Drill, leak: dict[str, Any], range_: Range, *, at: datetime, now: datetime, delivery: str
 ) -> tuple[Landed, str]:  # fmt: skip
-    """Land what somebody of the company reports: what has landed, and what was reported as it may be shown."""
+    """Land what somebody of the company, or a scanner, reports: what has landed, and the same as it may be shown.
+
+    What other scanners have seen of it lands behind it.
+    """
     said, shown = words(drill, leak, range_)
-    landed = inbox.land(
+    send = partial(alarm.deliver, inbox, range_.post, drill.scenario, leak=leak, at=at, now=now)
+    landed = send(drill.report.scanner, delivery=delivery) if drill.report.scanner else inbox.land(
         source=SOURCE, world=DRILL, by=drill.report.by, text=said, at=at, delivery=delivery,
         exposure=Exposure.UNKNOWN, machine=drill.report.machine, machine_name=drill.report.machine_name,
     )  # fmt: skip
+    for name in drill.alerts:
+        send(name, delivery=f"{delivery}{MORE}{name}")
     return landed, shown
+
+
+def payloads(drill: Drill, leak: dict[str, Any], range_: Range) -> dict[str, str]:
+    """What scanners send about it, as people may read it, by the scanner's name."""
+    names = [name for name in (drill.report.scanner, *drill.alerts) if name]
+    hide = range_.get("/drill/stolen")["values"] if names else {}
+    return {name: alarm.shown(range_.post, drill.scenario, name, leak, hide) for name in names}
 
 
 def answer_of(drill: Drill, ask: Ask, range_: Range, seal: Callable[[str, str, str], str]) -> str:
@@ -310,7 +323,8 @@ class Run:
         told = self._landing("told")
         if self.choosing is not None:  # what is thought over counts from here: somebody has said it
             _, text = words(self.drill, self.told["leak"], self.range)
-            self.tell("alert", {"by": self.drill.report.by, "text": text})
+            sent = payloads(self.drill, self.told["leak"], self.range)
+            self.tell("alert", {"by": self.drill.report.by, "text": text, "payloads": sent})
             for said in self._choose(REPORT):  # where it can be seen by then
                 self.told["leak"] |= {hole: said[hole] for hole in SCENARIOS[self.drill.scenario].holes if hole in said}
         self._report(self.told["leak"], told)
@@ -324,8 +338,9 @@ class Run:
 
     def _report(self, leak: dict[str, Any], told: dict[str, Any]) -> None:
         _, text = report(
-            self.bulkhead.inbox, self.drill, leak, self.range, at=when(told["at"]), delivery=told["delivery"]
-        )
+            self.bulkhead.inbox, self.drill, leak, self.range, at=when(told["at"]), delivery=told["delivery"],
+            now=self.bulkhead.sites["range"].clock.now(),
+        )  # fmt: skip
         self.tell("report", {"by": self.drill.report.by, "text": text})
 
     def _choose(self, moment: str) -> list[dict[str, Any]]:
@@ -417,7 +432,9 @@ class Run:
             waits = await asyncio.to_thread(self.store.inbox, "landed")
             rows = await asyncio.to_thread(self.store.incidents)
             if not waits and rows and all(row.status in ("closed", "aborted") for row in rows):
-                return str(next(row.id for row in rows if not row.body["report"].get("beside")))
+                mine = [row for row in rows if not row.body["report"].get("beside")]
+                mine.sort(key=lambda row: row.body["playbook"]["id"] != self.drill.playbook)
+                return str(mine[0].id)
             await asyncio.sleep(0.1)
         raise EngineError(
             f"the drill was not over after {self.patience_s:.0f} s; `bulkhead incident show` says what it waits for"
@@ -452,7 +469,7 @@ class Run:
         taken = list(self.choosing.taken.values()) if self.choosing else []
         scored = score(self.drill, taken, events, owner=self.owner, thought_s=self._thought_s) if taken else None
         if scored and incident:
-            said = {"choices": [one.as_json() for one in taken], **_told_of(scored)}
+            said = {"choices": [one.as_json() for one in taken], **told_of(scored)}
             at = iso(self.bulkhead.sites["range"].clock.now())
             self.bulkhead.timeline.append(incident, "drill", "drill-scored", said, at=at).result()
             events = timeline.load(self.store, incident)
@@ -475,7 +492,7 @@ class Run:
         return why
 
 
-def _told_of(scored: Score) -> dict[str, Any]:
+def told_of(scored: Score) -> dict[str, Any]:
     """What of a score stands on the timeline: no name of a person."""
     return {name: getattr(scored, name) for name in ("total", "time", "record", "recovered", "sure_and_wrong")} | {
         "findings": [{"id": one.id, "title": one.title} for one in scored.findings]

@@ -417,7 +417,8 @@ class Triage:
     stores: tuple[SecretStore, ...] = ()
     copies: tuple[StoredCopy, ...] = ()  # outside GitHub, as declared
     alerts: tuple[AlertRef, ...] = ()
-    runs: tuple[RunRef, ...] = ()  # of a campaign: every run that used what is looked for
+    # that let it out, whether it stands in their logs or not; of a campaign, that used what is looked for
+    runs: tuple[RunRef, ...] = ()
     order: MigrationOrder = field(default_factory=MigrationOrder)  # of a migration: what was ordered
     created_by_credential: tuple[Planted, ...] = ()
     tails: tuple[Tail, ...] = ()

@@ -1,4 +1,5 @@
-"""What people do in a drill beside answering: sign for what nothing can prove, and take back what was pulled.
+"""What people do in a drill beside answering: sign for what nothing can prove, take back what was pulled, and put what
+there is to do about it into the post-mortem.
 
 An undo is tried once all is contained, as if it had been a mistake. It is ordered, asked about and done as every undo
 is. What a registry cannot take back no drill tries.
@@ -7,17 +8,20 @@ is. What a registry cannot take back no drill tries.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot import timeline
 from bot.engine.ledger import Ledger
 from bot.errors import EngineError
+from bot.learn.follow_up import follow_up as made
 from bot.scenario import Drill, Signed
 from bot.timeline import Event
 
 REASON = "the drill tries what it would take to have been mistaken"
 PATIENCE_S = 60.0
+DUE = timedelta(days=14)  # what was learnt and not done by then is not done
 
 
 def signed_for(drill: Drill, row: str) -> Signed | None:
@@ -25,8 +29,14 @@ def signed_for(drill: Drill, row: str) -> Signed | None:
     return drill.signs.get(row.rpartition("/")[2].rpartition(":")[2]) if row.startswith("secret:") else None
 
 
-def sign(bulkhead: Any, drill: Drill, post: Callable[[str, Any], Any], incident: str, events: list[Event]) -> None:
-    """The owner of each such secret does in the range what the drill says, and then signs for its row, once."""
+def sign(
+    bulkhead: Any, drill: Drill, post: Callable[[str, Any], Any], incident: str, events: list[Event], *, by: str = "",
+    **vouched: Any,
+) -> None:  # fmt: skip
+    """The owner of each such secret does in the range what the drill says, and then signs for its row, once.
+
+    ``by``: in whose name, of the first who responds otherwise; ``vouched``: what else ``Desk.order`` is told of them.
+    """
     signed = {row.step for row in bulkhead.store.decisions(incident) if row.kind == "waive"}
     for key, row in Ledger.fold(events).rows.items():
         owner = signed_for(drill, key)
@@ -35,7 +45,7 @@ def sign(bulkhead: Any, drill: Drill, post: Callable[[str, Any], Any], incident:
         post("/drill/person", {"act": owner.does})
         at = bulkhead.sites["range"].clock.now()
         bulkhead.desk.order(
-            incident=incident, step=key, kind="waive", by=drill.responders[0], at=at, reason=owner.says
+            incident=incident, step=key, kind="waive", by=by or drill.responders[0], at=at, reason=owner.says, **vouched
         )  # fmt: skip
 
 
@@ -72,3 +82,13 @@ async def _end(bulkhead: Any, incident: str, step: str) -> Event:
                 return event
         await asyncio.sleep(0.1)
     raise EngineError(f"the undo of {step} was not over after {PATIENCE_S:.0f} s")
+
+
+def follow_up(postmortems: Any, incident: str, findings: Iterable[Mapping[str, Any]], owner: str) -> None:
+    """Put what there is to do into the post-mortem of a drill, each with an owner and a date; twice is once."""
+    due = (datetime.now(UTC) + DUE).date().isoformat()
+    for number, one in enumerate(findings):
+        if not number:
+            postmortems.begin(incident)
+        what = made(one["id"], title=one["title"], owner=one["owner"], due=due, rung=one["rung"])
+        postmortems.follow(incident, what, by=owner, key=f"finding:{one['id']}")

@@ -23,18 +23,19 @@ PERSON_ACTS = (  # what somebody does in the range
     "revoke-npm-token", "mint-npm-token", "run-registry-access", "revoke-pypi-token", "yank-on-pypi",
     "revoke-crates-token", "revoke-rubygems-key", "revoke-every-pypi-token", "revoke-dockerhub-token",
     "mint-dockerhub-token", "run-hub-access", "wait-eleven-minutes", "isolate-laptop", "pin-the-action",
-    "clean-github-account", "take-down-on-npm", "clean-pypi-account",
+    "clean-github-account", "take-down-on-npm", "clean-pypi-account", "end-the-grants", "release-without-cache",
 )  # fmt: skip
 MIGRATE = "migrate"  # the bot opens the migration's pull request, and the company rolls it out
 ACTS = (MIGRATE, "leak", "abuse")  # what the range's company and attacker can be told to do
 CONTAINED, NOTHING = "contained", "nothing"
 ENDS = (CONTAINED, NOTHING)  # what ends a drill: all is proven dead, or it was seen that there was nothing to cut
 _OPTIONAL = ("delay_s", "answers", "people", "scenario", "contrast", "truth", "choices", "injects", "order", "ends",
-             "undoes", "beside", "signs")  # fmt: skip
+             "undoes", "beside", "signs", "alerts")  # fmt: skip
 _HOLE = re.compile(r"\{[^{}]*\}")
 _KEYS = (
     "id", "title", "briefing", "playbook", "scenario", "acts", "report", "responders", "delay_s", "answers", "people",
     "refused", "contrast", "truth", "choices", "injects", "order", "ends", "undoes", "beside", "signs",
+    "alerts",
 )  # fmt: skip
 
 
@@ -47,6 +48,7 @@ class Scenario:
     secret_holes: tuple[str, ...] = ()  # values that lie at the attacker's; filled in for the report, kept nowhere
     moves: bool = False  # nothing leaks in it before the workflows have moved to OIDC
     happens: tuple[str, ...] = ()  # what an answer may bring about, and what puts that right again
+    scanners: tuple[str, ...] = ()  # whose alerts the range can send about it
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -133,9 +135,12 @@ SCENARIOS: Mapping[str, Scenario] = {
         ),
     ),
     "aws-key-in-every-re-run": Scenario(
-        tries=("key", "second-key", "planted-user", "saved-session", "role-session", "logs"), happens=("hide-log",)
+        tries=("key", "second-key", "planted-user", "saved-session", "role-session", "logs"), happens=("hide-log",),
+        scanners=("stepsecurity",),
     ),
-    "documentation-key-in-log": Scenario(tries=("documented-key",), happens=("tear-down", "put-back")),
+    "documentation-key-in-log": Scenario(
+        tries=("documented-key",), happens=("tear-down", "put-back"), scanners=("gitleaks",)
+    ),
     "pypi-token-minted-by-thief": Scenario(
         tries=("registry-token", "default-install", "minted-token"),
         holes=("run_url", "package", "version"),
@@ -163,6 +168,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         tries=("key", "second-key", "planted-user", "saved-session", "role-session", "pusher-token", "pushed-files"),
         secret_holes=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
         happens=("push-again", "push-later"),
+        scanners=("guardduty",),
     ),
     "publisher-of-any-branch": Scenario(
         tries=("token", "deploy-key", "branch-release", "default-install"), holes=("package", "version"),
@@ -177,6 +183,15 @@ SCENARIOS: Mapping[str, Scenario] = {
         holes=("run_url", "package", "version"),
         happens=("publish-again",),
     ),
+    "cache-poisoned-release": Scenario(
+        tries=("registry-token", "default-install", "cache"), holes=("run_url", "package", "version"),
+        secret_holes=("CARGO_REGISTRY_TOKEN",),
+        happens=("publish-again", "release-again", "cache-again", "clear-again"),
+    ),
+    "oauth-app-breached": Scenario(
+        tries=("token", "deploy-key", "other-grant", "key", "saved-session"), holes=(),
+        secret_holes=("GITHUB_OAUTH_TOKEN",), happens=("use-the-other", "use-the-key"), scanners=("github",),
+    ),
 }
 
 
@@ -188,6 +203,7 @@ class DrillReport:
     text: str
     machine: Machine = Machine.UNKNOWN  # whether malware has run on a machine that is still there
     machine_name: str = ""
+    scanner: str = ""  # whose alert it is, in that scanner's own format; "" = somebody's words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +238,7 @@ class Drill:
     order: tuple[tuple[str, str], ...] = ()  # pairs of steps: the first comes before the second
     ends: str = CONTAINED
     undoes: tuple[str, ...] = ()  # steps that are taken back once all is contained
+    alerts: tuple[str, ...] = ()  # scanners that have seen something of it as well
     beside: tuple[
         str, ...
     ] = ()  # playbooks of the incidents that open beside it: their people's steps are answered too
@@ -264,7 +281,11 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
         ),
         beside=tuple(identifier(node, "a playbook", problems) for node in _list(top.get("beside"), "beside", problems)),
         signs=_signs(top.get("signs"), problems),
-    )
+        alerts=tuple(
+            choice(node, "a scanner", stage.scanners, problems)
+            for node in _list(top.get("alerts"), "alerts", problems)
+        ),
+    )  # fmt: skip
     if loaded.acts and stage is not _ANY and (MIGRATE in loaded.acts) != stage.moves:
         said = f"must begin with {MIGRATE}" if stage.moves else f"has nothing to {MIGRATE}"
         problems.add(top["acts"].line, f"acts: the scenario {played} {said}")
@@ -319,6 +340,7 @@ _ANY = Scenario(
     tries=tuple(dict.fromkeys(t for s in SCENARIOS.values() for t in s.tries)),
     holes=tuple(dict.fromkeys(h for s in SCENARIOS.values() for h in (*s.holes, *s.secret_holes))),
     happens=tuple(dict.fromkeys(h for s in SCENARIOS.values() for h in s.happens)),
+    scanners=tuple(dict.fromkeys(each for s in SCENARIOS.values() for each in s.scanners)),
 )
 
 
@@ -332,7 +354,7 @@ def _scenario(top: Mapping[str, Node], drill: str, problems: Problems) -> str:
 
 
 def _report(node: Node | None, stage: Scenario, problems: Problems) -> DrillReport:
-    known = ("by", "text", "machine", "machine_name")
+    known = ("by", "text", "machine", "machine_name", "scanner")
     keys = table(node, "report", problems, known, ("by", "text")) if node else {}
     said = text(keys.get("text"), "report.text", problems)
     holes = (*stage.holes, *stage.secret_holes)
@@ -344,6 +366,7 @@ def _report(node: Node | None, stage: Scenario, problems: Problems) -> DrillRepo
     return DrillReport(
         by=_person(keys.get("by"), problems), text=said, machine=Machine(machine or Machine.UNKNOWN.value),
         machine_name=text(keys.get("machine_name"), "machine_name", problems, most=80),
+        scanner=choice(keys["scanner"], "scanner", stage.scanners, problems) if "scanner" in keys else "",
     )
 
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot.errors import InputError
 from bot.store import Store, iso, when
-from bot.store_drills import Order, ScheduleRow, Schedules
+from bot.store_drills import TEAM, Order, ScheduleRow, Schedules
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 RUN, DROP = "run", "drop"
@@ -137,4 +137,4 @@ def _left_out(row: ScheduleRow, moment: datetime, holidays: Collection[str]) -> 
 def _order(row: ScheduleRow, due: datetime, now: datetime, drills: Collection[str]) -> Order:
     name, week = f"{row.id}@{due:%Y%m%dT%H%MZ}", due.toordinal() // 7
     drill = sorted(drills)[week % len(drills)] if row.drill == EACH else row.drill
-    return Order(id=name, drill=drill, by=f"schedule:{row.id}", channel=row.channel, at=iso(now))
+    return Order(id=name, drill=drill, by=f"schedule:{row.id}", channel=row.channel, at=iso(now), mode=TEAM)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterable
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -272,6 +273,12 @@ class Settings(BaseSettings):
         "a repository without one stands for itself",
     )
 
+    people_teams: str = Field(
+        default="",
+        description="Teams by their people, for training over time: ann=payments,slack:U0123=shop, with * for any; "
+        "whoever has none counts for everybody together",
+    )
+
     @field_validator("holidays")
     @classmethod
     def _holidays(cls, value: str) -> str:
@@ -287,6 +294,13 @@ class Settings(BaseSettings):
     def _team_names(cls, value: str) -> str:
         if any(not re.fullmatch(r"[^=\s]+=[^=]+", part) for part in listed(value)):
             raise ValueError("must be pairs of a repository, with * for any, and a team: acme/pay-*=payments")
+        return value
+
+    @field_validator("people_teams")
+    @classmethod
+    def _people_teams(cls, value: str) -> str:
+        if any(not re.fullmatch(r"[^=\s]+=(?!\s*all\s*$)[^=]+", part) for part in listed(value)):
+            raise ValueError("must be pairs of a person, with * for any, and a team (not all): ann=payments")
         return value
 
     @field_validator("quiet_hours")
@@ -507,6 +521,16 @@ class Settings(BaseSettings):
         """The team of a repository: the first of BULKHEAD_TEAM_NAMES that fits, otherwise the repository itself."""
         pairs = (part.partition("=") for part in listed(self.team_names))
         return next((team.strip() for pattern, _, team in pairs if fnmatchcase(repository, pattern)), repository)
+
+    def team_of_person(self, person: str) -> str:
+        """The team of a person: the first of BULKHEAD_PEOPLE_TEAMS that fits their name, or ""."""
+        pairs = (part.partition("=") for part in listed(self.people_teams))
+        return next((team.strip() for pattern, _, team in pairs if fnmatchcase(person, pattern)), "")
+
+    def team_of_people(self, people: Iterable[str]) -> str:
+        """The one team of these people; "several teams" where they are of more, "" where they are of none."""
+        teams = {team for team in map(self.team_of_person, people) if team}
+        return teams.pop() if len(teams) == 1 else "several teams" if teams else ""
 
     @property
     def people(self) -> frozenset[str]:

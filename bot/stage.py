@@ -6,9 +6,10 @@ answers and leads are the people who train.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bot.drill import Range, played, report
@@ -27,6 +28,11 @@ class Stage:
         self._range, self._inbox, self._clock = range_, inbox, clock
         self._lock = threading.Lock()  # one is begun at a time
 
+    @contextlib.contextmanager
+    def company(self) -> Iterator[Range]:
+        """The range of this house, for a drill that asks what one would do; it goes on after the drill."""
+        yield self._range
+
     def begin(self, name: str, delivery: str) -> tuple[Drill, Landed, str]:
         """Play what happens before anybody knows, and report it: the drill, what has landed, what was reported.
 
@@ -43,8 +49,9 @@ class Stage:
             self._inbox.store.setting_once(mine, delivery)
             told = {act: self._once(f"{mine}:{act}", act, drill) for act in drill.acts}
             leak = told.get("leak", {})
+            now = self._clock.now()
             landed, shown = report(
-                self._inbox, drill, leak, self._range, at=self._clock.now(), delivery=delivery
+                self._inbox, drill, leak, self._range, at=now, now=now, delivery=delivery
             )  # fmt: skip
         return drill, landed, shown
 

@@ -6,18 +6,23 @@ the key under which the drill's report lands: from an incident's row one finds b
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from bot.errors import InputError
-from bot.store import Store, insert_once
+from bot.store import Store, canonical, insert_once
+from bot.tables import drill_line, drill_schedule, drill_score
 from bot.tables import drill_order as table
-from bot.tables import drill_schedule
 
 SOURCE = "drill"  # of the report in the inbox
 ORDERED, RUNNING, OVER, FAILED = "ordered", "running", "over", "failed"
+MORE = "#"  # behind the id of a report: another one of the same drill
+TEAM, ALONE = "team", "alone"  # to whom its choices are put: those who respond, or whoever ordered it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,7 @@ class Order:
     incident: str = ""  # once it is open
     note: str = ""  # why it failed
     told: str = ""  # the state that whoever ordered was told of last
+    mode: str = ""  # team or alone; "" = its choices are not put
 
     @property
     def report(self) -> str:
@@ -57,6 +63,20 @@ class Orders:
         with self._store.connect() as c:
             return [Order(**row) for row in c.execute(query).mappings()]
 
+    def get(self, order_id: str) -> Order:
+        """The order of this id. Raises InputError when there is none."""
+        with self._store.connect() as c:
+            row = c.execute(sa.select(table).where(table.c.id == order_id)).mappings().first()
+        if row is None:
+            raise InputError("there is no such drill")
+        return Order(**row)
+
+    def choosing(self, since: str) -> list[Order]:
+        """Orders whose choices are put, asked for since a time (ISO 8601 UTC), oldest first."""
+        query = sa.select(table).where(table.c.mode != "", table.c.at >= since).order_by(table.c.at, table.c.id)
+        with self._store.connect() as c:
+            return [Order(**row) for row in c.execute(query).mappings()]
+
     def untold(self) -> list[Order]:
         """Orders of which there is something that nobody was told of, oldest first."""
         query = sa.select(table).where(table.c.told != table.c.state, table.c.state != ORDERED)
@@ -69,13 +89,102 @@ class Orders:
         if source != SOURCE:
             return None
         with self._store.connect() as c:
-            row = c.execute(sa.select(table).where(table.c.id == name)).mappings().first()
+            row = c.execute(sa.select(table).where(table.c.id == name.partition(MORE)[0])).mappings().first()
         return Order(**row) if row else None
 
     def change(self, order_id: str, **values: Any) -> None:
         """Write what has become of it: state, incident, note."""
         with self._store.begin() as c:
             c.execute(sa.update(table).where(table.c.id == order_id).values(**values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One thing that a drill tells those who answer its choices.
+
+    ``kind``: alert, inject, put, chosen, consequence, mended or scored. ``answer``: of a put, ``option``, ``sure``,
+    ``by`` and ``at``, once somebody has answered it.
+    """
+
+    order_id: str
+    name: str
+    n: int
+    kind: str
+    body: dict[str, Any]
+    answer: dict[str, Any]
+
+
+class Lines:
+    """The rows. The worker that plays the drill writes them; whoever shows them writes what was answered."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def say(self, order_id: str, name: str, kind: str, body: dict[str, Any]) -> None:
+        """Tell something, once under its name."""
+        with self._store.begin() as c:
+            last = sa.select(sa.func.max(drill_line.c.n)).where(drill_line.c.order_id == order_id)
+            row = {"order_id": order_id, "name": name, "n": (c.scalar(last) or 0) + 1, "kind": kind}
+            insert_once(c, drill_line, row | {"body": canonical(body), "answer": ""})
+
+    def of(self, order_id: str) -> list[Line]:
+        """What a drill has told, in its order."""
+        query = sa.select(drill_line).where(drill_line.c.order_id == order_id).order_by(drill_line.c.n)
+        with self._store.connect() as c:
+            return [_line(row) for row in c.execute(query).mappings()]
+
+    def get(self, order_id: str, name: str) -> Line:
+        """One of them. Raises InputError when there is none."""
+        query = sa.select(drill_line).where(drill_line.c.order_id == order_id, drill_line.c.name == name)
+        with self._store.connect() as c:
+            row = c.execute(query).mappings().first()
+        if row is None:
+            raise InputError("nothing of this kind was asked in that drill")
+        return _line(row)
+
+    def answer(self, line: Line, option: str, *, sure: bool, by: str, at: str) -> bool:
+        """Answer what was put; False when somebody was faster: the first answer counts."""
+        said = canonical({"option": option, "sure": sure, "by": by, "at": at})
+        mine = (drill_line.c.order_id == line.order_id, drill_line.c.name == line.name, drill_line.c.answer == "")
+        with self._store.begin() as c:
+            return c.execute(sa.update(drill_line).where(*mine).values(answer=said)).rowcount == 1
+
+
+def _line(row: Any) -> Line:
+    return Line(**{**row, "body": json.loads(row["body"]), "answer": json.loads(row["answer"] or "{}")})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """What a drill has shown of those who trained. ``people``: digests of their names, so that it names nobody."""
+
+    id: str
+    drill: str
+    at: str
+    team: str
+    total: int
+    people: tuple[str, ...]
+
+
+class Scores:
+    """The rows."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def keep(self, row_id: str, *, drill: str, at: str, team: str, total: int, people: Iterable[str]) -> bool:
+        """Keep a score, once; False when it was kept before. ``people``: their names, which are not kept."""
+        digests = sorted({hashlib.sha256(f"{self._store.database_id()} {one}".encode()).hexdigest() for one in people})
+        row = {"id": row_id, "drill": drill, "at": at, "team": team, "total": total, "people": canonical(digests)}
+        with self._store.begin() as c:
+            return insert_once(c, drill_score, row)
+
+    def all(self) -> list[ScoreRow]:
+        """Every score, oldest first."""
+        query = sa.select(drill_score).order_by(drill_score.c.at, drill_score.c.id)
+        with self._store.connect() as c:
+            rows = list(c.execute(query).mappings())
+        return [ScoreRow(**{**row, "people": tuple(json.loads(row["people"]))}) for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,6 +124,13 @@ class Quizzes:
             query = sa.select(quiz_card).where(quiz_card.c.person == person)
             return [CardRow(**row) for row in c.execute(query).mappings()]
 
+    def dated(self) -> list[tuple[str, str, bool]]:
+        """Every answer as (person, when, right), for a team over time."""
+        query = sa.select(quiz_asked.c.person, quiz_asked.c.answered_at, quiz_asked.c.is_right)
+        with self._store.connect() as c:
+            rows = c.execute(query.where(quiz_asked.c.state == ANSWERED)).all()
+        return [(row.person, row.answered_at, bool(row.is_right)) for row in rows]
+
     def answers(self) -> list[tuple[str, str, bool]]:
         """Every answer as (person, tag, right): for a team's picture, never for a ranking of persons."""
         query = sa.select(quiz_asked.c.person, quiz_asked.c.tag, quiz_asked.c.is_right)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-NEWEST = "0007"  # the last migration
+NEWEST = "0009"  # the last migration
 
 metadata = sa.MetaData()
 Text, Int = sa.Text, sa.BigInteger
@@ -135,7 +135,29 @@ drill_order = sa.Table(
     sa.Column("incident", Text, nullable=False),  # "" = none yet
     sa.Column("note", Text, nullable=False),
     sa.Column("told", Text, nullable=False),  # the state that whoever ordered was told of last
+    sa.Column("mode", Text, nullable=False, server_default=""),  # "", team, alone: to whom its choices are put
     sa.Index("ix_drill_order_state", "state", "at"),
+)  # fmt: skip
+
+drill_line = sa.Table(  # what a drill tells those to whom its choices are put, and what they answer
+    "drill_line", metadata,
+    sa.Column("order_id", Text, primary_key=True),
+    sa.Column("name", Text, primary_key=True),  # told once under it
+    sa.Column("n", sa.Integer, nullable=False),  # its place among the lines of this drill
+    sa.Column("kind", Text, nullable=False),  # alert, inject, put, chosen, consequence, mended, scored
+    sa.Column("body", Text, nullable=False),
+    sa.Column("answer", Text, nullable=False),  # of a put: what was answered, by whom; "" = nothing yet
+)  # fmt: skip
+
+drill_score = sa.Table(  # what a drill has shown of those who trained; it names nobody
+    "drill_score", metadata,
+    sa.Column("id", Text, primary_key=True),  # of the order, or drawn once for a drill at the terminal
+    sa.Column("drill", Text, nullable=False),
+    sa.Column("at", Text, nullable=False),
+    sa.Column("team", Text, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),  # of 100
+    sa.Column("people", Text, nullable=False),  # digests, so that people can be counted
+    sa.Index("ix_drill_score_at", "at"),
 )  # fmt: skip
 
 drill_schedule = sa.Table(

@@ -14,10 +14,10 @@ from bot import app, drill
 from bot.actions import CATALOGUE
 from bot.choices import BEST, HARMFUL, Choice, Option
 from bot.choosing import Answer, Decide, best
-from bot.cli.deciding import follow_up
 from bot.engine.ledger import Ledger
 from bot.model import RowState
 from bot.playbook import load_folder
+from bot.rehearsal import follow_up
 from bot.scenario import NOTHING, Drill, load_drills
 from bot.settings import Settings
 from bot.timeline import load
@@ -50,7 +50,8 @@ def play(
         result = asyncio.run(run.run())
         assert result.contained, result.why_not
         if result.incident:
-            follow_up(bulkhead, result, "alice (simulated)")
+            findings = (result.score or {}).get("findings", ())
+            follow_up(bulkhead.postmortems, result.incident, findings, "alice (simulated)")
             for row in bulkhead.store.incidents():
                 states = {each.state for each in Ledger.fold(load(bulkhead.store, row.id)).rows.values()}
                 signed = {RowState.WAIVED} if one.signs else set()

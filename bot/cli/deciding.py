@@ -6,23 +6,18 @@ import select
 import sys
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 
 from bot.choices import BEST, HARMFUL, Choice, Option
-from bot.choosing import Answer, Decide, best, from_file
+from bot.choosing import Answer, Decide, best, from_file, shown
 from bot.cli import page
 from bot.drill import Result
 from bot.errors import InputError
-from bot.learn.follow_up import follow_up as made
 from bot.scenario import Drill
 from bot.story import ASKS, BAD, GOOD, HEADING, Line
-
-DUE = timedelta(days=14)  # what was learnt and not done by then is not done
 
 
 def decider(drill: Drill, *, decide: bool, answers: Path | None, silent: bool) -> Decide | None:
@@ -43,17 +38,17 @@ class Asker:
         self._over = threading.Event()
 
     def __call__(self, choice: Choice, left: Sequence[Option]) -> Answer:
-        """The order of the options is the same for everybody, and says nothing of their worth."""
-        shown = sorted(left, key=lambda one: sha256(f"{choice.id} {one.id}".encode()).digest())
+        """Show the options, and wait for one of them and for how sure somebody is of it."""
+        options = shown(choice, left)
         lines = [Line(""), Line(choice.question, style=ASKS)]
-        page.lines([*lines, *(Line(f"  {number}. {one.say}") for number, one in enumerate(shown, 1))])
+        page.lines([*lines, *(Line(f"  {number}. {one.say}") for number, one in enumerate(options, 1))])
         said = ""
-        while not (said.isdecimal() and 1 <= int(said) <= len(shown)):
-            said = self._line(f"Your choice, 1 to {len(shown)}: ")
+        while not (said.isdecimal() and 1 <= int(said) <= len(options)):
+            said = self._line(f"Your choice, 1 to {len(options)}: ")
         sure = ""
         while sure not in ("y", "yes", "n", "no"):
             sure = self._line("Are you sure of it? y or n: ").lower()
-        return shown[int(said) - 1], sure.startswith("y")
+        return options[int(said) - 1], sure.startswith("y")
 
     def stop(self) -> None:
         """Nobody is asked any more."""
@@ -74,7 +69,9 @@ class Asker:
 def told(kind: str, data: dict[str, Any]) -> list[Line]:
     """What is told of choices while the drill runs; [] for what is told elsewhere."""
     if kind == "alert":
-        return [Line(""), Line(f"{data['by']} reports: {data['text']}", style=HEADING)]
+        sent = [(f"What {name} sends:", text) for name, text in data["payloads"].items()]
+        payload = [Line(line) for head, text in sent for line in (head, *text.splitlines())]
+        return [Line(""), Line(f"{data['by']} reports: {data['text']}", style=HEADING), *payload]
     if kind == "inject":
         return [Line(data["text"], style=ASKS)]
     if kind == "chosen":
@@ -109,15 +106,3 @@ def ending(drill: Drill, result: Result) -> list[Line | RenderableType]:
         said += [Line("To do, as follow-ups of the post-mortem:" if result.incident else "To do:", style=HEADING)]
         said += [Line(f"- {one['title']} ({one['owner']}). {one['why']}".rstrip()) for one in score["findings"]]
     return [*said, *([Line("What was really so", style=HEADING), Line(drill.truth.strip())] if drill.truth else [])]
-
-
-def follow_up(bulkhead: Any, result: Result, owner: str) -> None:
-    """Put what there is to do into the post-mortem of the drill, each with an owner and a date; twice is once."""
-    findings = (result.score or {}).get("findings", ())
-    if not findings or not result.contained:
-        return
-    bulkhead.postmortems.begin(result.incident)
-    due = (datetime.now(UTC) + DUE).date().isoformat()
-    for one in findings:
-        what = made(one["id"], title=one["title"], owner=one["owner"], due=due, rung=one["rung"])
-        bulkhead.postmortems.follow(result.incident, what, by=owner, key=f"finding:{one['id']}")

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Annotated, Any
 
 import typer
@@ -20,13 +21,15 @@ from rich.live import Live
 from rich.text import Text
 
 from bot import drill as drills
-from bot import makes_way, timeline
+from bot import makes_way, rehearsal, timeline
 from bot.app import drills_of, opened, range_site
-from bot.choosing import Decide
+from bot.choosing import Decide, best
 from bot.cli import deciding, frame, page, replay, schedules
-from bot.errors import InputError
+from bot.errors import EngineError, InputError
 from bot.scenario import SCENARIOS, Drill
 from bot.settings import Settings, read
+from bot.store import Store, iso
+from bot.store_drills import Scores
 from bot.story import BAD, GOOD, HEADING, Line, Story, milestones, seconds, waiting
 from bot.timeline import Event
 
@@ -110,6 +113,8 @@ def run(
         again = f"{frame.program()} drill run {name}"
         on = f"go on with `{again} --home {folder} --range {range_} --resume`"
         raise frame.stopped(on if range_ else f"its range has ended with it, so begin anew with `{again}`") from None
+    if decider and decider is not best:
+        _keep(base, results[0], owner)
     if other is not None:
         with opened(settings, sites={}) as bulkhead:  # once more, with what stands beside it
             replay.write(bulkhead, results[0].incident, folder / replay.FILE)
@@ -142,9 +147,29 @@ def perform(
         played = drills.Run(drill, bulkhead, range_here, teller.tell, decider, owner, real)
         result = asyncio.run(frame.until_told(_freed(played, decider)))
         if result.incident:
-            deciding.follow_up(bulkhead, result, owner)
+            found = (result.score or {}).get("findings", ()) if result.contained else ()
+            rehearsal.follow_up(bulkhead.postmortems, result.incident, found, owner)
             replay.write(bulkhead, result.incident, settings.home / replay.FILE)
         return result
+
+
+def _keep(base: Settings, result: drills.Result, owner: str) -> None:
+    """The score goes into the installation's own store, where it is seen over time beside others'."""
+    if result.score is None:
+        return
+    base.home.mkdir(parents=True, exist_ok=True)
+    store = Store(base.url)
+    try:
+        if store.sqlite:
+            store.migrate()
+        Scores(store).keep(
+            f"terminal:{result.incident or token_hex(8)}", drill=result.drill, at=iso(datetime.now(UTC)),
+            team=base.team_of_people([owner]), total=result.score["total"], people=[owner],
+        )  # fmt: skip
+    except EngineError as exc:  # the drill is over, and its own folder has the score
+        frame.err().print(f"The score is in the drill's folder only: {exc}", highlight=False)
+    finally:
+        store.close()
 
 
 async def _freed(played: drills.Run, decider: Decide | None) -> drills.Result:

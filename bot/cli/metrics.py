@@ -13,6 +13,7 @@ from bot.cli import frame, page
 from bot.errors import InputError
 from bot.learn.metrics import TOTAL, Group, groups
 from bot.learn.times import WORDS
+from bot.learn.trends import Trend
 from bot.story import ASKS, BAD, GOOD, HEADING, Line, seconds
 
 app = frame.group("How long it took.")
@@ -29,6 +30,9 @@ def _group() -> None:
 def metrics(
     by: Annotated[str, typer.Option(help="all together, by team, or by month of the report.")] = TOTAL,
     world: Annotated[str, typer.Option(help="Only real incidents, or only drills (range).", show_default=False)] = "",
+    training: Annotated[
+        bool, typer.Option("--training", help="Only training: drills' scores and the quiz, by month and team.")
+    ] = False,
     home: frame.Home = None,
     json_: frame.Json = False,
 ) -> None:
@@ -39,14 +43,17 @@ def metrics(
         raise InputError(f"--world is one of {', '.join(WORLDS)}, not {world[:20]!r}")
     frame.quiet_logs()
     with opened(frame.settings_of(home), sites={}) as bulkhead:
-        found = groups(bulkhead.measures.all(world), by, datetime.now(UTC).date())
+        found = [] if training else groups(bulkhead.measures.all(world), by, datetime.now(UTC).date())
+        trends = bulkhead.measures.trends()
     if json_:
-        frame.document([one.as_json() for one in found])
+        frame.document([one.as_json() for one in (trends if training else found)])
         return
-    if not found:
+    if not found and not training:
         page.lines([Line("There is no incident and no drill here yet. `bulkhead drill list` shows the drills.")])
     for one in found:
         page.lines(_shown(one))
+    if trends or training:
+        page.lines(_trained(trends))
 
 
 def _shown(one: Group) -> list[Line | RenderableType]:
@@ -65,3 +72,16 @@ def _shown(one: Group) -> list[Line | RenderableType]:
         Line(f"Places of static secrets that leaked: {one.static}, proven gone: {one.static_gone}.",
              style=ASKS if left else GOOD), Line(""),
     ]  # fmt: skip
+
+
+def _trained(trends: list[Trend]) -> list[Line | RenderableType]:
+    """Training over time; of fewer than five people nothing is told."""
+    head = Line("Training, by month and team", style=HEADING)
+    if not trends:
+        return [head, Line("In no month have five people trained yet; below that it would be a picture of persons.")]
+    table = page.table("month", "team", "score", "drills", "people", "quiz", "answers", "people")
+    for one in trends:
+        drills = (f"{one.drills.score:g}", str(one.drills.n), str(one.drills.people)) if one.drills else ("", "", "")
+        quiz = (f"{one.quiz.right:.0%}", str(one.quiz.n), str(one.quiz.people)) if one.quiz else ("", "", "")
+        table.add_row(one.month, "everybody" if one.team == TOTAL else one.team, *drills, *quiz)
+    return [head, table]

@@ -16,6 +16,7 @@ from bot.intake.delivery import Delivery
 from bot.intake.inbox import Inbox
 from bot.intake.sources import Source
 from bot.intake.wire import MAX_BODY
+from bot.world import REAL
 
 NOBODY = "(none)"  # the source of deliveries to addresses that do not exist: their names are the senders' to choose
 
@@ -32,8 +33,9 @@ class Answer:
 class Door:
     """Takes deliveries. Thread-safe."""
 
-    def __init__(self, sources: Mapping[str, Source], inbox: Inbox) -> None:
-        self.sources, self._inbox = sources, inbox
+    def __init__(self, sources: Mapping[str, Source], inbox: Inbox, *, world: str = REAL) -> None:
+        """``world``: to which World belongs what comes in."""
+        self.sources, self._inbox, self._world = sources, inbox, world
         self._counts: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
@@ -78,7 +80,7 @@ class Door:
                 return Answer(status=exc.status, text=str(exc)), exc.reason
             if reading.empty:
                 return Answer(status=202, text=f"declined: {reading.note}"), "declined"
-            landed = self._inbox.receive(delivery, sender, reading)
+            landed = self._inbox.receive(delivery, sender, reading, self._world)
         except EngineError:
             return Answer(status=503, text="it could not be stored now; send it again"), "database"
         text = "landed" if landed.new else "was here already"

@@ -1,4 +1,4 @@
-"""Measures every incident of the store, each once for as long as its timeline stands still."""
+"""Measures every incident of the store, each once for as long as its timeline stands still; and training over time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from bot.learn.edits import fold
 from bot.learn.metrics import Measured
 from bot.learn.postmortem import standing
 from bot.learn.times import Times, times
+from bot.learn.trends import Drilled, Quizzed, Trend, trends
 from bot.store import IncidentRow, Store
-from bot.store_learn import Writings
+from bot.store_drills import Scores
+from bot.store_learn import Quizzes, Writings
 from bot.timeline import load
 from bot.triage.migration import is_order
 
@@ -18,10 +20,12 @@ Found = tuple[Times, str, int]  # times, repository, stores of standing secrets
 
 
 class Measures:
-    """``team`` names the team of a repository; "" is whoever owns none."""
+    """``team`` names the team of a repository; "" is whoever owns none. ``people``: that of a person."""
 
-    def __init__(self, store: Store, team: Callable[[str], str] = str) -> None:
-        self._store, self._team = store, team
+    def __init__(
+        self, store: Store, team: Callable[[str], str] = str, people: Callable[[str], str] = lambda _person: ""
+    ) -> None:  # fmt: skip
+        self._store, self._team, self._people = store, team, people
         self._known: dict[tuple[str, int], Found] = {}
 
     def all(self, world: str = "") -> list[Measured]:
@@ -40,6 +44,18 @@ class Measures:
                 follow_ups=tuple(standing(mine, rows.get(row.id, {}), {})),
             ))  # fmt: skip
         return found
+
+    def trends(self) -> list[Trend]:
+        """Drills and quiz by team and month, from five people up."""
+        drilled = [
+            Drilled(month=row.at[:7], team=row.team, total=row.total, people=frozenset(row.people))
+            for row in Scores(self._store).all()
+        ]
+        quizzed = [
+            Quizzed(month=at[:7], team=self._people(person), person=person, right=right)
+            for person, at, right in Quizzes(self._store).dated()
+        ]
+        return trends(drilled, quizzed)
 
     def _measured(self, row: IncidentRow) -> Found:
         key = row.id, row.head_n

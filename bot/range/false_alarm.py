@@ -10,6 +10,7 @@ from bot.range import company
 from bot.range.attacker import Attacker, Loot
 from bot.range.npm_theft import dispatch
 from bot.range.people import as_administrator, as_person
+from bot.range.scanners import Scanner, gitleaks
 
 if TYPE_CHECKING:
     from bot.range.server import Range
@@ -98,6 +99,12 @@ class DocumentationKey:
             self._range.github.state.set_secret(company.FERRY, name, value)
         as_person(self._range, "mara", "PUT", "/actions/workflows/deploy.yml/enable")
         return {"story": ["The key is active, the secrets and the workflow are back: it was an hour of outage."]}
+
+    @property
+    def scanners(self) -> dict[str, Scanner]:
+        """Who has seen it, and sends an alert."""
+        match = f"export AWS_ACCESS_KEY_ID={DOCUMENTED}"
+        return {"gitleaks": gitleaks("aws-access-token", "logs/Examples.txt", 12, match, DOCUMENTED)}
 
     def works(self) -> dict[str, str]:
         """Whether the company can deploy."""

@@ -9,6 +9,7 @@ from bot.errors import InputError
 from bot.range import company, history
 from bot.range.attacker import Attacker
 from bot.range.people import as_administrator, as_person
+from bot.range.scanners import Scanner, stepsecurity
 
 if TYPE_CHECKING:
     from bot.range.server import Range
@@ -117,6 +118,11 @@ class Echo(KeyInLog):
     def happens(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """What comes of a choice, by its name."""
         return {"hide-log": self._hide_log}
+
+    @property
+    def scanners(self) -> dict[str, Scanner]:
+        """Who has seen it, and sends an alert."""
+        return {"stepsecurity": stepsecurity}
 
     def _hide_log(self) -> dict[str, Any]:
         """The log that was reported is gone, the others are not, and the key works."""

@@ -21,6 +21,7 @@ from bot.range.npm_company import BAD, GOOD, PACKAGE, SECRET, TOKEN_NAME
 from bot.range.npm_theft import BACKDOOR, COLLECTOR, dispatch
 from bot.range.npm_trust import Publisher
 from bot.range.people import as_administrator, as_person
+from bot.range.scanners import Scanner, guardduty
 from bot.range.thief import FERRY, OLD_BRANCH, Thief, tried
 
 if TYPE_CHECKING:
@@ -109,6 +110,11 @@ class PushedWorkflow(AccountTheft):
     def people(self) -> dict[str, Callable[[], Told]]:
         """What people of the company do."""
         return {"clean-github-account": self._clean}
+
+    @property
+    def scanners(self) -> dict[str, Scanner]:
+        """Who has seen something of it, and sends an alert."""
+        return {"guardduty": guardduty}
 
     def _push_again(self) -> Told:
         """Jonas deletes the file; the same push comes to another branch."""

@@ -14,12 +14,14 @@ from bot.range.false_alarm import DocumentationKey
 from bot.range.gcp.theft import KeyTheft
 from bot.range.ghcr_theft import GhcrTheft
 from bot.range.image_swap import ImageSwap
+from bot.range.integrator import IntegratorBreach
 from bot.range.key_in_log import Echo, KeyInLog
 from bot.range.npm_theft import NpmTheft
 from bot.range.oidc_replay import LeakAfterMove, TheftAfterMove
 from bot.range.poisoned_action import SCANNER, TAMPERED
 from bot.range.provenance import ProvenanceOnly
 from bot.range.pushed_code import BlankEnvironment, PushedWorkflow
+from bot.range.registries.cache_theft import PoisonedCache
 from bot.range.registries.docker_theft import DockerTheft
 from bot.range.registries.doors import HalfRotated, LeftOver, MintedToken, PhishedOwner
 from bot.range.registries.theft import RegistryTheft
@@ -76,4 +78,6 @@ SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     "owner-phished": PhishedOwner,
     "pypi-token-left-after-move": LeftOver,
     "crates-token-rotated-halfway": HalfRotated,
+    "cache-poisoned-release": PoisonedCache,
+    "oauth-app-breached": IntegratorBreach,
 }

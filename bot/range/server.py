@@ -44,6 +44,7 @@ from bot.range.port import HOST, listen
 from bot.range.registries import docker_theft, registries, theft
 from bot.range.registries import seed as seed_registries
 from bot.range.runner import Runner
+from bot.range.scanners import Asked, Scanner
 from bot.range.scenarios import FIRST, SCENARIOS, Scenario
 from bot.range.sigstore import Sigstore
 from bot.range.slack import SlackRange
@@ -230,6 +231,16 @@ class Range:
                 self._did[name] = known[act]()
             return self._did[name]
 
+    def alert(self, body: Any) -> dict[str, Any]:
+        """What a scanner sends about what has leaked in a scenario, signed with the secret that the body names."""
+        scenario, name, leak = _scenario(body), _word(body, "scanner"), body.get("leak")
+        known: dict[str, Scanner] = getattr(self.scenario(scenario), "scanners", {})
+        if name not in known:
+            raise InputError(f"{name[:60]!r} sees nothing of {scenario[:60]!r}; who does: {', '.join(known)}")
+        if not isinstance(leak, dict):
+            raise InputError("leak must be what was told of it")
+        return known[name](Asked(range=self, secret=_word(body, "secret"), leak=leak)).as_json()
+
     def collateral(self, scenario: str = "") -> dict[str, Any]:
         """Whether somebody who has nothing to do with the leak can still work: by key and by an older session.
 
@@ -282,6 +293,7 @@ class _Control:
             ("POST", "/drill/tries", lambda body: range_.tries(_scenario(body))),
             ("POST", "/drill/happens", lambda body: range_.happens(_word(body, "act"), _scenario(body))),
             ("POST", "/drill/person", lambda body: range_.person(_word(body, "act"), _scenario(body))),
+            ("POST", "/drill/alert", range_.alert),
             ("GET", "/drill/stolen", lambda _: {"values": range_.collector.values()}),
             ("POST", "/drill/collateral", lambda body: range_.collateral(_scenario(body))),
             ("GET", f"{oidc}/jwks", lambda _: range_.issuer.jwks()),

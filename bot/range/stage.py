@@ -43,6 +43,8 @@ TITLES = {
     "owner-phished": "The owner of a package is phished",
     "pypi-token-left-after-move": "A PyPI token is left from before trusted publishing",
     "crates-token-rotated-halfway": "A crates.io token was rotated, and never revoked",
+    "cache-poisoned-release": "A release restores what a stranger's pull request has left",
+    "oauth-app-breached": "An App that people have let in is broken into",
 }
 FROM_MEMORY, STOLEN = "npm-token-stolen-by-dependency", "NPM_PUBLISH_TOKEN"
 # What Mara does with her second factor on pages that no API reaches, and what she says of it.
@@ -64,6 +66,8 @@ ACTS = {
     "clean-pypi-account": ("Mara cleans her PyPI account", "The tokens are gone, and so is the owner I did not add."),
     "take-down-on-npm": ("Mara has npm take it down", "npm has taken it down, and latest is the good version."),
     "isolate-laptop": ("Mara takes her laptop off the network", "The laptop is off the network, and still on."),
+    "release-without-cache": ("Mara takes the cache out of the release", "The release builds from git now."),
+    "end-the-grants": ("Mara and Jonas take the App out", "The App is out of both accounts, and its tokens are dead."),
     "run-registry-access": ("Mara runs Registry access", "Mara has started the workflow Registry access."),
 }
 # In which scenario she does it; npm's are the others.
@@ -76,6 +80,7 @@ _PLAYED_IN = {
     ),
     "isolate-laptop": "worm-on-a-laptop", "clean-github-account": "workflow-that-sends-secrets",
     "take-down-on-npm": "publisher-of-any-branch", "clean-pypi-account": "owner-phished",
+    "release-without-cache": "cache-poisoned-release", "end-the-grants": "oauth-app-breached",
 }  # fmt: skip
 SPEAKER, PLACE = "mara", "deploys"
 

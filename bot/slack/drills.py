@@ -16,15 +16,16 @@ from bot import heartbeat
 from bot.errors import DecisionRefused, InputError, ProviderError, RateLimited, Unavailable
 from bot.posts import Posts
 from bot.quiet import Quiet
+from bot.scenario import Drill
 from bot.schedule import EACH, RUN, USAGE, a_date, schedule, told
 from bot.settings import listed
-from bot.slack import kit
+from bot.slack import homes, kit
 from bot.slack.client import slack_errors
 from bot.slack.commands import clip
 from bot.slack.heard import Heard
 from bot.slack.names import user_of
 from bot.store import iso
-from bot.store_drills import FAILED, ORDERED, OVER, RUNNING, Order, Orders, ScheduleRow, Schedules
+from bot.store_drills import ALONE, FAILED, ORDERED, OVER, RUNNING, TEAM, Order, Orders, ScheduleRow, Schedules
 
 if TYPE_CHECKING:
     from bot.slack.room import Room
@@ -36,7 +37,7 @@ log = logging.getLogger("bulkhead.slack")
 
 def join(room: Room) -> None:
     """Bring the word ``drill``, and tell those who have asked for one."""
-    usage = "list | run NAME | schedule …"
+    usage = "list | run NAME | decide NAME | alone NAME | schedule …"
     room.commands.add("drill", usage, "train: what drills there are, begin one, or let the clock begin it", drill)
     room.jobs.append(lambda: follow(room))
 
@@ -46,12 +47,17 @@ def drill(heard: Heard, text: str) -> None:
     word, _, name = text.partition(" ")
     if word == "run":
         run(heard, name.strip())
+    elif word == "decide":
+        decide(heard, name.strip())
+    elif word == "alone":
+        alone(heard, name.strip())
     elif word in ("", "list"):
         show(heard)
     elif word == "schedule":
         scheduled(heard, name.strip())
     else:
-        raise InputError(f"say `drill list`, `drill run NAME` or `drill schedule`, not {clip(word)!r}")
+        ways = "`drill list`, `run NAME`, `decide NAME` (it asks the team what it would do), `alone NAME` or `schedule`"
+        raise InputError(f"say {ways}, not {clip(word)!r}")
 
 
 def show(heard: Heard) -> None:
@@ -75,22 +81,59 @@ def run(heard: Heard, name: str) -> None:
         order(heard, name)
 
 
-def order(heard: Heard, name: str) -> None:
-    """Ask the worker for a drill in a company of its own."""
+def with_choices(heard: Heard) -> list[Drill]:
+    """The drills that ask what one would do."""
+    return [one for one in heard.room.house.drills.values() if one.choices]
+
+
+def decide(heard: Heard, name: str) -> None:
+    """A drill whose choices are put to the team, in its channel. Raises DecisionRefused, InputError."""
+    _may_choose(heard, name)
+    order(heard, name, TEAM)
+
+
+def alone(heard: Heard, name: str) -> None:
+    """A drill whose choices are put to one person, in their home. Raises DecisionRefused, InputError."""
+    _may_choose(heard, name)
+    order(heard, name, ALONE)
+    homes.wanted(Posts(heard.room.house.store), heard.user)
+
+
+def _may_choose(heard: Heard, name: str) -> None:
+    if not heard.may("one"):
+        raise DecisionRefused("you are not one of the responders, who train here", reason="wrong-person")
+    known = [one.id for one in with_choices(heard)]
+    if name not in known:
+        raise InputError(f"no drill with choices is called {clip(name)!r}; there are: {', '.join(known)}")
+
+
+def order(heard: Heard, name: str, mode: str = "") -> None:
+    """Ask the worker for a drill in a company of its own. Raises InputError where it could not be seen."""
     house, orders = heard.room.house, Orders(heard.room.house.store)
     channel = house.settings.slack_drill_channel or house.settings.slack_channel
     if not channel:
         raise InputError("nothing is told in Slack here, so a drill could not be seen: set BULKHEAD_SLACK_CHANNEL")
+    if mode == ALONE:
+        channel = heard.room.board.parts.places.dm(heard.user)
     before = [one for one in orders.standing(ORDERED, RUNNING) if one.id != heard.delivery.id]
-    orders.order(Order(id=heard.delivery.id, drill=name, by=heard.who, channel=channel, at=iso(heard.at)))
+    orders.order(
+        Order(id=heard.delivery.id, drill=name, by=heard.who, channel=channel, at=iso(heard.at), mode=mode)
+    )  # fmt: skip
     wait = f" {len(before)} others come first." if before else ""
     age = heartbeat.ages(house.store, datetime.now(UTC))["worker"]
     if heartbeat.words(age) != "ok":
         wait += f" No worker runs now ({heartbeat.words(age)}): it begins when one does."
     heard.say(
         f"*DRILL* `{name}` is ordered.{wait} The worker starts a small company for it on its own machine; what happens "
-        f"there, and what you decide, touches nothing real. Its card comes in <#{channel}>."
+        f"there, and what you decide, touches nothing real. {_where(mode, channel)}"
     )
+
+
+def _where(mode: str, channel: str) -> str:
+    if mode == ALONE:
+        return "What you decide is asked in my Home tab; simulated colleagues agree to the steps."
+    asked = ", and what you would do is asked there" if mode == TEAM else ""
+    return f"Its card comes in <#{channel}>{asked}."
 
 
 # by the clock ---------------------------------------------------------------------------------------------------------
@@ -130,7 +173,7 @@ def _wanted(heard: Heard, day: str, at: str, rest: list[str]) -> ScheduleRow:
 
 
 def _zone(heard: Heard) -> str:
-    """The house's time zone, as its quiet hours have it: to read each person's would take another scope."""
+    """The house's time zone, as its quiet hours have it: what is scheduled comes for everybody at once."""
     hours = heard.room.house.settings.quiet_hours
     return Quiet.read(hours).zone.key if hours else "UTC"
 
@@ -180,7 +223,8 @@ def _news(room: Room, one: Order) -> str:
     card = Posts(room.house.store).get(f"{one.incident}/card") if one.incident else None
     if card is None or "ts" not in card.body:
         return ""
-    return f":construction: {what} has begun: {kit.code(one.incident)}, in <#{card.body['channel']}>."
+    where = "what it asks is in my Home tab" if one.mode == ALONE else f"in <#{card.body['channel']}>"
+    return f":construction: {what} has begun: {kit.code(one.incident)}, {where}."
 
 
 def _say(room: Room, user: str, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.slack import (
+    choices,
     commands,
     decisions,
     drills,
@@ -20,6 +21,6 @@ from bot.slack import (
 )
 
 FEATURES = (
-    reports.join, status.join, people.join, decisions.join, glass.join, orders.join, drills.join, homes.join,
-    freezing.join, migrate.join, quiz.join, written.join, commands.join, unworked.join,
+    reports.join, status.join, people.join, decisions.join, glass.join, orders.join, drills.join, choices.join,
+    homes.join, freezing.join, migrate.join, quiz.join, written.join, commands.join, unworked.join,
 )  # fmt: skip

@@ -14,12 +14,13 @@ from bot.engine.announced import Notes
 from bot.engine.rules import Rulebook
 from bot.errors import ProviderError
 from bot.heartbeat import Alarm
+from bot.lessons.measures import Measures
 from bot.lessons.postmortem import Postmortems
 from bot.lessons.quiz import Quiz
 from bot.posts import Posts
 from bot.quiet import Quiet
 from bot.settings import Settings
-from bot.slack import kit, quiz_views
+from bot.slack import choices, kit, quiz_views
 from bot.slack.announce import Announcer
 from bot.slack.board import SINCE, Board
 from bot.slack.calls import Called
@@ -121,9 +122,15 @@ def alarm_of(house: House) -> Callable[[Alarm], None]:
     return tell
 
 
-def learnt_blocks(quiz: Quiz, who: str) -> list[Block]:
-    """What somebody's home says of the quiz."""
-    return quiz_views.home(len(quiz.back(who, datetime.now(UTC))), subscribed=who in quiz.subscribers())
+def learnt_blocks(house: House, who: str) -> list[Block]:
+    """What somebody's home says of the drill that they do alone, of the quiz, and of how their team trains."""
+    quiz, team = house.quiz, house.settings.team_of_person(house.rules.human(who))
+    back = len(quiz.back(who, datetime.now(UTC)))
+    rows = Measures(house.store, people=house.settings.team_of_person).trends()
+    return [
+        *choices.home_blocks(house.store, who), *quiz_views.home(back, subscribed=who in quiz.subscribers()),
+        *quiz_views.trend(rows, team),
+    ]  # fmt: skip
 
 
 def board_of(house: House) -> Board:
@@ -140,11 +147,13 @@ def board_of(house: House) -> Board:
     places = Places(wire, posts, where_of(settings), called.user, ordered=ordered)
     homes = Homes(
         store=house.store, posts=posts, wire=wire, places=places, may=house.rules.may, groups=settings.groups,
-        scrub=scrub, learnt=partial(learnt_blocks, house.quiz),
+        scrub=scrub, learnt=partial(learnt_blocks, house),
     )  # fmt: skip
+    telling = Telling(posts=posts, wire=wire, places=places, scrub=scrub)
+    threads = choices.Threads(store=house.store, telling=telling)
     teacher = Teacher(
-        store=house.store, telling=Telling(posts=posts, wire=wire, places=places, scrub=scrub), called=called,
-        quiz=house.quiz, postmortems=house.postmortems, url=lambda: house.store.setting(PAGES_AT),
+        store=house.store, telling=telling, called=called, quiz=house.quiz,
+        postmortems=house.postmortems, url=lambda: house.store.setting(PAGES_AT),
     )  # fmt: skip
     announcer = Announcer(
         notes=house.notes, telling=teacher.telling, channel=settings.slack_channel,
@@ -154,5 +163,5 @@ def board_of(house: House) -> Board:
         store=house.store, posts=posts, wire=wire, places=places, called=called,
         clocks={name: site.clock for name, site in house.sites.items()}, scrub=scrub,
         url=lambda: house.store.setting(PAGES_AT), homes=homes.turn,
-        afterwards=lambda: teacher.turn() + announcer.turn(),
+        afterwards=lambda: threads.turn() + teacher.turn() + announcer.turn(),
     ))  # fmt: skip

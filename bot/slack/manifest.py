@@ -24,6 +24,7 @@ SCOPES = {
     "im:history": "find its own question in a direct message after a crash, so that nobody is asked twice",
     "im:write": "open a direct message: the likely owner is asked whether it was them",
     "usergroups:read": "who may decide is who is in a user group, asked at each click",
+    "users:read": "the time zone of whoever wants questions, so that none comes at night",
 }
 # A method of the SDK, and the scopes that it needs (with groups:… it works for private channels).
 METHODS: dict[str, tuple[str, ...]] = {
@@ -39,9 +40,10 @@ METHODS: dict[str, tuple[str, ...]] = {
     "conversations_invite": ("groups:write",),
     "conversations_list": ("groups:read",),
     "conversations_open": ("im:write",),
-    "conversations_replies": ("channels:history", "groups:history"),
+    "conversations_replies": ("channels:history", "groups:history", "im:history"),
     "files_upload_v2": ("files:write",),
     "usergroups_users_list": ("usergroups:read",),
+    "users_info": ("users:read",),
     "views_open": (),
     "views_publish": (),
     "views_push": (),

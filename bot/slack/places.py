@@ -16,6 +16,7 @@ from bot.slack.wire import Wire
 PLACE = "place"
 SEEN_S = 60.0  # so long a channel is believed to be as it was
 MEMBERS_S = 300.0
+ZONE_S = 86_400.0  # people travel
 NAMES = 5  # that are tried for a private channel
 SHARED = ("is_ext_shared", "is_pending_ext_shared", "is_shared", "is_archived")
 NOBODY_CAN = {"cant_invite_self", "already_in_channel", "cant_invite", "user_is_restricted", "ura_max_channels",
@@ -45,6 +46,7 @@ class Places:
         self._ordered = ordered
         self._safe: dict[str, tuple[float, bool]] = {}
         self._groups: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._zones: dict[str, tuple[float, str]] = {}
         self._bot = ""
 
     @property
@@ -55,9 +57,12 @@ class Places:
     def wanted(self, picture: Picture) -> str:
         """The channel of the settings, or "" when the incident is to have a private one."""
         if picture.drill:
-            own = self._ordered(str(picture.row.body.get("inbox", "")))
-            return own if own and self.safe(own) else self._where.drills or self._where.channel
+            return self.of_drill(self._ordered(str(picture.row.body.get("inbox", ""))))
         return "" if picture.level in self._where.private else self._where.channel
+
+    def of_drill(self, ordered: str) -> str:
+        """The channel that a drill is told in. ``ordered``: the one that it was ordered into, or ""."""
+        return ordered if ordered and self.safe(ordered) else self._where.drills or self._where.channel
 
     def private(self, picture: Picture) -> str:
         """The channel that was made for this incident, or that it stays in since none could be made; else ""."""
@@ -93,7 +98,12 @@ class Places:
         return self._where.channel
 
     def safe(self, channel: str) -> bool:
-        """Whether only people of our own company read there. Asked again every minute: a channel can become shared."""
+        """Whether only people of our own company read there. Asked again every minute: a channel can become shared.
+
+        A direct message (``D…``) is read by the one whom it was opened with.
+        """
+        if channel.startswith("D"):
+            return True
         seen, good = self._safe.get(channel, (-SEEN_S, False))
         if self._now() - seen < SEEN_S:
             return good
@@ -195,6 +205,25 @@ class Places:
             people = tuple(map(str, said.get("users") or ()))
             self._groups[group] = self._now(), people
         return people
+
+    def zone(self, user: str) -> str | None:
+        """Somebody's time zone as their own client has set it, as of today; "" where Slack does not tell.
+
+        None: Slack takes no such call now. Raises bot.errors' ProviderErrors.
+        """
+        seen, zone = self._zones.get(user, (-ZONE_S, ""))
+        if self._now() - seen < ZONE_S:
+            return zone
+        if not self._wire.free("users.info"):
+            return None
+        try:
+            said = self._wire.call("users.info", lambda: self._wire.client.users_info(user=user))
+            zone = str((said.get("user") or {}).get("tz") or "")
+        except Rejected as exc:
+            log.warning("the time zone of %s is not known, so the house's counts: %s", user, exc.code)
+            zone = ""
+        self._zones[user] = self._now(), zone
+        return zone
 
     def dm(self, user: str) -> str:
         """The channel of direct messages with somebody. Raises bot.errors' ProviderErrors."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from bot.learn.metrics import TOTAL
+from bot.learn.trends import Trend
 from bot.lessons.quiz import Answered, Put
 from bot.slack import forms, kit
 from bot.slack.card import Posting
@@ -11,6 +15,7 @@ from bot.slack.payloads import Payload
 ASK, NEXT = "quiz_form", "quiz_next"  # callback ids
 OPTION, SURE = "quiz_option", "quiz_sure"  # blocks and fields
 OPEN, SKIP, WEEKLY = "quiz", "quiz-skip", "quiz-weekly"  # buttons
+TRENDS = 3  # months in a home
 HOW_SURE = {"yes": "I am sure", "no": "It is a guess"}
 
 
@@ -71,6 +76,21 @@ def message(put: Put, *, back: bool) -> Posting:
     text = kit.clip(f"A question: {kit.escape(put.question.ask)}", 300)
     meta = {"event_type": "bulkhead_quiz", "event_payload": {"asked": put.asked}}
     return Posting(blocks=weekly(put, back=back), text=text, metadata=meta)
+
+
+def trend(rows: Sequence[Trend], team: str) -> list[Block]:
+    """How a team trains, month by month, the newest first; nothing where fewer than five people have."""
+    mine = [one for one in rows if one.team == (team or TOTAL)][:TRENDS]
+    lines = []
+    for one in mine:
+        parts = []
+        if one.drills:
+            parts.append(f"drills {one.drills.score:g} of 100 ({one.drills.n}, {one.drills.people} people)")
+        if one.quiz:
+            parts.append(f"quiz {one.quiz.right:.0%} right ({one.quiz.n} answers, {one.quiz.people} people)")
+        lines.append(f"{one.month}: {', '.join(parts)}")
+    who = f"of {kit.escape(team)}" if team else "of everybody"
+    return [kit.context(kit.clip(f":chart_with_upwards_trend: Training {who}. " + " · ".join(lines)))] if lines else []
 
 
 def home(back: int, *, subscribed: bool) -> list[Block]:

@@ -11,21 +11,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot.errors import BulkheadError, RateLimited, Rejected, Unavailable
 from bot.lessons.postmortem import Postmortems, View
 from bot.lessons.quiz import Quiz
 from bot.posts import CARD, INTENDED, OVER, SENT, Post
 from bot.quiet import Quiet
+from bot.replay import image
 from bot.slack import closing, kit, quiz_views, written_views
 from bot.slack.calls import Called
 from bot.slack.card import Posting
 from bot.slack.names import user_of
 from bot.slack.telling import Telling, digest
-from bot.slack.wire import EDITS
-from bot.store import Store, when
+from bot.slack.wire import EDITS, UPLOADS
+from bot.store import Store, iso, when
 
-LESSON, NUDGE, QUIZ = "lesson", "nudge", "quiz"  # kinds of posts
+LESSON, PICTURE, NUDGE, QUIZ = "lesson", "picture", "nudge", "quiz"  # kinds of posts
 EVERY_S = 3.0
 NUDGES = (timedelta(days=1), timedelta(days=3), timedelta(days=5))  # after the draft, while it is not published
 NIGHT = Quiet.read("20:00-08:00 UTC")  # where the settings name no quiet hours
@@ -103,7 +105,7 @@ class Teacher:
         if changed:
             done = self._redraw(view, row)
             self._seen[incident] = stamp if done != -1 else ()
-        return max(done, 0) + (0 if quiet else self._calls(view, card))
+        return max(done, 0) + (0 if quiet else self._picture(view, card) + self._calls(view, card))
 
     def _stamp(self, incident: str, card: Post) -> tuple[object, ...]:
         """Changes whenever the message may."""
@@ -117,6 +119,26 @@ class Teacher:
             f"{view.row.id}/{LESSON}", incident=view.row.id, kind=LESSON, channel=str(card.body["channel"]),
             thread=str(card.body["ts"]), posting=written_views.message(view, self.url()), state=SENT,
         )  # fmt: skip
+
+    def _picture(self, view: View, card: Post) -> int:
+        """The timeline as an image, once, under the message of the post-mortem."""
+        key, name = f"{view.row.id}/{PICTURE}", f"{view.row.id}-timeline.png"
+        channel, thread = str(card.body["channel"]), str(card.body["ts"])
+        if self._told(key) or not self.telling.wire.free(UPLOADS):
+            return 0
+        at = iso(self.now())
+        row, new = self.telling.posts.intend(key, incident=view.row.id, kind=PICTURE, at=at, body={"calling": True})
+        if new or not self.telling.find(row, channel, thread, lambda message: closing.holds(message, name)):
+            drawn = image.of_incident(view.row, view.events, self.telling.scrub)
+            said = f"{'*DRILL* ' if view.draft.drill else ''}The timeline of {kit.code(view.row.id, 100)}."
+            try:
+                described = self.telling.scrub(image.described(view.events))
+                self.telling.wire.files(channel, thread, [(name, drawn)], said, described)
+            except Rejected as exc:
+                log.warning("Slack takes no picture of %s: %s", view.row.id, exc.code)
+                row = replace(row, body=row.body | {"refused": exc.code})
+        self.telling.posts.save(replace(row, state=OVER))
+        return 1
 
     def _redraw(self, view: View, row: Post) -> int:
         """1 when it was drawn anew, 0 when it is right as it is, -1 when it has to wait."""
@@ -190,10 +212,23 @@ class Teacher:
                 log.warning("%s cannot be asked a question: %s", user, exc.code)
         return done
 
+    def _zone(self, user: str) -> ZoneInfo | None:
+        """Where somebody's day is: by what Slack knows of them, else the house's. None: Slack cannot be asked now."""
+        told = self.telling.places.zone(user)
+        if told is None:
+            return None
+        try:
+            return ZoneInfo(told) if told else self.quiet.zone
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            return self.quiet.zone
+
     def _question(self, person: str, user: str, since: datetime) -> int:
-        """One message a day at most: what they missed when it is due, else the question of the week."""
-        now, mine = self.now().astimezone(self.quiet.zone), f"quiz/{user}"
-        if now.hour < HOUR or self.quiet.until(now) is not None:
+        """One message a day at most, by their own clock: what they missed when due, else the question of the week."""
+        zone, mine = self._zone(user), f"quiz/{user}"
+        if zone is None:
+            return 0
+        now, quiet = self.now().astimezone(zone), replace(self.quiet, zone=zone)
+        if now.hour < HOUR or quiet.until(now) is not None:
             return 0
         sent = {row.key.rpartition("/")[2]: row for row in self.telling.posts.of(mine, QUIZ)}
         today = f"{now:%Y-%m-%d}"

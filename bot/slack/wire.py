@@ -24,7 +24,7 @@ CHANNEL_S = 1.1  # between two messages, and between two edits, in one channel
 DOWN_S = (3.0, 5.0, 10.0, 30.0)  # between two tries while nobody answers
 MINUTE = {"chat.update": 45, "conversations.history": 40, "conversations.replies": 40, "conversations.info": 40,
           "conversations.create": 15, "usergroups.users.list": 15, "conversations.list": 15,
-          "views.publish": 80}  # fmt: skip
+          "views.publish": 80, "users.info": 80}  # fmt: skip
 PAGES = 5  # so far back a message is looked for
 SAYS, EDITS, UPLOADS = "chat.postMessage", "chat.update", "files.getUploadURLExternal"
 log = logging.getLogger("bulkhead.slack")
@@ -74,9 +74,15 @@ class Wire:
             channel=channel, ts=ts, blocks=posting.blocks, text=posting.text, metadata=posting.metadata),
             channel)  # fmt: skip
 
-    def files(self, channel: str, thread: str, files: Sequence[tuple[str, str]], words: str) -> None:
-        """Put files (name, text) into a thread. Raises bot.errors' ProviderErrors."""
-        uploads = [{"filename": name, "title": name, "content": text} for name, text in files]
+    def files(
+        self, channel: str, thread: str, files: Sequence[tuple[str, str | bytes]], words: str, described: str = ""
+    ) -> None:  # fmt: skip
+        """Put files (name, content) into a thread. Raises bot.errors' ProviderErrors.
+
+        ``described``: what an image shows, for who does not see it.
+        """
+        more = {"alt_txt": described} if described else {}
+        uploads = [{"filename": name, "title": name, "content": held, **more} for name, held in files]
         self.call(UPLOADS, lambda: self.client.files_upload_v2(
             file_uploads=uploads, channel=channel, thread_ts=thread, initial_comment=words), channel)  # fmt: skip
         self._next[SAYS, channel] = self._now() + CHANNEL_S  # Slack posts a message for them

@@ -288,7 +288,8 @@ class Pages:
             return self._closed("/measures")
         by = request.query_params.get("by", TOTAL)
         found = learnt.groups_of(self.measures, by if by in learnt.BY else TOTAL, utc())
-        return self._html("measures.html", 200, groups=found, team=learnt.team(self.store), by=by, visitor=visitor)
+        more = {"team": learnt.team(self.store), "trends": learnt.trends(self.measures)}
+        return self._html("measures.html", 200, groups=found, by=by, visitor=visitor, **more)
 
     def head(self, request: Request) -> Response:
         """What changes whenever the page does."""

@@ -30,6 +30,17 @@ def groups_of(measures: Measures, by: str, now: datetime) -> list[dict[str, Any]
     return found
 
 
+def trends(measures: Measures) -> list[dict[str, Any]]:
+    """Training by team and month, in words; what fewer than five people took part in is left out."""
+    found = []
+    for one in measures.trends():
+        drills = f"{one.drills.score:g} of 100" if one.drills else ""
+        right = f"{one.quiz.right:.0%}" if one.quiz else ""
+        found.append(one.as_json() | {"title": "everybody" if one.team == TOTAL else one.team,
+                                      "score": drills, "right": right})  # fmt: skip
+    return found
+
+
 def team(store: Store) -> list[dict[str, Any]]:
     """The team by tag, from five people up."""
     return [

@@ -29,6 +29,7 @@ DOCUMENTED = {
     "conversations_open": {"channels:manage", "groups:write", "im:write", "mpim:write"},
     "conversations_replies": {"channels:history", "groups:history", "im:history", "mpim:history"},
     "files_upload_v2": {"files:write"}, "usergroups_users_list": {"usergroups:read"},
+    "users_info": {"users:read"},
 }  # fmt: skip
 
 

@@ -42,7 +42,10 @@ class Org:
 
 @dataclass(slots=True, kw_only=True)
 class Token:
-    """An access token. ``kind``: classic (ghp_), fine (github_pat_), installation or job (ghs_)."""
+    """An access token.
+
+    ``kind``: classic (ghp_, and gho_ of an OAuth App), fine (github_pat_), installation or job (ghs_).
+    """
 
     value: str
     kind: str

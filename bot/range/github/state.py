@@ -50,14 +50,14 @@ def _base62(length: int) -> str:
     return "".join(secrets.choice(BASE62) for _ in range(length))
 
 
-def classic_token() -> str:
-    """A ``ghp_`` token whose last six characters are the CRC32 of the thirty before, in base 62, as GitHub's are."""
+def classic_token(prefix: str = "gh" + "p_") -> str:
+    """A token whose last six characters are the CRC32 of the thirty before, in base 62, as GitHub's are."""
     body, crc = _base62(30), ""
     number = zlib.crc32(body.encode())
     while number:
         number, digit = divmod(number, 62)
         crc = BASE62[digit] + crc
-    return "gh" + "p_" + body + crc.rjust(6, "0")
+    return prefix + body + crc.rjust(6, "0")
 
 
 def fine_token() -> str:
@@ -147,10 +147,14 @@ class State:
         permissions: dict[str, str] | None = None,
         repositories: tuple[str, ...] | None = None,
         expires_in_s: float | None = None,
+        oauth: bool = False,
     ) -> str:
-        """A classic token when ``scopes`` are given, else a fine-grained one. Returns its value."""
+        """A classic token when ``scopes`` are given, else a fine-grained one. Returns its value.
+
+        ``oauth``: an OAuth App's, by somebody's grant; it has scopes as a classic one has.
+        """
         with self.lock:
-            value = classic_token() if scopes is not None else fine_token()
+            value = fine_token() if scopes is None else classic_token("gh" + "o_") if oauth else classic_token()
             now = self.now()
             self.tokens[value] = Token(
                 value=value, kind="classic" if scopes is not None else "fine", account=self.accounts[login],

@@ -21,6 +21,7 @@ class Person:
     is_bot: bool = False
     is_restricted: bool = False  # a guest: sees only the channels it is in
     deleted: bool = False
+    tz: str = "Etc/UTC"  # as the person's own client has set it; "" = it never has
 
 
 @dataclass(slots=True, kw_only=True)

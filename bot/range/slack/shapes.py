@@ -18,8 +18,8 @@ def user(state: State, person: Person, *, email: bool = False) -> dict[str, Any]
     return {
         "id": person.id, "team_id": person.team_id, "name": person.name, "real_name": person.real_name,
         "deleted": person.deleted, "is_bot": person.is_bot, "is_app_user": False, "is_admin": False,
-        "is_owner": False, "is_restricted": person.is_restricted, "is_ultra_restricted": False, "tz": "Etc/UTC",
-        "tz_label": "Coordinated Universal Time", "tz_offset": 0, "updated": 0, "profile": profile,
+        "is_owner": False, "is_restricted": person.is_restricted, "is_ultra_restricted": False, "tz": person.tz,
+        "tz_label": person.tz, "tz_offset": 0, "updated": 0, "profile": profile,
         **({"is_stranger": True} if stranger else {}),
     }  # fmt: skip
 
