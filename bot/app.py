@@ -50,6 +50,7 @@ from bot.gcp import GcpClient, own_name
 from bot.health import lights
 from bot.health.lights import Health
 from bot.images import ImageClient
+from bot.installations import Installations
 from bot.intake.inbox import Inbox
 from bot.intake.rounds import rounds
 from bot.learn.bank import load_bank
@@ -193,10 +194,6 @@ def _without_proxy(host: str) -> None:
 
 def real_site(settings: Settings) -> Site:
     """The providers themselves, as the environment's identities (boto3 finds AWS's in its usual places)."""
-    auth: github.Auth.Auth | None = None
-    if settings.github_app_id:
-        app = github.Auth.AppAuth(settings.github_app_id, settings.github_app_key.get_secret_value())
-        auth = app.get_installation_auth(settings.github_app_installation)
     others = tuple(filter(None, settings.aws_regions.split(",")))
     aws, clock = AwsClients(region=settings.aws_region, others=others), RealClock()
     accounts = Accounts(load_map(settings.aws_accounts), aws, clock.now) if settings.aws_accounts else None
@@ -208,13 +205,13 @@ def real_site(settings: Settings) -> Site:
         accounts=accounts,
         external=clients_of(stores, lambda number: _in_account(number, accounts, aws)),
         declared=stores.declared,
-        github=GitHubClient(
-            token=settings.github_token.get_secret_value() or "none", auth=auth, base_url=settings.github_api
+        github=installations(settings) if settings.github_app_id else GitHubClient(
+            token=settings.github_token.get_secret_value() or "none", base_url=settings.github_api
         ),
         clock=clock,
         identities=(
             *(f"aws-access-key:{key}" for key in aws.own_key_ids()),
-            *((f"github-installation:{settings.github_app_installation}",) if settings.github_app_id else ()),
+            *((f"github-app:{settings.github_app_id}",) if settings.github_app_id else ()),
             *own_gcp(gcp_key),
         ),
         github_app=app_of(settings) if settings.github_app_id else None,
@@ -240,6 +237,24 @@ def _in_account(number: str, accounts: Accounts | None, own: Aws) -> Aws:
     if accounts is None and number:
         raise SettingsError(f"a store is in AWS account {number}: BULKHEAD_AWS_ACCOUNTS must name how it is let in")
     return accounts.in_account(number) if accounts else own
+
+
+def installations(settings: Settings) -> Installations:
+    """GitHub as the App of the settings, wherever it is installed."""
+    return installations_of(
+        settings.github_app_id, settings.github_app_key.get_secret_value(), settings.github_api,
+        settings.github_app_installation,
+    )  # fmt: skip
+
+
+def installations_of(app_id: int | str, key: str, base_url: str, only: int = 0) -> Installations:
+    """The same of an App by its id and its private key."""
+    auth = github.Auth.AppAuth(app_id, key)
+
+    def mint(installation: int, permissions: dict[str, str] | None) -> GitHubClient:
+        return GitHubClient(auth=auth.get_installation_auth(installation, permissions), base_url=base_url)
+
+    return Installations(GitHubClient(auth=auth, base_url=base_url), mint, only)
 
 
 def app_of(settings: Settings) -> GitHub:

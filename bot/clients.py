@@ -259,6 +259,7 @@ class GitHubClient:
         self, *, token: str = "", auth: github.Auth.Auth | None = None, base_url: str = "https://api.github.com"
     ) -> None:
         self._base = base_url.rstrip("/")
+        self._server = self._base.endswith("/api/v3")  # GitHub Enterprise Server
         self._auth = auth or github.Auth.Token(token)
         self._revocations: Batches[Secret] = Batches(
             self._revoke, REVOKED_AT_ONCE, errors.Rejected, REVOCATIONS_AN_HOUR
@@ -273,6 +274,11 @@ class GitHubClient:
         """Every answer tells what is left of the hour's requests (docs.github.com/rest, rate limits)."""
         with suppress(KeyError, ValueError):
             self._left = int(headers["x-ratelimit-remaining"]), int(headers["x-ratelimit-limit"])
+
+    @property
+    def web(self) -> str:
+        """Origin of the pages: api.github.com -> github.com, api.SUB.ghe.com -> SUB.ghe.com, HOST/api/v3 -> HOST."""
+        return self._base.removesuffix("/api/v3").replace("://api.", "://", 1)
 
     @property
     def api(self) -> github.Github:
@@ -348,6 +354,9 @@ class GitHubClient:
         return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, data)
 
     def is_own(self, secret: Secret) -> bool:
+        if isinstance(self._auth, github.Auth.AppInstallationAuth):
+            held = getattr(self._auth, "_AppInstallationAuth__installation_authorization", None)  # the last one minted
+            return held is not None and compare_digest(str(held.token), secret.reveal())
         return isinstance(self._auth, github.Auth.Token) and compare_digest(self._auth.token, secret.reveal())
 
     def revoke(self, secrets: Sequence[Secret]) -> None:
@@ -356,6 +365,9 @@ class GitHubClient:
 
     def _revoke(self, secrets: Sequence[Secret]) -> None:
         body = {"credentials": [secret.reveal() for secret in secrets]}
+        if self._server:  # it takes whoever signs in, and has the API since 3.19 (docs.github.com/enterprise-server)
+            self._call("POST", "/credentials/revoke", body)
+            return
         answer = self._plain("POST", f"{self._base}/credentials/revoke", body=body)
         if answer.status_code >= 400:
             headers = {name.lower(): value for name, value in answer.headers.items()}

@@ -22,6 +22,9 @@ from bot.errors import SettingsError
 from bot.quiet import Quiet
 
 POSTURES = ("one", "two", "person", "lead")  # where people answer; a lead runs an incident
+GITHUB_API = re.compile(
+    r"https://api\.github\.com/?|https://api\.[a-z0-9-]+\.ghe\.com/?|https://[^/\s]+/api/v3/?|http://127\.0\.0\.1:\d+(/api/v3)?/?"
+)
 BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?")  # names of buckets: S3 User Guide
 
 
@@ -89,9 +92,14 @@ class Settings(BaseSettings):
     )
     github_token: SecretStr = Field(default=SecretStr(""), description="Token of the bot's GitHub account")
     github_app_id: str = Field(default="", description="GitHub App instead of a token: its id")
-    github_app_installation: int = Field(default=0, description="GitHub App: the installation's id")
+    github_app_installation: int = Field(
+        default=0, ge=0, description="GitHub App: the id of its only installation; 0 = wherever it is installed"
+    )
     github_app_key: SecretStr = Field(default=SecretStr(""), description="GitHub App: its private key, PEM")
-    github_api: str = Field(default="https://api.github.com", description="GitHub Enterprise: https://HOST/api/v3")
+    github_api: str = Field(
+        default="https://api.github.com",
+        description="GitHub Enterprise Server: https://HOST/api/v3; GHE.com: https://api.SUBDOMAIN.ghe.com",
+    )
     npm_token: SecretStr = Field(
         default=SecretStr(""), description="npm granular token that may write to your packages"
     )
@@ -394,6 +402,16 @@ class Settings(BaseSettings):
         if any(not re.fullmatch(r"[A-Za-z0-9-]+=.+", part) for part in listed(value.get_secret_value())):
             raise ValueError("must be pairs of a header's name and its value: NAME=VALUE,NAME=VALUE")
         return value
+
+    @field_validator("github_api")
+    @classmethod
+    def _github(cls, value: str) -> str:
+        if not GITHUB_API.fullmatch(value):
+            raise ValueError(
+                "must be https://api.github.com, https://api.SUBDOMAIN.ghe.com, or https://HOST/api/v3 of an "
+                "Enterprise Server"
+            )
+        return value.rstrip("/")
 
     @field_validator("catch_up")
     @classmethod

@@ -57,7 +57,14 @@ class Reply:
 
 
 class GitHub(Protocol):
-    """GitHub as the bot's own identity. All methods raise ``bot.errors`` only; no write is repeated blindly."""
+    """GitHub as the bot's own identity. All methods raise ``bot.errors`` only; no write is repeated blindly.
+
+    A write for an owner where we are not installed raises Unmapped.
+    """
+
+    @property
+    def web(self) -> str:
+        """Origin of its pages: https://github.com, or an enterprise's own."""
 
     def get(self, path: str, **params: Any) -> Any:
         """GET a JSON document. ``path`` starts with a slash."""
@@ -87,7 +94,10 @@ class GitHub(Protocol):
         """Requests that are left of this hour's, and how many there are, by its last answer; None before the first."""
 
     def revoke(self, secrets: Sequence[Secret]) -> None:
-        """Revoke tokens by value, at most a thousand, as nobody: GitHub refuses whoever signs in for this."""
+        """Revoke tokens by value, at most a thousand, as nobody: GitHub refuses whoever signs in for this.
+
+        An Enterprise Server takes nobody but who signs in, and has it since 3.19: before, NotFound.
+        """
 
 
 class Images(Protocol):

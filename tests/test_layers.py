@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"redact", "images", "quiet"},
     {"world", "strictyaml", "logs", "traces"},
     {"action", "workflow", "clients", "npm", "registries", "reference"},
-    {"steps", "gcp", "accounts", "external"},
+    {"steps", "gcp", "accounts", "external", "installations"},
     {"playbook", "oidc", "choices"},
     {"tables"},
     {"store", "scenario"},

@@ -78,6 +78,7 @@ def _audiences(world: World, arn: str) -> tuple[str, ...] | None:
 
 def _look_provider(world: World, given: ProviderIn) -> ProviderBefore:
     if given.repository:
+        github_oidc.refuse_other_issuer(world)
         _, repository = github_oidc.workflows(world, given.repository)
         if not _movers(repository, RoleIn(repository=given.repository, key="", secret=given.secret)):
             said = f"no job of {given.repository} can be seen to move from an AWS key to an identity: none is needed"
@@ -258,6 +259,7 @@ def _seen(world: World, given: RoleIn) -> tuple[dict[str, set[str]], list[str]]:
 def _look_role(world: World, given: RoleIn) -> RoleBefore:
     if not given.repository:
         return RoleBefore(needed=False, summary="which repository the key is of is not known: no role is made")
+    github_oidc.refuse_other_issuer(world)
     branch, repository = github_oidc.workflows(world, given.repository)
     movers, session_s = _movers(repository, given)
     if not movers:

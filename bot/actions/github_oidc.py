@@ -11,11 +11,11 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from bot.action import Action
 from bot.actions.github import differs, repository_path
-from bot.errors import Conflict, EngineError, Forbidden, NotFound, ProviderError
+from bot.errors import Conflict, EngineError, Forbidden, InputError, NotFound, ProviderError
 from bot.model import Before, Breaks, Credential, Effect, Grade, Outcome, Proof, SecretStore, material
 from bot.oidc import recipes, request, trust, verify
 from bot.oidc.find import carriers
@@ -88,6 +88,21 @@ class MigrationOutcome(Outcome):
 
     pull: int = 0
     url: str = ""
+
+
+def refuse_other_issuer(world: World) -> None:
+    """Raises InputError where the jobs' identity tokens are none of github.com's: no trust is written for others yet.
+
+    docs.github.com/enterprise-server: an Enterprise Server issues them itself; GHE.com has an issuer a subdomain.
+    """
+    host = urlsplit(world.github.web).hostname or ""
+    if host in ("github.com", "127.0.0.1"):
+        return
+    issuer = f"token.actions.{host}" if host.endswith(".ghe.com") else f"{host}/_services/token"
+    raise InputError(
+        f"identity tokens of jobs at {host} come from https://{issuer}, for which Bulkhead writes no trust yet: a "
+        "person sets it up, and moves the workflows"
+    )
 
 
 def whose(world: World, repository: str, environment: str, branch: str) -> trust.Job | None:
@@ -190,6 +205,7 @@ def _look(world: World, given: MigrationIn) -> MigrationBefore:
     if not given.repository or given.stores == ():
         said = "in which workflows the credential stands is not known: nothing is moved"
         return MigrationBefore(needed=False, summary=said)
+    refuse_other_issuer(world)
     branch, _, made, files = _planned(world, given)
     head = _head(given, files)
     opened = _pull(world, given, head) if files else None

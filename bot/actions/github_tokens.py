@@ -41,6 +41,15 @@ class TokenBefore(Before):
     expires_at: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeOutcome(Outcome):
+    """``left_to_owner``: this GitHub has no way to revoke by value; what its owner is to do, and where."""
+
+    left_to_owner: bool = False
+    task: str = ""
+    link: str = ""
+
+
 def _held(world: World, given: RevokeIn) -> list[Secret]:
     """The values. Raises InputError for what GitHub revokes in another way, VaultError for one that is not held."""
     found = []
@@ -86,16 +95,36 @@ def _save_token(world: World, given: RevokeIn, before: TokenBefore) -> tuple[Evi
     return (world.evidence.save(f"tokens/{name}.json", text, hashlib.sha256(text).hexdigest()),)
 
 
-def _revoke(world: World, given: RevokeIn, _before: TokenBefore) -> Outcome:
+def _revoke(world: World, given: RevokeIn, before: TokenBefore) -> RevokeOutcome:
     live = _live(world, _held(world, given))
     if not live:
-        return Outcome(changed=False, summary="GitHub already refuses it")
-    world.github.revoke(live)
-    return Outcome(changed=True, summary=f"GitHub took the revocation of {len(live)} token{'s'[: len(live) > 1]}")
+        return RevokeOutcome(changed=False, summary="GitHub already refuses it")
+    try:
+        world.github.revoke(live)
+    except NotFound:  # an Enterprise Server before 3.19
+        return _left(world, before)
+    return RevokeOutcome(changed=True, summary=f"GitHub took the revocation of {len(live)} token{'s'[: len(live) > 1]}")
 
 
-def _prove_token(world: World, given: RevokeIn, _before: TokenBefore, outcome: Outcome) -> Proof:
+def _left(world: World, before: TokenBefore) -> RevokeOutcome:
+    """What its owner does, or an administrator of the server, where GitHub has no way to revoke by value."""
+    who, web = before.owner, world.github.web
+    task = (
+        f"delete the leaked token {', '.join(before.live)}"
+        + (f" of {who}" if who else "")
+        + f", at {web}/settings/tokens; where its owner is away, an administrator of the server suspends them at {web}"
+        + (f"/stafftools/users/{who}" if who else "/stafftools")
+    )
+    return RevokeOutcome(
+        changed=False, left_to_owner=True, task=task, link=f"{web}/settings/tokens",
+        summary=f"{web} cannot revoke a token by its value (it can since Enterprise Server 3.19): its owner does it",
+    )  # fmt: skip
+
+
+def _prove_token(world: World, given: RevokeIn, _before: TokenBefore, outcome: RevokeOutcome) -> Proof:
     """GitHub's 202 says nothing of the outcome: each value is tried."""
+    if outcome.left_to_owner:
+        return Proof.proven(Grade.WORD, outcome.summary)
     values = _held(world, given)
     statuses = {value.fingerprint: world.github.status_as(value) for value in values}
     alive = [name for name, status in statuses.items() if status != REFUSED]
@@ -119,8 +148,9 @@ def _breaks_token(before: TokenBefore) -> Breaks:
 
 revoke_credentials = Action(
     name="github.revoke_credentials", title="Revoke a GitHub token", inputs=RevokeIn, before=TokenBefore,
-    outcome=Outcome, effect=Effect.CONTAIN, look=_look_token, run=_revoke, prove=_prove_token, breaks=_breaks_token,
-    evidence=_save_token, undo_none="GitHub brings no revoked token back; its owner makes a new one",
+    outcome=RevokeOutcome, effect=Effect.CONTAIN, look=_look_token, run=_revoke, prove=_prove_token,
+    breaks=_breaks_token, evidence=_save_token,
+    undo_none="GitHub brings no revoked token back; its owner makes a new one",
     kills=lambda given: given.credential.key,
     permissions=("none: whoever holds a token may revoke it, and only who does not sign in",),
 )  # fmt: skip
@@ -159,12 +189,17 @@ def _installation(world: World, given: InstallationIn) -> dict[str, Any]:
     return found
 
 
+def _own_app(world: World) -> tuple[str, ...]:
+    """Whoever lives by an App suspends its own hand with each of its installations."""
+    return tuple(one for one in world.identities if one.startswith("github-app:"))
+
+
 def _look_installation(world: World, given: InstallationIn) -> InstallationBefore:
     found = _installation(world, given)
     account, at = found["account"]["login"], found.get("suspended_at") or ""
     return InstallationBefore(
         needed=not at, account=account, suspended_at=at, permissions=dict(found.get("permissions") or {}),
-        cuts_own=cuts_own(world, "", f"github-installation:{given.installation}"),
+        cuts_own=cuts_own(world, "", f"github-installation:{given.installation}", *_own_app(world)),
         summary=f"The installation on {account} " + (f"is suspended since {at}" if at else "is active"),
     )  # fmt: skip
 

@@ -7,9 +7,10 @@ App's rights at /app/installations/ID.
 from __future__ import annotations
 
 from bot.actions import CATALOGUE
-from bot.app import Site, app_of
+from bot.app import Site
 from bot.doctor.found import BROKEN, MISSING, OK, WARNING, Finding, Power, needs
 from bot.errors import Forbidden, NotFound, ProviderError
+from bot.installations import Installation, Installations
 from bot.settings import Settings
 
 LEVELS = {"read": 0, "write": 1, "admin": 2}
@@ -45,7 +46,7 @@ def look(settings: Settings, site: Site) -> tuple[list[Finding], Power | None]:
     disables = "Reports of runs cannot be read, and no workflow, run, log, secret or alert can be changed."
     try:
         if settings.github_app_id:
-            return _github_app(settings)
+            return _github_app(settings, site)
         if settings.github_token.get_secret_value():
             return _github_token(settings, site)
     except ProviderError as exc:
@@ -82,31 +83,44 @@ def _github_token(settings: Settings, site: Site) -> tuple[list[Finding], Power]
     return [found], power
 
 
-def _github_app(settings: Settings) -> tuple[list[Finding], Power | None]:
+def _github_app(settings: Settings, site: Site) -> tuple[list[Finding], Power | None]:
     if "PRIVATE KEY-----" not in settings.github_app_key.get_secret_value():
         hint = "BULKHEAD_GITHUB_APP_KEY takes the whole PEM file, its first and last line too."
         return [Finding(name="GitHub", state=BROKEN, detail="the App's private key is not PEM", suggestion=hint)], None
-    installed = app_of(settings).get(f"/app/installations/{settings.github_app_installation}")
-    granted, where = dict(installed["permissions"]), str(installed["account"]["login"])
-    who = f"{settings.github_api} as App {settings.github_app_id} on {where}"
+    assert isinstance(site.github, Installations), "an App is installed somewhere, and that says where"
+    installed = site.github.everywhere()
+    if not installed:
+        hint = f"Install it on each organization: {site.github.web}/settings/apps, Install App."
+        return [Finding(name="GitHub", state=BROKEN, detail="the App is installed nowhere", suggestion=hint)], None
+    findings = [finding for one in installed for finding in _installed(settings, one)]
+    granted = {name: level for one in installed for name, level in one.permissions.items()}
+    over = sorted(f"{name}:{level}" for name, level in granted.items() if beyond(name, level, needs("github")))
+    could = tuple(RIGHTS[name] for name, level in granted.items() if LEVELS.get(level, 0) and name in RIGHTS)
+    every = [one.owner for one in installed if one.every]
+    hints = [f"Take away what no action needs: {', '.join(over)}"] if over else []
+    if every:
+        hints.append(f"Choose the repositories of {', '.join(every)} instead of all, those that come later too")
+    where = ", ".join(f"{'all' if one.every else 'chosen'} repositories of {one.owner}" for one in installed)
+    power = Power(
+        identity=f"GitHub App {settings.github_app_id}", could=could, suggestions=tuple(hints), summary=f"in {where}",
+    )  # fmt: skip
+    return findings, power
+
+
+def _installed(settings: Settings, one: Installation) -> list[Finding]:
+    """One organization or account that the App is installed on."""
+    who = f"{settings.github_api} as App {settings.github_app_id} on {one.owner}"
+    if one.suspended:
+        text = f"What changes something in {one.owner} is a person's step."
+        return [Finding(name="GitHub", state=BROKEN, detail=f"{who} is suspended", disables=text)]
     findings = [Finding(name="GitHub", state=OK, detail=who)]
-    wanted = needs("github")
-    lacking = sorted(right for right in wanted if not grants(granted, right))
+    lacking = sorted(right for right in needs("github") if not grants(one.permissions, right))
     if lacking:
         titles = [a.title for a in CATALOGUE.values() if a.provider == "github" and set(a.permissions) & set(lacking)]
         text = f"It cannot: {'; '.join(titles)}."
-        detail = f"it lacks {', '.join(lacking)}"
+        detail = f"on {one.owner} it lacks {', '.join(lacking)}"
         findings.append(Finding(name="GitHub App", state=WARNING, detail=detail, disables=text))
-    over = sorted(f"{name}:{level}" for name, level in granted.items() if beyond(name, level, wanted))
-    could = tuple(RIGHTS[name] for name, level in granted.items() if LEVELS.get(level, 0) and name in RIGHTS)
-    every = installed.get("repository_selection") == "all"
-    hints = [f"Take away what no action needs: {', '.join(over)}"] if over else []
-    hints += ["Choose the repositories instead of all, those that come later too"] if every else []
-    power = Power(
-        identity=f"GitHub App {settings.github_app_id}", could=could, suggestions=tuple(hints),
-        summary=f"in {'all' if every else 'chosen'} repositories of {where}",
-    )  # fmt: skip
-    return findings, power
+    return findings
 
 
 def grants(granted: dict[str, str], right: str) -> bool:

@@ -43,6 +43,8 @@ OPS: tuple[Op, ...] = (
     *accounts.OPS, *secret_stores.OPS, *settings.OPS, *hooks.OPS, *alerts.OPS, *repos.OPS, *pulls.OPS,
     *advisories.OPS, *packages.OPS, *rulesets.OPS, *members.OPS, *caches.OPS, *actions.OPS, *deployments.OPS,
 )  # fmt: skip
+API = "/api/v3"  # where an Enterprise Server has its API (docs.github.com/enterprise-server, "Getting started")
+REVOKES_SINCE = (3, 19)
 _OWN = ("/_logs/", "/_idtoken/")  # not the API: no rate limit, no token of a user
 
 
@@ -55,7 +57,7 @@ class GitHubRange:
         self.reset()
         app = Starlette(routes=[*self._routes(), Route("/{rest:path}", _Endpoint(self, {}))])
         app.router.redirect_slashes = False
-        self.asgi: AsgiApp = switchboard.asgi(app, "github")
+        self.asgi: AsgiApp = switchboard.asgi(_Prefixed(app), "github")
 
     def reset(self) -> None:
         """Forget everything: accounts, repositories, runs, tokens. The base URL stays."""
@@ -103,6 +105,10 @@ class GitHubRange:
             headers |= problem.headers
             answer = Answer(problem.status, problem.body())
         response = _encode(answer, headers)
+        if request.scope["root_path"] == API and isinstance(answer.body, (dict, list)):
+            pages = f'"html_url":"{state.base_url}'.encode()  # pages are not below the API
+            response = Response(bytes(response.body).replace(pages + API.encode(), pages), answer.status,
+                                {k: v for k, v in response.headers.items() if k != "content-length"})  # fmt: skip
         plain = request.method == "GET" and answer.status == 200 and not request.url.path.startswith(_OWN)
         return self._unchanged(request, response) if plain else response
 
@@ -131,7 +137,9 @@ class GitHubRange:
             headers["x-github-api-version-selected"] = version
             headers |= spend(state, caller, free=request.url.path == "/rate_limit")
         headers |= _about(caller)
-        if op is None:
+        if state.enterprise:
+            headers["x-github-enterprise-version"] = state.enterprise
+        if op is None or self._lacks(request, op):
             raise not_found()
         call = Call(
             state=state, caller=caller, op=op, method=request.method, path=request.url.path,
@@ -142,6 +150,28 @@ class GitHubRange:
         call.authorize()
         result = op.handle(call)
         return result if isinstance(result, Answer) else Answer(200, result)
+
+
+    def _lacks(self, request: Request, op: Op) -> bool:
+        """Whether this is an Enterprise Server without such an address: its API is below /api/v3, some of it newer."""
+        if not self.state.enterprise or request.url.path.startswith(_OWN):
+            return False
+        version = tuple(int(part) for part in self.state.enterprise.split(".")[:2])
+        cloud_only = any(f"/{store}/" in op.path for store in ("codespaces", "agents"))
+        revokes = op.path == "/credentials/revoke" and version < REVOKES_SINCE
+        return request.scope["root_path"] != API or cloud_only or revokes
+
+
+class _Prefixed:
+    """The app, below ``/api/v3`` too: there links name the addresses that were asked for."""
+
+    def __init__(self, app: Starlette) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(f"{API}/"):
+            scope["path"], scope["root_path"] = scope["path"].removeprefix(API), API
+        await self.app(scope, receive, send)
 
 
 class _Endpoint:

@@ -209,8 +209,13 @@ def drop_token(call: Call) -> Any:
 
 
 def revoke(call: Call) -> Any:
-    """Revoke tokens by value. 202 says nothing of the outcome; whoever is signed in is refused."""
-    if call.caller.kind != "anonymous":
+    """Revoke tokens by value. 202 says nothing of the outcome; whoever is signed in is refused.
+
+    An Enterprise Server takes nobody but who is signed in (docs.github.com/enterprise-server@3.19/rest/credentials).
+    """
+    if call.state.enterprise and call.caller.kind == "anonymous":
+        raise Problem(401, "Requires authentication")
+    if call.caller.kind != "anonymous" and not call.state.enterprise:
         raise Problem(403, "This endpoint does not accept authenticated requests.")
     values = call.field("credentials", list)
     if not 1 <= len(values) <= 1000 or not all(isinstance(v, str) for v in values):

@@ -103,6 +103,7 @@ class State:
         self.tokens: dict[str, Token] = {}
         self.apps: dict[int, App] = {}
         self.installations: dict[int, Installation] = {}
+        self.enterprise = ""  # the version of the Enterprise Server that this is; "" is github.com
         self.runs: dict[int, Run] = {}
         self.secrets: dict[SecretPlace, dict[str, StoredSecret]] = {}
         self.boxes: dict[SecretPlace, nacl.public.PrivateKey] = {}
