@@ -49,8 +49,8 @@ _INTRO = {
     "aws": "One role or user in the account, or [two roles in each](#the-two-roles-of-an-account). These rights are "
     "nearly those of an administrator, since who may write a policy may write his own: deny them on the identity "
     "itself and on your emergency users, by a permissions boundary or a service control policy.",
-    "github": "A GitHub App, whose tokens live an hour and whose rights are listed one by one; or the token of an "
-    "account of its own. Leave out the stores of secrets that you do not use.",
+    "github": "A GitHub App, whose tokens live an hour and whose rights are listed one by one, on each of your "
+    "organizations; or the token of an account of its own. Leave out the stores of secrets that you do not use.",
     "gcp": "A service account of its own, whose key file `BULKHEAD_GCP_KEY_FILE` names, with a custom role of these "
     "permissions on the accounts that pipelines use. Triage reads with it `iam.serviceAccountKeys.get` and "
     "`resourcemanager.projects.getIamPolicy`; a key whose value is held is tried with the key itself.",
