@@ -205,9 +205,7 @@ def real_site(settings: Settings) -> Site:
         accounts=accounts,
         external=clients_of(stores, lambda number: _in_account(number, accounts, aws)),
         declared=stores.declared,
-        github=installations(settings) if settings.github_app_id else GitHubClient(
-            token=settings.github_token.get_secret_value() or "none", base_url=settings.github_api
-        ),
+        github=_github(settings),
         clock=clock,
         identities=(
             *(f"aws-access-key:{key}" for key in aws.own_key_ids()),
@@ -237,6 +235,13 @@ def _in_account(number: str, accounts: Accounts | None, own: Aws) -> Aws:
     if accounts is None and number:
         raise SettingsError(f"a store is in AWS account {number}: BULKHEAD_AWS_ACCOUNTS must name how it is let in")
     return accounts.in_account(number) if accounts else own
+
+
+def _github(settings: Settings) -> GitHub:
+    """As the App where there is one, else by a token."""
+    if settings.github_app_id:
+        return installations(settings)
+    return GitHubClient(token=settings.github_token.get_secret_value() or "none", base_url=settings.github_api)
 
 
 def installations(settings: Settings) -> Installations:

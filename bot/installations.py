@@ -118,6 +118,12 @@ class Installations:
     def web(self) -> str:
         return self._app.web
 
+    def left(self) -> tuple[int, int] | None:
+        """Of the installation that has the fewest left: each has an hour of its own."""
+        with self._lock:
+            told = [left for client in self._clients.values() if (left := client.left()) is not None]
+        return min(told, default=None)
+
     def get(self, path: str, **params: Any) -> Any:
         return self._for(path, acts=False).get(path, **params)
 

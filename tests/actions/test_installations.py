@@ -56,6 +56,7 @@ def test_each_call_has_the_token_of_its_owners_installation(drill: Drill, github
         assert workflow(github, repository) == "disabled_manually"
     assert sorted(set(minted(drill))) == [(ORG, False), (ORG, True), (SECOND, False), (SECOND, True)]
     assert len(minted(drill)) == 4, "two an installation, and no more while they live"
+    assert github.left() is not None
 
 
 def test_the_token_that_reads_changes_nothing_in_other_hands(drill: Drill, github: Installations) -> None:
