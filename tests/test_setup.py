@@ -128,19 +128,32 @@ def test_githubs_parser_is_installed_where_node_is_and_never_missed(
     assert [each.name for each in (checkout / PARSER).iterdir() if each.is_dir()] == left
 
 
-@pytest.mark.parametrize(("already", "ran"), [("0", ["test", "test-all"]), ("3000", ["test"])])
-def test_continuous_integration_leaves_the_slow_tests_out_when_time_is_short(
-    checkout: Path, tmp_path: Path, already: str, ran: list[str]
+# The fake make: ``fails`` is what of "test", "slow" and "again" does not pass.
+@pytest.mark.parametrize(
+    ("already", "fails", "ran", "passes"),
+    [
+        ("0", "", "test slow", True), ("3000", "", "test", True), ("0", "test", "test", False),
+        ("0", "slow", "test slow again", True), ("0", "slow again", "test slow again", False),
+    ],
+)  # fmt: skip
+def test_continuous_integration_runs_the_slow_tests_when_there_is_time_and_fails_for_what_fails_twice(
+    checkout: Path, tmp_path: Path, already: str, fails: str, ran: str, passes: bool
 ) -> None:
     tools = tmp_path / "fake"
     tools.mkdir()
-    (tools / "make").write_text(f'#!/bin/sh\necho "$1" >>"{tmp_path}/ran"\n')
+    (tools / "make").write_text(
+        f"""#!/bin/sh
+case "$*" in *last-failed*) what=again ;; *slow*) what=slow ;; *) what=test ;; esac
+echo $what >>"{tmp_path}/ran"
+case " {fails} " in *" $what "*) exit 2 ;; esac
+"""
+    )
     (tools / "make").chmod(0o755)
     path = f"{tools}:{os.environ['PATH']}"
     done = run("bash", ".ci/run", cwd=checkout, PATH=path, SECONDS=already)  # bash goes on counting from SECONDS
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "ran").read_text().split() == ran
-    assert ("skipped make test-all" in done.stdout) == (ran == ["test"])
+    assert (done.returncode == 0) is passes, done.stderr
+    assert (tmp_path / "ran").read_text().split() == ran.split()
+    assert ("skipped make test-all" in done.stdout) == (already != "0")
 
 
 def test_every_dependency_and_every_silenced_rule_has_its_reason() -> None:
