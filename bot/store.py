@@ -11,10 +11,9 @@ import fcntl
 import json
 import os
 import secrets
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.errors import EngineError, InputError, StoreAway
 from bot.tables import NEWEST, decision, evidence, inbox, incident, metadata, setting, timeline
+from bot.turns import Turns
 
 PATIENCE_S = 60.0  # so long PostgreSQL may be away: it restarts, or another server takes over
 MANY = 500  # values in one statement
@@ -107,9 +107,8 @@ class Store:
         if self.sqlite:
             sa.event.listen(self.engine, "connect", set_pragmas)
         # SQLite lets those who wait for its write lock sleep and try again, and who slept longest comes last. Here they
-        # queue, and whoever is urgent waits for one of them, not for all: only the first of the queue is at the lock.
-        self._writer: AbstractContextManager[object] = threading.Lock() if self.sqlite else nullcontext()
-        self._queue: AbstractContextManager[object] = threading.Lock() if self.sqlite else nullcontext()
+        # queue, and whoever is urgent waits for one of them, not for all.
+        self.writers = Turns()
 
     @property
     def schema(self) -> str:
@@ -211,7 +210,7 @@ class Store:
 
         ``urgent``: somebody waits for it within seconds, so it goes before those that queue.
         """
-        with nullcontext() if urgent else self._queue, self._writer, self.connect() as connection:
+        with self.writers.turn(urgent=urgent) if self.sqlite else nullcontext(), self.connect() as connection:
             if self.sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:

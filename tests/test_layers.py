@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"action", "workflow", "clients", "npm", "registries", "reference"},
     {"steps", "gcp", "accounts", "external", "installations"},
     {"playbook", "oidc", "choices"},
-    {"tables"},
+    {"tables", "turns"},
     {"store", "scenario"},
     {
         "vault", "evidence", "signing", "timeline", "doors", "export", "heartbeat", "store_slack", "posts",

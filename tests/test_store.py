@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +15,7 @@ from bot.errors import EngineError, InputError
 from bot.store import Store, iso, one_worker, when
 from bot.tables import NEWEST, metadata
 from tests.databases import Make
+from tests.slack_range import until
 
 
 @pytest.fixture
@@ -141,24 +140,20 @@ def test_whoever_is_urgent_waits_for_one_writer_and_not_for_the_queue(tmp_path: 
     """On SQLite, where writers take turns; PostgreSQL lets them write beside one another."""
     store, order = Store(f"sqlite:///{tmp_path / 'b.db'}"), list[str]()
     store.migrate()
-    begun = threading.Semaphore(0)
 
     def write(name: str, *, urgent: bool = False) -> None:
-        begun.release()
         with store.begin(urgent=urgent):
             order.append(name)
-            time.sleep(0.02)
 
     with ThreadPoolExecutor(9) as pool:
         with store.begin():
             writers = [pool.submit(write, f"ordinary-{n}") for n in range(8)]
-            for _ in writers:
-                begun.acquire()
-            time.sleep(0.1)  # they have queued
+            until(lambda: store.writers.waiting[False] == 8, 60)
             writers.append(pool.submit(write, "urgent", urgent=True))
-            begun.acquire()
-            time.sleep(0.1)
+            until(lambda: store.writers.waiting[True] == 1, 60)
         for writer in writers:
             writer.result(30)
-    assert order.index("urgent") <= 1
+    assert order[0] == "urgent"
+    assert len(order) == 9
+    assert store.writers.waiting == {True: 0, False: 0}
     store.close()

@@ -147,7 +147,7 @@ def drive(house: House, story: Callable[[Engine], Awaitable[None]]) -> None:
         engine = house.engine()
         await engine.start()
         try:
-            await asyncio.wait_for(story(engine), 60)
+            await asyncio.wait_for(story(engine), 100)
         finally:
             await engine.stop()
 
@@ -156,7 +156,7 @@ def drive(house: House, story: Callable[[Engine], Awaitable[None]]) -> None:
 
 async def until(condition: Callable[[], Any], what: str) -> Any:
     """Wait for a condition, with a deadline."""
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 60
     while not (value := condition()):
         assert time.monotonic() < give_up, f"waited too long for: {what}"
         await asyncio.sleep(0.02)
