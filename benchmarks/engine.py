@@ -20,13 +20,14 @@ from pydantic import SecretStr
 
 from benchmarks.load import Load, Measured, Provider, catalogue, playbook
 from bot.action import Action
-from bot.app import Bulkhead, Site, opened
+from bot.app import Bulkhead, opened
 from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.engine.run import Engine
 from bot.engine.steps import Ruling
 from bot.model import Credential, Exposure, Liveness, Machine, Report, Triage
 from bot.playbook import load as load_playbook
 from bot.settings import Settings
+from bot.sites import Site
 from bot.store import canonical, iso
 from bot.timeline import Event
 from bot.world import World

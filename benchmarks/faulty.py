@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from bot import app, drill, timeline
+from bot import app, drill, sites, timeline
 from bot.actions import CATALOGUE
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
@@ -183,7 +183,7 @@ def play(arena: drill.Range, home: Path, name: str, faults: list[Fault]) -> tupl
             run.heard = time.monotonic()
 
     result, broken = None, ""
-    with app.opened(settings, sites={"range": app.range_site(fresh.endpoints)}) as bulkhead:
+    with app.opened(settings, sites={"range": sites.range_site(fresh.endpoints)}) as bulkhead:
         run = _Run(scenario, bulkhead, fresh, tell)
         run.patience_s = PATIENCE_S
         try:

@@ -29,11 +29,12 @@ from typing import Any
 import requests
 
 from bot import drill, timeline
-from bot.app import SHIPPED, Bulkhead, opened, range_site
+from bot.app import SHIPPED, Bulkhead, opened
 from bot.clients import AwsClients
 from bot.engine.decisions import open_asks
 from bot.engine.rules import drilled_name
 from bot.settings import Settings, read
+from bot.sites import range_site
 
 SECRET = "made-up-latency-" + "secret-01"
 CUT = "iam:UpdateAccessKey"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import Shape, Step
-from bot import app, drill
+from bot import app, drill, sites
 from bot.actions import CATALOGUE
 from bot.engine.pace import PLAN
 from bot.engine.steps import StepRun
@@ -46,7 +46,7 @@ def _shape(name: str, arena: drill.Range, home: Path) -> Shape:
     scenario = load_drill(source.read_text(), str(source), load_folder([app.SHIPPED / "containment"], CATALOGUE))
     scenario = dataclasses.replace(scenario, delay_s=0.02)
     settings = Settings(home=home, responders=",".join(scenario.responders))
-    with _counting() as (tally, triaged), app.opened(settings, sites={"range": app.range_site(fresh.endpoints)}) as b:
+    with _counting() as (tally, triaged), app.opened(settings, sites={"range": sites.range_site(fresh.endpoints)}) as b:
         result = asyncio.run(drill.Run(scenario, b, fresh, lambda _kind, _data: None).run())
         if not result.contained:
             raise RuntimeError(f"the drill {name} was not contained: {result.why_not}")

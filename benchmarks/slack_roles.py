@@ -18,12 +18,13 @@ from starlette.routing import Route
 
 from benchmarks.engine import NOWHERE, engine_of, land, rows_of
 from benchmarks.load import Provider, Shape, Step, catalogue, playbook
-from bot.app import SLACK_DOOR, Bulkhead, Site, opened
+from bot.app import SLACK_DOOR, Bulkhead, opened
 from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.engine.run import Engine
 from bot.engine.steps import Ruling
 from bot.model import Effect, Exposure, Liveness, Report, Triage
 from bot.settings import Settings
+from bot.sites import Site
 from bot.slack.features import FEATURES
 from bot.slack.manifest import manifest
 from bot.slack.room import Room

@@ -11,10 +11,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bot import web
-from bot.app import Site, opened
+from bot.app import opened
 from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.doorway import open_door
 from bot.settings import Settings
+from bot.sites import Site
 from bot.store import Store
 from bot.store_intake import waiting
 from bot.web.hooks import Hooks

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from bot import app, drill
+from bot import app, drill, sites
 from bot.actions import CATALOGUE
 from bot.playbook import load_folder
 from bot.scenario import load_drill
@@ -45,7 +45,7 @@ def run(home: str, info: dict[str, Any], kill_at: str, database: str, name: str)
             os.kill(os.getpid(), signal.SIGKILL)
 
     with app.opened(
-        settings, sites={"range": app.range_site(range_.endpoints)}, boundary=boundary, release=True
+        settings, sites={"range": sites.range_site(range_.endpoints)}, boundary=boundary, release=True
     ) as bulkhead:
         result = asyncio.run(drill.Run(scenario, bulkhead, range_, lambda _kind, _data: None).run())
     (Path(home) / "result.json").write_text(json.dumps(result.as_json()))

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from bot import app, drill, timeline
+from bot import app, drill, sites, timeline
 from bot.actions import CATALOGUE
 from bot.playbook import load_folder
 from bot.scenario import Drill, load_drill
@@ -109,7 +109,7 @@ class Crew:
         """The drill, with one of both gone at ``at``. Raises EngineError when the other does not finish it."""
         scenario = scenario_of(self.name)
         settings = settings_of(self.home, self.database, ",".join(scenario.responders))
-        bulkhead = app.Bulkhead(settings, sites={"range": app.range_site(self.arena.endpoints)}, release=True)
+        bulkhead = app.Bulkhead(settings, sites={"range": sites.range_site(self.arena.endpoints)}, release=True)
         order = {
             "home": str(self.home), "range": self.arena.info, "database": self.database, "at": at, "signal": int(how),
             "responders": settings.responders,

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bot import app, drill
+from bot import app, drill, sites
 from bot.engine.run import Engine
 from tests.failover import settings_of
 
@@ -47,7 +47,7 @@ def work(order: dict[str, Any]) -> None:
         os.close(mark)
         os.kill(os.getpid(), order["signal"])
 
-    site = app.range_site(drill.Range(info=order["range"]).endpoints)
+    site = sites.range_site(drill.Range(info=order["range"]).endpoints)
     settings = settings_of(Path(order["home"]), order["database"], order["responders"])
     house = House(settings, sites={"range": site}, boundary=boundary)
     house.lease_s = order["lease_s"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from bot import app, drill
+from bot import app, drill, sites
 from bot.settings import Settings
 from tests.test_migration import House
 
@@ -22,7 +22,7 @@ def main(given: dict[str, Any]) -> None:
         if name == given["kill_at"]:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    site = app.range_site(drill.Range(info=given["range"]).endpoints)
+    site = sites.range_site(drill.Range(info=given["range"]).endpoints)
     settings = Settings(home=Path(given["home"]), responders="bob,cleo", mode="ask")
     with app.opened(settings, sites={"range": site}, boundary=boundary) as bulkhead:
         house = House(SimpleNamespace(clock=site.clock), bulkhead)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from bot import app, timeline
+from bot import app, sites, timeline
 from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.engine.decisions import Ask, open_asks
 from bot.errors import DecisionRefused
@@ -28,9 +28,9 @@ NOWHERE = "http://127.0.0.1:9"
 PATIENCE_S = 90
 
 
-def site() -> app.Site:
+def site() -> sites.Site:
     """The real World, whose providers are not there but for the one of the long tail."""
-    return app.Site(
+    return sites.Site(
         name="real", aws=AwsClients(key_id="a", secret="b", endpoint=NOWHERE),
         github=GitHubClient(token="none", base_url=NOWHERE), clock=RealClock(), identities=(),
         long_tail=partial(Tail, loopback=True),

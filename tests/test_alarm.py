@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot import alarm, app, drill
+from bot import alarm, app, drill, sites
 from bot.errors import EngineError
 from bot.scenario import SCENARIOS, load_drills
 from bot.settings import Settings
@@ -41,7 +41,7 @@ def test_it_is_taken_in_by_the_door_and_what_was_changed_on_its_way_is_not(
     here = arena.anew()
     told = {act: here.post(f"/drill/{act}", {"scenario": one.scenario}) for act in one.acts}
     settings = Settings(home=tmp_path)
-    with app.opened(settings, sites={"range": app.range_site(here.endpoints)}) as house:
+    with app.opened(settings, sites={"range": sites.range_site(here.endpoints)}) as house:
         now = house.sites["range"].clock.now()
 
         def deliver(delivery: str, post: alarm.Post = here.post) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from bot import app, drill, timeline
+from bot import app, drill, sites, timeline
 from bot.__main__ import app as commands
 from bot.actions import CATALOGUE
 from bot.engine.ledger import Ledger
@@ -42,7 +42,7 @@ def house(tmp_path: Path, played: Drill) -> Iterator[tuple[app.Bulkhead, drill.R
     """A company whose deploy run has printed its key, and a house that knows of nothing yet."""
     with drill.range_up() as arena:
         settings = Settings(home=tmp_path, responders=",".join(played.responders), mode="act")
-        with app.opened(settings, sites={"range": app.range_site(arena.endpoints)}) as bulkhead:
+        with app.opened(settings, sites={"range": sites.range_site(arena.endpoints)}) as bulkhead:
             for act in ("leak", "abuse"):
                 arena.post(f"/drill/{act}", {"scenario": played.scenario})
             yield bulkhead, drill.Run(played, bulkhead, arena, lambda _kind, _data: None)

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import pytest
 
-from bot import app, drill, logs
+from bot import app, drill, logs, sites
 from bot.actions import CATALOGUE
 from bot.playbook import load_folder
 from bot.replay.gather import gather
@@ -114,7 +114,7 @@ def after(
                     canaries.update(arena.get("/values"))
 
             settings = Settings(home=home, responders=",".join(scenario.responders))
-            with app.opened(settings, sites={"range": app.range_site(arena.endpoints)}) as bulkhead:
+            with app.opened(settings, sites={"range": sites.range_site(arena.endpoints)}) as bulkhead:
                 result = asyncio.run(drill.Run(scenario, bulkhead, arena, tell).run())
             canaries.update(arena.get("/values"))
     finally:

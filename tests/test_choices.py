@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot import app, drill
+from bot import app, drill, sites
 from bot.actions import CATALOGUE
 from bot.choices import BEST, HARMFUL, Choice, Option
 from bot.choosing import Answer, Decide, best
@@ -45,7 +45,7 @@ def play(
     told: list[tuple[str, Any]] = []
     quick = dataclasses.replace(one, delay_s=0.02)
     settings = Settings(home=home, responders=",".join(one.responders))
-    with app.opened(settings, sites={"range": app.range_site(fresh.endpoints)}) as bulkhead:
+    with app.opened(settings, sites={"range": sites.range_site(fresh.endpoints)}) as bulkhead:
         run = drill.Run(quick, bulkhead, fresh, lambda *said: told.append(said), decide, "alice (simulated)")
         result = asyncio.run(run.run())
         assert result.contained, result.why_not

@@ -15,12 +15,12 @@ import pytest
 from pydantic import SecretStr
 
 from bot import doctor
-from bot.app import range_gcp, range_site
 from bot.doctor import Examination, Finding
 from bot.drill import Range, range_up
 from bot.npm import NpmClient
 from bot.range.company import BUCKET
 from bot.settings import Settings
+from bot.sites import range_gcp, range_site
 from tests.incidents import ASKING, house
 
 

@@ -10,7 +10,6 @@ from functools import partial
 import pytest
 
 from bot.accounts import AccountMap, Accounts
-from bot.app import Site
 from bot.clients import AwsClients
 from bot.doctor.accounts import look
 from bot.doctor.found import BROKEN, OK, WARNING, Finding
@@ -20,6 +19,7 @@ from bot.range.clock import RangeClock
 from bot.range.company import ACTS, READS, RESPONDER, Company, seed_aws
 from bot.range.issuer import OidcIssuer
 from bot.range.switchboard import Switchboard
+from bot.sites import Site
 from tests.actions.account_arrangements import roles
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bot import app, drill
+from bot import app, drill, sites
 from bot.actions import CATALOGUE
 from bot.playbook import load_folder
 from bot.scenario import load_drill
@@ -45,7 +45,7 @@ def arena() -> Iterator[drill.Range]:
 def play(arena: drill.Range, home: Path, jumps: dict[tuple[str, str], timedelta], *, everybody: bool) -> drill.Result:
     """The drill; when one of these events (step, kind) is first told, the clock jumps by so much."""
     fresh = drill.Range(info={**arena.info, "cast": arena.post("/reset")["cast"]})
-    site = app.range_site(fresh.endpoints)
+    site = sites.range_site(fresh.endpoints)
     clock, left = Jumping(site.clock), dict(jumps)
 
     def tell(kind: str, data: dict[str, Any]) -> None:

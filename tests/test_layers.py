@@ -34,7 +34,7 @@ LAYERS: list[set[str]] = [
     {"alarm"},
     {"drill", "clock", "settings", "backup", "lessons", "rekey", "classroom"},
     {"paging", "stage", "training", "replay", "moved", "watch", "health"},
-    {"web", "slack", "paging_door", "doorway"},
+    {"web", "slack", "paging_door", "doorway", "sites"},
     {"app"},
     {"doctor"},
     {"cli"},
@@ -48,7 +48,7 @@ STARTS_RANGE = {"cli", "__main__"}
 LIBRARIES = {
     "boto3": {"clients", "range"},
     "botocore": {"clients", "actions", "range"},
-    "github": {"clients", "app"},
+    "github": {"clients", "sites"},
     "sqlalchemy": {
         "tables", "store", "store_slack", "store_drills", "store_workers", "posts", "store_intake", "store_learn",
         "vault", "timeline", "migrations",

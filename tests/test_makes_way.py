@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import app, drill
+from bot import app, drill, sites
 from bot.actions import CATALOGUE
 from bot.errors import EngineError
 from bot.playbook import load_folder
@@ -35,7 +35,7 @@ def test_it_makes_way_whatever_it_waits_for_and_leaves_nothing_open(tmp_path: Pa
 
     with drill.range_up() as arena:
         settings = Settings(home=tmp_path, responders=",".join(WAITING.responders))
-        with app.opened(settings, sites={"range": app.range_site(arena.endpoints)}) as bulkhead:
+        with app.opened(settings, sites={"range": sites.range_site(arena.endpoints)}) as bulkhead:
             real = lambda: ["inc-before", *(["inc-real"] if asked else [])]  # noqa: E731
             run = drill.Run(WAITING, bulkhead, arena, tell, real=real)
             with pytest.raises(EngineError, match=r"a real incident has opened \(inc-real\); the drill makes way"):

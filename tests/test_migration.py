@@ -21,7 +21,7 @@ from bot import heartbeat
 from bot.actions import CATALOGUE
 from bot.actions.aws_iam import key_of
 from bot.actions.aws_identity import ProviderIn, RoleIn
-from bot.app import Bulkhead, Site, opened
+from bot.app import Bulkhead, opened
 from bot.cli.following import Followed, follow
 from bot.clients import AwsClients, GitHubClient
 from bot.engine.afterwards import OFFER
@@ -35,6 +35,7 @@ from bot.range.company import DEPLOY_USER, FERRY, SMOKE_TEST_S
 from bot.range.npm_theft import dispatch
 from bot.range.server import Range
 from bot.settings import Settings
+from bot.sites import Site
 from bot.store import iso
 from bot.story import Story
 from bot.timeline import Event, load, verify

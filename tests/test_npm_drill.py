@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bot import app, drill
+from bot import app, drill, sites
 from bot.actions import CATALOGUE
 from bot.playbook import load_folder
 from bot.range.npm_company import BAD, GOOD, PACKAGE, SECRET
@@ -59,7 +59,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
                 seen["before"] = npm.installed(PACKAGE) if NPM else ""
 
         settings = Settings(home=home, responders=",".join(scenario.responders))
-        with app.opened(settings, sites={"range": app.range_site(arena.endpoints)}) as bulkhead:
+        with app.opened(settings, sites={"range": sites.range_site(arena.endpoints)}) as bulkhead:
             result = asyncio.run(drill.Run(scenario, bulkhead, arena, tell).run())
         canaries.update(arena.get("/values"))
         told.append(json.dumps(result.as_json()))

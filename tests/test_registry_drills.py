@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bot import app, drill
+from bot import app, drill, sites
 from bot.actions import CATALOGUE
 from bot.actions.advisory import REGISTRIES
 from bot.playbook import load_folder
@@ -45,7 +45,7 @@ def play(name: str, home: Path, **other: Any) -> tuple[drill.Result, dict[str, A
 
     with drill.range_up() as arena:
         settings = Settings(home=home, responders=",".join(scenario.responders))
-        with app.opened(settings, sites={"range": app.range_site(arena.endpoints)}) as bulkhead:
+        with app.opened(settings, sites={"range": sites.range_site(arena.endpoints)}) as bulkhead:
             result = asyncio.run(drill.Run(scenario, bulkhead, arena, tell).run())
         canaries = {c for c in arena.get("/values") if len(c) >= PUBLIC and not c.startswith("AKIA")}
         return result, arena.get("/state"), canaries, "\n".join([*told, json.dumps(result.as_json())])
@@ -70,7 +70,7 @@ def test_on_a_persons_word_the_pypi_drill_does_not_end(tmp_path: Path) -> None:
     scenario = dataclasses.replace(scenario, delay_s=0.02, people={"revoke": "revoke-pypi-token"})
     with drill.range_up() as arena:
         settings = Settings(home=tmp_path, responders=",".join(scenario.responders))
-        with app.opened(settings, sites={"range": app.range_site(arena.endpoints)}) as bulkhead:
+        with app.opened(settings, sites={"range": sites.range_site(arena.endpoints)}) as bulkhead:
             run = drill.Run(scenario, bulkhead, arena, lambda _kind, _data: None)
 
             def said() -> list[tuple[str, str]]:

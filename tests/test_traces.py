@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bot import app, drill, traces
+from bot import app, drill, sites, traces
 from bot.actions import CATALOGUE
 from bot.errors import Unavailable
 from bot.playbook import load_folder
@@ -193,7 +193,7 @@ def test_the_spans_of_a_whole_drill_hold_no_secret_and_no_address(tmp_path: Path
     canaries: set[str] = set()
     with drill.range_up() as arena:
         settings = Settings(home=tmp_path, responders=",".join(scenario.responders))
-        with app.opened(settings, sites={"range": app.range_site(arena.endpoints)}) as bulkhead:
+        with app.opened(settings, sites={"range": sites.range_site(arena.endpoints)}) as bulkhead:
             with delivered(collector.url):
                 result = asyncio.run(drill.Run(scenario, bulkhead, arena, lambda _kind, _data: None).run())
                 collector.wait_for("incident")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import app
+from bot import app, sites
 from bot.drill import Range, range_up
 from bot.errors import InputError, PlaybookError
 from bot.scenario import load_drill
@@ -67,7 +67,7 @@ def test_a_range_that_says_it_lives_elsewhere_is_refused() -> None:
 
 
 def test_a_drills_bulkhead_has_no_real_site(tmp_path: Path) -> None:
-    with app.opened(Settings(home=tmp_path), sites={"range": app.range_site(GOOD)}) as bulkhead:
+    with app.opened(Settings(home=tmp_path), sites={"range": sites.range_site(GOOD)}) as bulkhead:
         assert set(bulkhead.worlds) == {"range"}
         world = bulkhead.worlds["range"]("inc-1")
         assert world.name == "range"
@@ -98,8 +98,8 @@ def test_the_machines_own_cloud_settings_reach_no_drill(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[default]\nregion = mars-1\n")
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password made-up\n")
     code = (
-        "import json, sys\nfrom bot import app\nfrom bot.drill import Range\n"
-        "range_ = Range(info=json.loads(sys.stdin.read()))\nsite = app.range_site(range_.endpoints)\n"
+        "import json, sys\nfrom bot import sites\nfrom bot.drill import Range\n"
+        "range_ = Range(info=json.loads(sys.stdin.read()))\nsite = sites.range_site(range_.endpoints)\n"
         "arn = site.aws.client('sts').get_caller_identity()['Arn']\n"
         "print(arn, site.github.get('/user')['login'], bool(site.clock.now()))"
     )

@@ -22,12 +22,13 @@ from rich.text import Text
 
 from bot import drill as drills
 from bot import makes_way, rehearsal, timeline
-from bot.app import drills_of, opened, range_site
+from bot.app import drills_of, opened
 from bot.choosing import Decide, best
 from bot.cli import deciding, frame, page, replay, schedules
 from bot.errors import EngineError, InputError
 from bot.scenario import SCENARIOS, Drill
 from bot.settings import Settings, read
+from bot.sites import range_site
 from bot.store import Store, iso
 from bot.store_drills import Scores
 from bot.story import BAD, GOOD, HEADING, Line, Story, milestones, seconds, waiting

@@ -17,9 +17,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from bot import drill as drills
-from bot.app import PAGES_AT, SLACK_DOOR, Bulkhead, opened, range_site, together
+from bot.app import PAGES_AT, SLACK_DOOR, Bulkhead, opened, together
 from bot.cli import frame, page
 from bot.settings import Settings, read
+from bot.sites import range_site
 from bot.slack.manifest import manifest
 from bot.stage import Stage
 from bot.story import DIM, GOOD, HEADING, Line

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from bot import doctor, logs
-from bot.app import Bulkhead, Site, opened, together
+from bot.app import Bulkhead, opened, together
 from bot.cli import frame, page
 from bot.engine.announced import unlike
 from bot.errors import InputError, Undeliverable
@@ -26,6 +26,7 @@ from bot.intake.wire import MAX_BODY, text_of
 from bot.model import Exposure, Machine, Trust
 from bot.redact import DRAWN
 from bot.settings import Settings, read
+from bot.sites import Site
 from bot.story import BAD, DIM, GOOD, HEADING, Line, Story
 from bot.timeline import Event
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from bot.app import real_site
 from bot.doctor import accounts, aws, clocks, gcp, github, npm, own, registries, stores
 from bot.doctor.found import OK, Examination, Finding, needs
 from bot.doctor.own import drilled
 from bot.settings import Settings
+from bot.sites import real_site
 
 __all__ = ["Examination", "Finding", "drilled", "examine", "needs"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bot.accounts import Account, Accounts
-from bot.app import Site
 from bot.clients import only_reads
 from bot.doctor.aws import AWS_ACTS, allowed, fails, lacks, matches, power
 from bot.doctor.found import BROKEN, OK, WARNING, Finding, Power, needs
 from bot.errors import Forbidden, NotFound, ProviderError
+from bot.sites import Site
 
 
 def look(site: Site) -> tuple[list[Finding], list[Power]]:

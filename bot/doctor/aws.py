@@ -9,10 +9,10 @@ from typing import Any
 
 from bot.accounts import Accounts
 from bot.actions import CATALOGUE
-from bot.app import Site
 from bot.clients import aws_errors
 from bot.doctor.found import BROKEN, MISSING, OK, WARNING, Finding, Power, needs
 from bot.errors import Forbidden, NotFound, ProviderError
+from bot.sites import Site
 
 # What a stolen AWS identity could do, worst first.
 AWS_ACTS = {

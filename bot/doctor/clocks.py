@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from bot.app import Site
 from bot.doctor.found import OK, WARNING, Finding
 from bot.errors import ProviderError
+from bot.sites import Site
 
 APART = timedelta(seconds=5)  # answers tell whole seconds, and take a moment
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from bot.app import Site
 from bot.doctor.found import BROKEN, MISSING, OK, Finding, Power
 from bot.errors import Forbidden, ProviderError
 from bot.gcp import SETTING, own_name
+from bot.sites import Site
 
 NAME = "Google Cloud"
 

@@ -7,11 +7,11 @@ App's rights at /app/installations/ID.
 from __future__ import annotations
 
 from bot.actions import CATALOGUE
-from bot.app import Site
 from bot.doctor.found import BROKEN, MISSING, OK, WARNING, Finding, Power, needs
 from bot.errors import Forbidden, NotFound, ProviderError
 from bot.installations import Installation, Installations
 from bot.settings import Settings
+from bot.sites import Site
 
 LEVELS = {"read": 0, "write": 1, "admin": 2}
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.app import Site
 from bot.doctor.found import BROKEN, MISSING, OK, Finding, Power
 from bot.errors import Forbidden, ProviderError
+from bot.sites import Site
 
 
 def look(site: Site, *, token: bool) -> tuple[list[Finding], Power | None]:

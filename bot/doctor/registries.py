@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.app import Site
 from bot.doctor.found import BROKEN, MISSING, OK, Finding, Power
 from bot.errors import ProviderError
 from bot.model import Liveness, Secret
 from bot.settings import Settings
+from bot.sites import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

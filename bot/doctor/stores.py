@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.app import Site
 from bot.doctor.found import BROKEN, OK, WARNING, Finding, Power
 from bot.errors import BulkheadError
+from bot.sites import Site
 
 
 def look(site: Site) -> tuple[list[Finding], list[Power]]:

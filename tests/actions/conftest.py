@@ -12,7 +12,6 @@ from github import Auth
 
 from bot.action import Action
 from bot.actions import CATALOGUE
-from bot.app import RANGE_REGIONS, range_gcp, range_registries
 from bot.clients import AwsClients, GitHubClient
 from bot.evidence import EvidenceRoom
 from bot.images import ImageClient
@@ -20,6 +19,7 @@ from bot.model import Before, Outcome
 from bot.npm import NpmClient
 from bot.range.server import Range
 from bot.registries import GhcrClient
+from bot.sites import RANGE_REGIONS, range_gcp, range_registries
 from bot.store import Store
 from bot.vault import Vault
 from bot.world import World

@@ -8,11 +8,11 @@ import pytest
 
 from bot.actions import CATALOGUE
 from bot.actions.gcp import KeyIn
-from bot.app import range_gcp
 from bot.errors import Forbidden, InputError
 from bot.gcp import KIND, TOKEN_TAIL
 from bot.model import Credential, Grade, Verdict
 from bot.range.gcp import BOT
+from bot.sites import range_gcp
 from tests.actions.conftest import Drill, proof
 from tests.actions.gcp_arrangements import account_of, leaked, name_of
 

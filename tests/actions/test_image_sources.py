@@ -10,7 +10,6 @@ from bot.actions.aws_iam import iso
 from bot.actions.aws_image_find import FindImagesIn
 from bot.actions.signal_facts import Collected
 from bot.actions.signal_registries import of_ecr, of_registries
-from bot.app import RANGE_REGIONS
 from bot.clients import AwsClients
 from bot.model import EcrImage, EcrTag, Verdict
 from bot.range.company import FERRY
@@ -19,6 +18,7 @@ from bot.range.registries.docker_theft import IMAGE, REPOSITORY, hub_of
 from bot.range.registries.theft import BAD, GOOD
 from bot.registries import DockerHubClient
 from bot.signals.facts import Version, of_kind
+from bot.sites import RANGE_REGIONS
 from tests.actions.conftest import Drill
 from tests.actions.dockerhub_arrangements import bad_push
 from tests.actions.image_arrangements import LIVE, NAME, ecr, opened, push

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.app import Site, installations_of
 from bot.clients import GitHubClient
 from bot.doctor.github import look
 from bot.errors import Forbidden, NotFound, Unmapped
@@ -16,6 +15,7 @@ from bot.installations import Installations
 from bot.model import WorkflowRef
 from bot.range.company import DEPLOY, FERRY, ORG
 from bot.settings import Settings
+from bot.sites import Site, installations_of
 from tests.actions.conftest import Drill
 
 SECOND, QUAY = "quay-works", "quay-works/crane"

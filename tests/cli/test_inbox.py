@@ -10,10 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from bot.__main__ import app
-from bot.app import opened, real_site
+from bot.app import opened
 from bot.intake.delivery import Delivery, Reading, Seen, Sender
 from bot.model import Trust
 from bot.settings import read
+from bot.sites import real_site
 from tests.cli.test_decisions import Type, home, typed
 from tests.intake.office import KEY_ID, PAT, SECRET, TOKEN
 from tests.intake.test_scanners import baseline, gitleaks, kingfisher

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.actions import CATALOGUE
-from bot.app import Bulkhead, opened, range_site
+from bot.app import Bulkhead, opened
 from bot.drill import Range as Info
 from bot.engine.afterwards import MAY, ORDER
 from bot.engine.steps import to_json
@@ -21,6 +21,7 @@ from bot.lessons.postmortem import MIGRATION, MOVE, STEP
 from bot.range.company import FERRY
 from bot.range.server import Range
 from bot.settings import Settings
+from bot.sites import range_site
 from bot.store import canonical, iso
 from tests.incidents import BOOK, CLOSED, ID, LOOK, REPORT, ROW, TRIAGE, events
 

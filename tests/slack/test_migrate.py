@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bot.actions.github_oidc import FileChange, MigrationBefore, Moved
-from bot.app import Site
 from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.range.company import DEPLOY, FERRY, LEDGER
 from bot.range.server import Range
+from bot.sites import Site
 from bot.slack import migrate
 from tests.incidents import ASKING
 from tests.slack.strict import check_view

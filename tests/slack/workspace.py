@@ -15,10 +15,11 @@ from urllib.parse import urlencode
 import requests
 from pydantic import SecretStr
 
-from bot.app import Bulkhead, Site, opened
+from bot.app import Bulkhead, opened
 from bot.clients import AwsClients, GitHubClient, RealClock
 from bot.range.slack.deliver import sign
 from bot.settings import Settings
+from bot.sites import Site
 from bot.slack.features import FEATURES
 from bot.slack.manifest import manifest
 from bot.slack.room import Room

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.app import range_gcp, range_registries
 from bot.clients import AwsClients, GitHubClient
 from bot.evidence import EvidenceRoom
 from bot.npm import NpmClient
+from bot.sites import range_gcp, range_registries
 from bot.store import Store
 from bot.triage.identify import Recognizer
 from bot.vault import Vault
