@@ -31,7 +31,7 @@ import requests
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
-from bot import errors
+from bot import errors, traces
 from bot.batches import Batches
 from bot.model import Secret
 from bot.reads import ATTEMPTS, again, decoded
@@ -155,7 +155,10 @@ class AwsClients:
         if role is not None:
             core.register_component("credential_provider", botocore.credentials.CredentialResolver([role]))
         made = boto3.session.Session(region_name=self.region, botocore_session=core, **self._identity)
+        made.events.register("before-call", _asks)
         made.events.register("after-call", self._saw)
+        made.events.register("after-call", _has_answered)
+        made.events.register("after-call-error", _has_not_answered)
         made.events.register("before-parse", _no_page)
         return made
 
@@ -210,6 +213,23 @@ class AwsClients:
             service, ATTEMPTS, aws_access_key_id=key_id, aws_secret_access_key=secret.reveal(),
             aws_session_token=session_token.reveal() if session_token else None,
         )  # fmt: skip
+
+
+def _asks(context: dict[str, Any], **_: Any) -> None:
+    context["bulkhead began"] = time.time_ns()
+
+
+def _has_answered(http_response: Any, model: Any, context: dict[str, Any], **_: Any) -> None:
+    """A request of boto3, for a trace: the operation's name, and no word of what was asked or answered."""
+    status = int(http_response.status_code)
+    outcome = traces.OK if status < 400 else "refused"
+    began = context.get("bulkhead began", time.time_ns())
+    traces.past("request", began, outcome, provider="aws", operation=model.name, status=status)
+
+
+def _has_not_answered(context: dict[str, Any], event_name: str, **_: Any) -> None:
+    began = context.get("bulkhead began", time.time_ns())
+    traces.past("request", began, "Unavailable", provider="aws", operation=event_name.rpartition(".")[2])
 
 
 def _downloaded(url: str) -> bytes:
@@ -296,6 +316,12 @@ class GitHubClient:
         return self._once(verb, path, body, more)
 
     def _once(self, verb: str, path: str, body: Any, more: dict[str, str] | None) -> Reply:
+        with traces.span("request", provider="github", method=verb) as say:
+            reply = self._asked(verb, path, body, more)
+            say(status=reply.status)
+            return reply
+
+    def _asked(self, verb: str, path: str, body: Any, more: dict[str, str] | None) -> Reply:
         what = f"{verb} {path.split('?')[0]}"
         failure: errors.ProviderError
         try:
@@ -380,7 +406,10 @@ class GitHubClient:
             with requests.Session() as session:
                 session.trust_env = False  # no ~/.netrc, no proxy of the machine
                 try:
-                    return session.request(verb, url, headers=headers, json=body, timeout=(CONNECT_S, READ_S))
+                    with traces.span("request", provider="github", method=verb) as say:
+                        answer = session.request(verb, url, headers=headers, json=body, timeout=(CONNECT_S, READ_S))
+                        say(status=answer.status_code)
+                        return answer
                 except requests.RequestException as exc:
                     name = type(exc).__name__
             raise errors.Unavailable(f"GitHub did not answer ({name})", provider="github")

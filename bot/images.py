@@ -23,7 +23,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 
-from bot import errors
+from bot import errors, traces
 from bot.reads import again
 
 CONNECT_S, READ_S = 5.0, 30.0
@@ -229,7 +229,9 @@ class ImageClient:
 def _once(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
     host = urlsplit(url).netloc
     try:
-        answer = session.get(url, headers=headers, timeout=(CONNECT_S, READ_S), allow_redirects=False, stream=True)
+        with traces.span("request", provider="registry", method="GET") as say:
+            answer = session.get(url, headers=headers, timeout=(CONNECT_S, READ_S), allow_redirects=False, stream=True)
+            say(status=answer.status_code)
     except requests.RequestException as exc:
         failure = type(exc).__name__
         raise errors.Unavailable(f"{host} does not answer ({failure})", provider="registry") from None

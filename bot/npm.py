@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import requests
 
-from bot import errors
+from bot import errors, traces
 from bot.model import Secret
 from bot.reads import again, decoded
 from bot.world import Reply
@@ -37,9 +37,12 @@ class NpmClient:
         with requests.Session() as session:
             session.trust_env = False  # no ~/.netrc, no proxy of the machine
             try:
-                return session.request(
-                    verb, url, json=body, headers=headers, timeout=(CONNECT_S, READ_S), allow_redirects=not token
-                )
+                with traces.span("request", provider="npm", method=verb) as say:
+                    answer = session.request(
+                        verb, url, json=body, headers=headers, timeout=(CONNECT_S, READ_S), allow_redirects=not token
+                    )
+                    say(status=answer.status_code)
+                    return answer
             except requests.RequestException as exc:
                 name = type(exc).__name__
         raise errors.Unavailable(f"npm did not answer ({name})", provider="npm")

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces of a run: a span an incident, a step and a call of a provider. Off without an endpoint.
+"""OpenTelemetry traces of a run: a span an incident, a step, a call of an action, a request. Off without an endpoint.
 
 A trace's id and its root's are drawn from the incident's id, so what several workers do of one incident, before a crash
 and after it, is one trace without anything being kept. A span has attributes of a closed list, each a short word of our
@@ -27,7 +27,8 @@ from bot.errors import BulkheadError, InputError
 
 # What a span may say (``bulkhead.NAME``), and nothing else.
 ATTRIBUTES = frozenset(
-    {"incident", "world", "playbook", "step", "action", "effect", "part", "provider", "attempt", "outcome"}
+    {"incident", "world", "playbook", "step", "action", "effect", "part", "provider", "attempt", "method", "operation",
+     "status", "outcome"}
 )
 OK = "ok"
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._#/~-]{0,119}")  # no colon, no question mark: never an address
@@ -83,24 +84,39 @@ def ended(name: str, began: float, outcome: str, **said: str) -> None:
         _finish(Span("incident", trace, root, 0, int(began * 1e9), {"incident": name, **said}, outcome))
 
 
+Say = Callable[..., None]  # more words of a span that are known in the middle of it
+
+
 @contextlib.contextmanager
-def span(name: str, **said: str | int) -> Iterator[None]:
-    """A step or a call, under whatever is around it. An error is named and goes on up."""
+def span(name: str, **said: str | int) -> Iterator[Say]:
+    """A step, a call or a request, under whatever is around it. An error is named and goes on up."""
     around = _current.get()
     if not (_sink.take and around):
-        yield
+        yield _nobody
         return
     trace, parent, about = around
     made = Span(name, trace, secrets.randbits(64) or 1, parent, time.time_ns(), {"incident": about, **said})
     token = _current.set((trace, made.id, about))
     try:
-        yield
+        yield made.said.update
     except BaseException as exc:
         made.outcome = type(exc).__name__ if isinstance(exc, BulkheadError) else _other(exc)
         raise
     finally:
         _current.reset(token)
         _finish(made)
+
+
+def past(name: str, began: int, outcome: str, **said: str | int) -> None:
+    """A span that is over, where a library tells of its beginning and its end. ``began``: nanoseconds since 1970."""
+    around = _current.get()
+    if _sink.take and around:
+        trace, parent, about = around
+        _finish(Span(name, trace, secrets.randbits(64) or 1, parent, began, {"incident": about, **said}, outcome))
+
+
+def _nobody(**_said: str | int) -> None:
+    """What is said of a span that nobody takes."""
 
 
 def _other(exc: BaseException) -> str:
@@ -201,7 +217,7 @@ def _begin(endpoint: str, headers: Mapping[str, str], version: str, process: str
     def take(made: Span, now: int) -> None:
         queue.on_end(ReadableSpan(
             made.name, context(made, made.id), context(made, made.parent) if made.parent else None, about,
-            attributes(made), kind=SpanKind.CLIENT if made.name == "call" else SpanKind.INTERNAL,
+            attributes(made), kind=SpanKind.CLIENT if made.name == "request" else SpanKind.INTERNAL,
             status=Status(StatusCode.OK if made.outcome == OK else StatusCode.ERROR),
             start_time=made.began, end_time=max(now, made.began), instrumentation_scope=scope,
         ))  # fmt: skip

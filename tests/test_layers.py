@@ -13,9 +13,9 @@ BOT = ROOT / "bot"
 # Lowest first. A room imports rooms of lower layers, and its own; the rooms of one layer only where said below.
 LAYERS: list[set[str]] = [
     {"model", "errors", "spoken"},
-    {"reads", "batches"},
+    {"reads", "batches", "traces"},
     {"redact", "images", "quiet"},
-    {"world", "strictyaml", "logs", "traces"},
+    {"world", "strictyaml", "logs"},
     {"action", "workflow", "clients", "npm", "registries", "reference"},
     {"steps", "gcp", "accounts", "external", "installations"},
     {"playbook", "oidc", "choices"},

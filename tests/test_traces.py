@@ -205,6 +205,15 @@ def test_the_spans_of_a_whole_drill_hold_no_secret_and_no_address(tmp_path: Path
     stepped = {said(span)["bulkhead.step"] for span in collector.named("step")}
     assert stepped == {name for name in looked if "/" not in name}
     assert len(collector.named("call")) > 2 * len(stepped)
+    requests = [said(span) for span in collector.named("request")]
+    assert {"aws", "github"} <= {one["bulkhead.provider"] for one in requests}
+    assert {"GetAccessKeyLastUsed", "UpdateAccessKey"} <= {one.get("bulkhead.operation") for one in requests}
+    assert {"GET", "PUT"} <= {one.get("bulkhead.method") for one in requests}
+    assert any(one.get("bulkhead.status") == 403 and one["bulkhead.outcome"] == "refused" for one in requests)
+    inside = {span.span_id for span in collector.spans if span.name != "request"}
+    assert all(span.parent_span_id in inside for span in collector.named("request"))
+    triage = next(span for span in collector.named("call") if said(span)["bulkhead.part"] == "triage")
+    assert any(span.parent_span_id == triage.span_id for span in collector.named("request"))
     for span in collector.spans:
         assert {key.removeprefix("bulkhead.") for key in said(span)} <= traces.ATTRIBUTES
     secrets = {c for c in canaries if len(c) >= PUBLIC and not c.startswith("AKIA")}

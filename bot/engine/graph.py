@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from bot import traces
@@ -95,7 +97,8 @@ class IncidentRun:
         for pause in itertools.chain(TRIAGE_PAUSES_S, itertools.repeat(TRIAGE_PAUSES_S[-1])):
             try:
                 with traces.span("call", part="triage"):
-                    return await loop.run_in_executor(self.deps.pool, self.triage, self.deps.world, self.report)
+                    work = partial(contextvars.copy_context().run, self.triage, self.deps.world, self.report)
+                    return await loop.run_in_executor(self.deps.pool, work)
             except (Unavailable, RateLimited, Refused, Forbidden) as exc:
                 if exc.provider:
                     self.deps.pace[exc.provider].heard(str(exc) if isinstance(exc, Unavailable) else "")

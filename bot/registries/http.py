@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from bot import errors
+from bot import errors, traces
 from bot.reads import decoded
 from bot.world import Reply
 
@@ -35,10 +35,13 @@ class Http:
         with requests.Session() as session:
             session.trust_env = False  # no ~/.netrc, no proxy of the machine
             try:
-                return session.request(
-                    verb, url, headers=AGENT | given, timeout=(CONNECT_S, READ_S),
-                    allow_redirects="Authorization" not in given and "auth" not in more, **more,
-                )  # fmt: skip
+                with traces.span("request", provider=self.provider, method=verb) as say:
+                    answer = session.request(
+                        verb, url, headers=AGENT | given, timeout=(CONNECT_S, READ_S),
+                        allow_redirects="Authorization" not in given and "auth" not in more, **more,
+                    )  # fmt: skip
+                    say(status=answer.status_code)
+                    return answer
             except requests.RequestException as exc:
                 name = type(exc).__name__
         raise errors.Unavailable(f"{self.label} did not answer ({name})", provider=self.provider)
