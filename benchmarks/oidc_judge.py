@@ -202,7 +202,8 @@ def _same(old: Tree, new: Tree) -> bool:
         replaced = not new.get("uses") and re.search("s3 sync|acr login", str(new.get("run")))
         replaced = replaced or (not new.get("uses") and WRAPPED.get(_action(old)) == new.get("run"))
         gcloud = "setup-gcloud" in _action(old) and "setup-gcloud" in _action(new)
-        return _action(old) == _action(new) or bool(replaced) or gcloud
+        same = _action(old) == _action(new) and _inputs(old).get("command") == _inputs(new).get("command")
+        return same or bool(replaced) or gcloud
     if new.get("uses") or not new.get("run"):
         return False
     before, after = (set(map(str.strip, str(each.get("run")).splitlines())) for each in (old, new))
@@ -213,8 +214,8 @@ def _same(old: Tree, new: Tree) -> bool:
 
 
 def _only_stored(step: Tree, secrets: set[str]) -> bool:
-    if step.get("uses"):
-        return False
+    if step.get("uses"):  # one that only logs in
+        return _action(step) == "actions-rs/cargo" and _inputs(step).get("command") == "login"
     lines = [line for line in str(step.get("run")).splitlines() if line.strip() and not line.strip().startswith("#")]
     builders = re.compile(r"(poetry|hatch|flit)\s+.*publish")
     return all(STORES.search(line) or _reads(line, secrets) or builders.search(line) for line in lines)

@@ -12,6 +12,8 @@ _HOSTS = re.compile(
     r"(?i)r2\.cloudflarestorage|digitaloceanspaces|wasabisys|backblazeb2|storage\.googleapis|linodeobjects|scw\.cloud"
     r"|--endpoint(-url)?[= ](?!\S*amazonaws)"
 )
+# Secrets that are called after such a service.
+NAMED = re.compile(r"(?i)^(\w*_)?(R2|B2|BACKBLAZE|MINIO|SPACES|WASABI|BUILDPULSE|TIGRIS)_")
 _PERHAPS = re.compile(r"(?i)minio")  # it may be a store for tests, beside the one that is deployed to
 
 

@@ -17,6 +17,7 @@ from bot.oidc.work import NO_PULLS, Work, free_id
 
 WHY = "crates.io trusted publishing"
 AUTH = "rust-lang/crates-io-auth-action"
+CARGO = "actions-rs/cargo"  # its action.yml: cargo with `command` and `args`
 TOKEN = "CARGO_REGISTRY_TOKEN"  # noqa: S105 - the name of a variable
 STANDARD = (TOKEN, "CARGO_REGISTRIES_CRATES_IO_TOKEN")
 PUBLISHES = re.compile(
@@ -61,6 +62,7 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) ->
         elif carrier.step is not None:
             _carrier(work, steps[carrier.step], carrier, output, consumers)
     stored = any(_LOGIN.fullmatch(line) for c in carriers if c.kind == "run" for line in c.text.splitlines())
+    stored |= any(work.draft(job.workflow.path).deleted(step.path) for step in job.steps if step.action == CARGO)
     if wide is not None or stored:
         for step in job.steps:
             if (
@@ -95,6 +97,9 @@ def _login(work: Work, job: Job, consumers: list[Step], output: str) -> None:
 
 def _carrier(work: Work, step: Step, carrier: Carrier, output: str, consumers: dict[int, Step]) -> None:
     draft = work.draft(carrier.file)
+    if step.action == CARGO and carrier.kind == "input":
+        _of_cargo(work, step, carrier, output, consumers)
+        return
     if carrier.kind in {"step-env", "input"}:
         if not ONLY_SECRET.fullmatch(carrier.text):
             raise Refusal("computed", f"{carrier.where} makes the value from an expression")
@@ -121,6 +126,23 @@ def _carrier(work: Work, step: Step, carrier: Carrier, output: str, consumers: d
         consumers[step.index] = step
 
 
+def _of_cargo(work: Work, step: Step, carrier: Carrier, output: str, consumers: dict[int, Step]) -> None:
+    """An action that runs cargo with the words that it is given: the token goes from its words into its variable."""
+    draft = work.draft(carrier.file)
+    if step.input("command") == "login" and ONLY_SECRET.fullmatch(carrier.text):
+        draft.delete_step(step.path)
+        return
+    left = _FLAG.sub("", f" {carrier.text}").strip()
+    if carrier.name != "args" or SECRET.search(left) or not _publishes(step, None):
+        raise Refusal("forwarded", f"{carrier.where} uses the token otherwise than to publish")
+    if left:
+        draft.replace(carrier.path, left)
+    else:
+        draft.delete(carrier.path)
+    _give(work, step, TOKEN, output)
+    consumers[step.index] = step
+
+
 def _give(work: Work, step: Step, name: str, output: str) -> None:
     draft = work.draft(step.job.workflow.path)
     if name in step.env:
@@ -142,7 +164,7 @@ def _line(line: str) -> str | None:
 
 
 def _publishes(step: Step, wide: Carrier | None) -> bool:
-    text = step.run or step.action
+    text = step.run or (f"cargo {step.input('command')} {step.input('args')}" if step.action == CARGO else step.action)
     if wide is not None and wide.name.upper() not in STANDARD:
         return bool(re.search(rf"\b{re.escape(wide.name)}\b", step.run))
     return bool(PUBLISHES.search(text)) and "--dry-run" not in text
