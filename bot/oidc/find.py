@@ -46,6 +46,11 @@ class Carrier:
     owned: tuple[str, ...]  # those of the secrets that are recognised here as the provider's
 
     @property
+    def named(self) -> bool:
+        """Whether the secrets that it reads can be named, if it computes a name: a matrix writes them all out."""
+        return bool(self.secrets) and not any(name.startswith("(") for name in self.secrets)
+
+    @property
     def where(self) -> str:
         """In words, for people."""
         place = f"job {self.job}" if self.job else "the workflow"
@@ -125,13 +130,34 @@ def _carrier(
     provider, part, owned = _classified(kind, name, node.value, names, step)
     if whole and not names and (found := _computed(path, step)):
         provider, part = found
-        names = owned = (f"(computed, {provider})",)
+        names = owned = (_of_matrix(job.node, node.value) if job else ()) or (f"(computed, {provider})",)
     if path[-2:] == ("credentials", "password") and job is not None and names:
         provider, part, owned = _of_image(workflow, path), "token", names
     return Carrier(
         file=workflow.path, path=path, line=workflow.source.line(node.start), kind=kind, job=job.id if job else "",
         step=index, name=name, text=node.value, secrets=names, provider=provider, part=part, owned=owned,
     )  # fmt: skip
+
+
+def _of_matrix(job: Node, text: str) -> tuple[str, ...]:
+    """The secrets of ``secrets[matrix.NAME]``, where the matrix writes every value out; () where it does not."""
+    chosen = re.fullmatch(r"\s*\$\{\{\s*secrets\[\s*matrix\.([\w-]+)\s*\]\s*\}\}\s*", text)
+    node: Node | None = job
+    for key in ("strategy", "matrix"):
+        node = node.get(key) if node is not None and node.real.kind == "map" else None
+    if chosen is None or node is None or node.real.kind != "map":
+        return ()
+    listed, include = node.get(chosen[1]), node.get("include")
+    values = list(listed.real.items) if listed is not None else []
+    for row in include.real.items if include is not None else ():
+        value = row.real.get(chosen[1]) if row.real.kind == "map" else None
+        values += [value] if value is not None else []
+    plain = [str(value.real.value) for value in values]
+    written = all(value.real.kind == "scalar" and "${{" not in value.real.value for value in values)
+    sources = [each for each in (listed, include) if each is not None]
+    if not plain or not written or any(each.real.kind != "seq" for each in sources):
+        return ()
+    return tuple(dict.fromkeys(name.upper() for name in plain))
 
 
 def _computed(path: Path, step: Step | None) -> tuple[str, str] | None:

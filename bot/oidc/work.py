@@ -121,7 +121,10 @@ class Work:
     def refuse_odd(self) -> None:
         """Refuse carriers that no recipe knows how to take out."""
         for carrier in self.everything():
-            raise Refusal("computed", f"{carrier.where} reads all secrets, or one by a computed name")
+            raise Refusal(
+                "computed", f"{carrier.where} reads all secrets, or one by a computed name",
+                "Name the secret in the expression and let environments hold its values, then plan again.",
+            )  # fmt: skip
         for carrier in self.credential.carriers:
             if carrier.kind == "other":
                 raise Refusal("forwarded", f"{carrier.where} reads the secret outside of inputs, variables and scripts")
@@ -130,7 +133,8 @@ class Work:
         """Where a workflow that carries the credential reads all secrets at once, or one by a computed name."""
         files = {carrier.file for carrier in self.credential.carriers}
         found = [c for file in files for c in find.carriers(self.repository.workflows[file])]
-        return [c for c in found if c.kind == "computed"]
+        own = set(self.credential.secrets)
+        return [c for c in found if c.kind == "computed" and (not c.named or own & set(c.secrets))]
 
     def need(self, name: str, what: str) -> str:
         """A repository variable that people have to set, as the expression that reads it."""
