@@ -37,7 +37,8 @@ def planned(matrix: str) -> Plan:
 def test_what_a_matrix_writes_out_is_named_and_stops_no_other_secret(matrix: str) -> None:
     made = planned(matrix)
     assert {each.refusal.code for each in made.refused if each.refusal} == {"computed"}
-    assert {"TEST_AWS_ID", "TEST_AWS_KEY", "LIVE_AWS_ID"} <= {s for each in made.refused for s in each.credential.secrets}
+    stay = {secret for each in made.refused for secret in each.credential.secrets}
+    assert {"TEST_AWS_ID", "TEST_AWS_KEY", "LIVE_AWS_ID"} <= stay
     assert [each.credential.key for each in made.migrated] == ["npm:NPM_TOKEN"]
 
 
