@@ -70,7 +70,7 @@ def test_what_a_drill_does_is_recorded_whole(tmp_path: Path) -> None:
     assert all(set(step.needs) <= set(ids[: ids.index(step.id)]) for step in aws.steps)
     assert dict(aws.steps[ids.index("rotate")].phases)["run"] >= 2, "CreateAccessKey, and a look before it"
     assert [step.id for step in aws.steps if not step.phases] == [
-        "isolate", "move-tags", "delete-images", "yank-packages",
+        "isolate", "move-tags", "delete-images", "yank-packages", "store-copies",
     ]  # fmt: skip
     assert isinstance(aws, Shape)
     assert aws.longest() < aws.calls
