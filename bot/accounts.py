@@ -253,7 +253,10 @@ class Accounts:
 
     def trail_of(self, credential_key: str, otherwise: str) -> str:
         """Where the log files of a credential's account are; ``otherwise`` is the home account's place."""
-        number = account_of(credential_key) or self.map.home
+        number = account_of(credential_key)
+        if not number and credential_key.partition(":")[0] in KINDS:
+            return ""  # which one it is of is looked up later; AWS's event history is asked there
+        number = number or self.map.home
         account = self.map.accounts.get(number)
         return account.trail if account and (account.trail or number != self.map.home) else otherwise
 

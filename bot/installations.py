@@ -19,7 +19,7 @@ from bot.errors import Forbidden, Unmapped
 from bot.model import Secret
 from bot.world import Reply
 
-FRESH_S = 60.0  # an owner that is not listed is looked for again after so long
+FRESH_S, OLD_S = 60.0, 600.0  # who may not be acted for is looked for again after so long; all of them after so long
 _OWNER = re.compile(r"/(?:repos|orgs|users)/([^/?]+)")
 _WRITE_ONLY = {"workflows", "profile"}  # permissions that have no level read (docs.github.com, Apps' permissions)
 
@@ -47,7 +47,7 @@ class Installations:
         self._app, self._mint, self._only = app, mint, only
         self._known: dict[str, Installation] | None = None
         self._asked = float("-inf")
-        self._clients: dict[tuple[int, bool], GitHubClient] = {}
+        self._clients: dict[tuple[int, bool, tuple[str, ...]], GitHubClient] = {}
         self._lock = threading.Lock()
 
     def everywhere(self) -> list[Installation]:
@@ -66,12 +66,16 @@ class Installations:
 
     def of(self, owner: str) -> Installation | None:
         """The installation on an owner; None where there is none."""
+        found = self._listed(OLD_S).get(owner.lower())
+        return found if found and not found.suspended else self._listed(FRESH_S).get(owner.lower())
+
+    def _listed(self, within_s: float) -> dict[str, Installation]:
+        """Every installation by its owner, as GitHub has told it within so many seconds."""
         with self._lock:
-            known = self._known
-            if known is None or (owner.lower() not in known and time.monotonic() - self._asked > FRESH_S):
-                known = self._known = {one.owner.lower(): one for one in self.everywhere()}
+            if self._known is None or time.monotonic() - self._asked > within_s:
+                self._known = {one.owner.lower(): one for one in self.everywhere()}
                 self._asked = time.monotonic()
-        return known.get(owner.lower())
+            return self._known
 
     def forget(self) -> None:
         """Ask GitHub again where the App is installed."""
@@ -79,16 +83,17 @@ class Installations:
             self._known = None
 
     def _client(self, one: Installation, *, acts: bool) -> GitHubClient:
+        """Its client, as long as its permissions are the same: a token for reads names them."""
+        reads = {name: "read" for name in one.permissions if name not in _WRITE_ONLY}
+        named = one.id, acts, ("*",) if acts else tuple(sorted(reads))
         with self._lock:
-            if (one.id, acts) not in self._clients:
-                reads = {name: "read" for name in one.permissions if name not in _WRITE_ONLY}
-                self._clients[one.id, acts] = self._mint(one.id, None if acts else reads)
-            return self._clients[one.id, acts]
+            if named not in self._clients:
+                self._clients[named] = self._mint(one.id, None if acts else reads)
+            return self._clients[named]
 
     def _any(self) -> GitHubClient:
         """Some installation that is not suspended, for what is nobody's. Raises Forbidden where there is none."""
-        self.of("")
-        found = next((one for one in (self._known or {}).values() if not one.suspended), None)
+        found = next((one for one in self._listed(OLD_S).values() if not one.suspended), None)
         if found is None:
             raise Forbidden(
                 f"the App is installed nowhere, or suspended everywhere: install it at {self._install()}",

@@ -22,6 +22,7 @@ from bot.model import Grade, RowState
 from bot.range.company import FERRY
 from bot.range.server import Range
 from bot.settings import Settings, read
+from bot.triage import refuse_other_github
 from tests.test_migration import House, site_of
 
 
@@ -80,6 +81,14 @@ def test_no_trust_is_written_for_an_issuer_that_is_not_github_coms(
     world: Any = SimpleNamespace(github=GitHubClient(token="none", base_url=api))
     with pytest.raises(InputError, match=f"come from {issuer}, for which Bulkhead writes no trust yet"):
         CATALOGUE[action].look(world, inputs)
+
+
+@pytest.mark.parametrize("api", ["https://ghes.example.org/api/v3", "https://api.harbor.ghe.com"])
+def test_a_run_at_another_github_is_not_read_under_its_name_at_ours(api: str) -> None:
+    world: Any = SimpleNamespace(github=GitHubClient(token="none", base_url=api))
+    with pytest.raises(InputError, match=r"that run is at github\.com, and Bulkhead asks (ghes\.example|harbor)"):
+        refuse_other_github(world, "https://github.com/o/r/actions/runs/7")
+    refuse_other_github(world, f"{world.github.web}/o/r/actions/runs/7")
 
 
 def below(range_: Range, version: str, home: Path) -> Any:

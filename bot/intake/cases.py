@@ -18,7 +18,7 @@ from bot.model import Credential, Exposure
 from bot.playbook import Playbook, match
 from bot.redact import Scrubber
 from bot.store import Store
-from bot.triage import find_in_image, find_in_run
+from bot.triage import find_in_image, find_in_run, refuse_other_github
 from bot.triage.identify import Found, Recognizer
 from bot.triage.migration import KIND as MIGRATION
 from bot.triage.migration import order_of
@@ -83,7 +83,9 @@ class Cases:
         run = RUN_URL.search(url)
         if run is None:
             return []
-        found = find_in_run(self.worlds[row["body"]["world"]](row["id"]), self.recognizer, run[1], int(run[2]))
+        world = self.worlds[row["body"]["world"]](row["id"])
+        refuse_other_github(world, url)
+        found = find_in_run(world, self.recognizer, run[1], int(run[2]))
         return [credential_of(self.vault, f) for f in found if f.kind != "generic"]
 
     def _fetched(self, row: dict[str, Any], one: dict[str, Any], case: Case) -> list[Case]:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from bot.clients import aws_errors
 from bot.errors import InputError, ProviderError
@@ -52,7 +53,7 @@ from bot.triage.token import OWNER, USER_TOKENS, TokenFacts, home, reach_of_toke
 from bot.workflow import tokens_of
 from bot.world import World
 
-__all__ = ["RUN_URL", "find_in_image", "find_in_run", "sealed_label", "triage"]
+__all__ = ["RUN_URL", "find_in_image", "find_in_run", "refuse_other_github", "sealed_label", "triage"]
 
 RUN_URL = re.compile(r"https?://[^/\s]+/([\w.-]+/[\w.-]+)/actions/runs/(\d+)")
 LONGEST_SESSION = timedelta(hours=36)  # GetSessionToken, GetFederationToken (AWS STS API Reference)
@@ -66,6 +67,13 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 def sealed_label(credential_key: str) -> str:
     """The label under which a leaked value is sealed in its incident's vault."""
     return f"leaked:{credential_key}"
+
+
+def refuse_other_github(world: World, url: str) -> None:
+    """Raises InputError for a run at another GitHub than the one that we ask: the same name there is another's."""
+    ours, theirs = (urlsplit(each).hostname or "" for each in (world.github.web, url))
+    if ours != theirs and ours != "127.0.0.1":
+        raise InputError(f"that run is at {theirs}, and Bulkhead asks {ours} (BULKHEAD_GITHUB_API)")
 
 
 def triage(world: World, recognizer: Recognizer, report: Report) -> Triage:
@@ -116,6 +124,7 @@ class _Case:
 
     def read(self, repository: str, run_id: int) -> None:
         """Read the run and its siblings; seal every value in them before anything else is done."""
+        refuse_other_github(self.world, self.report.url)
         self.repository, self.run_id = repository, run_id
         self.run = self.world.github.get(f"/repos/{repository}/actions/runs/{run_id}")
         self.run["repository"] = {**(self.run.get("repository") or {}), "full_name": repository}
