@@ -52,7 +52,7 @@ def look(settings: Settings, site: Site) -> tuple[list[Finding], Power | None]:
     except ProviderError as exc:
         hint = "Make a new one." if exc.reason == "refused" else "Check BULKHEAD_GITHUB_API and the network."
         return [Finding(name="GitHub", state=BROKEN, detail=str(exc), disables=disables, suggestion=hint)], None
-    hint = "Set BULKHEAD_GITHUB_APP_ID, _APP_INSTALLATION and _APP_KEY of an App, or BULKHEAD_GITHUB_TOKEN."
+    hint = "Set BULKHEAD_GITHUB_APP_ID and _APP_KEY of an App that is installed, or BULKHEAD_GITHUB_TOKEN."
     return [Finding(name="GitHub", state=MISSING, detail="no identity", disables=disables, suggestion=hint)], None
 
 
