@@ -79,8 +79,9 @@ def test_a_line_is_one_object_with_its_fields_whatever_is_in_it(lines: Any) -> N
     assert list(broke) == [*FIELDS, "error"]
     assert "ValueError: [secret hmac:" in broke["error"]
     assert value not in json.dumps([plain, about, broke])
+    logging.setLogRecordFactory(logging.LogRecord)
     foreign = logging.makeLogRecord({"msg": f"sent {value}", "exc_text": f"ValueError: {value}", "incident": value})
-    assert value not in logs.json_lines().format(foreign), "what another process has made, and no factory of ours"
+    assert value not in logs.json_lines().format(foreign), "what no factory of ours has made"
 
 
 def test_every_event_of_a_timeline_is_a_line_with_its_kind_and_step(lines: Any) -> None:
