@@ -95,6 +95,7 @@ def test_every_event_of_a_timeline_is_a_line_with_its_kind_and_step(lines: Any) 
     assert "AWS refuses the key" in said[-1]["message"]
 
 
+@pytest.mark.slow
 def test_what_an_action_says_in_its_thread_names_incident_and_step(lines: Any, tmp_path: Path) -> None:
     log, _, read = lines
     house = House.build(tmp_path)

@@ -158,6 +158,7 @@ def typed(home: Path, *more: str, **env: str) -> Any:
     return CliRunner().invoke(app, ["status", *more], env=given)
 
 
+@pytest.mark.slow
 def test_the_command_says_the_same_and_its_status_says_whether_something_is_bad(tmp_path: Path) -> None:
     with opened(Settings(home=tmp_path), sites={}) as bulkhead:
         nobody = typed(tmp_path)

@@ -21,7 +21,6 @@ from bot.vault import ROTATED, SINCE
 from bot.world import REAL
 
 ENDS = {"proof", "failed", "skipped"}  # kinds after which a step waits for nothing
-BUDGETS = {"github": "GitHub"}  # providers that tell what is left of an hour's requests
 
 
 @dataclass(slots=True)
@@ -48,9 +47,10 @@ class Work:
             self.oldest_ask_s = max(self.oldest_ask_s, age(asked[ask.step, ask.attempt], now))
         last = {event.step: event for event in events if event.body is not None}
         self.failed.update(how for event in last.values() if (how := _failure(event, events)))
+        looked = {event.step for event in events if event.kind == "look"}
         waits = {ask.step.partition("/")[0] for ask in asks} | {event.step for event in frozen_steps(events)}
         for step, event in last.items():
-            if _goes_on(step, event, events, now) and step.partition("/")[0] not in waits:
+            if step in looked and _goes_on(event, now) and step.partition("/")[0] not in waits:
                 silent = age(event.at, now)
                 if silent > self.late_s:
                     self.late_s, self.late = silent, (event.incident, step)
@@ -66,9 +66,9 @@ def _failure(event: Event, events: list[Event]) -> str:
     return "not-proven" if any(e.body and e.body["verdict"] != Verdict.PROVEN for e in same) else "error"
 
 
-def _goes_on(step: str, event: Event, events: list[Event], now: datetime) -> bool:
-    """Whether a step has begun, has not ended, and should have been heard of by now. ``event``: its last."""
-    if event.kind in ENDS or not any(e.step == step and e.kind == "look" for e in events):
+def _goes_on(event: Event, now: datetime) -> bool:
+    """Whether a step that has begun has not ended, and should have been heard of by now. ``event``: its last."""
+    if event.kind in ENDS:
         return False
     if event.kind == "outcome":
         return when(event.body["prove_by"]) < now
