@@ -367,10 +367,10 @@ class Bulkhead:
 
     def health(self) -> Health:
         """How this installation is. Raises EngineError when the database does not answer."""
-        frozen = self.switch.standing()
+        note = self.notes.newest()
         return lights.of(
-            self.store, self.settings, datetime.now(UTC), policy=self.policy.sha256, frozen=frozen,
-            note=self.notes.newest(),
+            self.store, self.settings, datetime.now(UTC), policy=self.policy.sha256, frozen=self.switch.standing(),
+            note=note, unlike=self.notes.unlike(note, self.policy),
         )  # fmt: skip
 
     def pager(self) -> Pager | None:

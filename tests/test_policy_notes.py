@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from bot.__main__ import app
 from bot.app import SHIPPED, opened
 from bot.cli.work import _serving
-from bot.engine.announced import Note, Notes, unlike
+from bot.engine.announced import Note, Notes
 from bot.engine.compared import LESS, MORE, compare
 from bot.engine.decisions import Desk, unsigned
 from bot.engine.policy import LEVELS, POSTURES, Policy
@@ -202,7 +202,10 @@ SLOW = [pytest.param(one, marks=pytest.mark.slow) for one in ("reason", "now", "
 def test_whatever_is_changed_in_a_note_is_seen(tmp_path: Path, other: Path, what: str) -> None:
     store, notes = house(tmp_path)
     note = announced(notes, other.read_text())
-    assert (note.wrong, unlike(note, note.now)) == ("", "")
+    policy = Policy.load(other.read_text())
+    assert (note.wrong, notes.unlike(note, policy)) == ("", "")
+    assert "in force is" in notes.unlike(note, Policy.load(TEXT))
+    assert notes.unlike(note, Policy.load(f"# in other words\n{other.read_text()}")) == ""
     with store.begin() as c:
         row = c.execute(sa.select(decision)).mappings().one()
         body = json.loads(row["body"])
@@ -221,7 +224,7 @@ def test_whatever_is_changed_in_a_note_is_seen(tmp_path: Path, other: Path, what
     assert newest is not None
     assert newest.wrong
     assert newest.changes == (), "what nobody has signed is not told"
-    assert "does not hold" in unlike(newest, note.now)
+    assert "does not hold" in notes.unlike(newest, policy)
     store.close()
 
 

@@ -12,7 +12,7 @@ import typer
 
 from bot.app import opened, policy_text
 from bot.cli import frame, page
-from bot.engine.announced import Note, Notes, unlike
+from bot.engine.announced import Note, Notes
 from bot.engine.compared import LESS, MORE, Change, compare
 from bot.engine.policy import Policy
 from bot.errors import InputError
@@ -47,7 +47,7 @@ def compare_(new: New, old: From = None, json_: frame.Json = False) -> None:
     else:
         settings = read()
         was = policy_text(settings.policy)
-        if _read(new) == was and (settings.one_process is False or (settings.home / "bulkhead.db").is_file()):
+        if _read(new) == was and (not settings.one_process or (settings.home / "bulkhead.db").is_file()):
             with opened(settings, sites={}) as bulkhead:
                 was = _before(bulkhead.notes, was)
     _show(_changes(was, _read(new), str(new)), json_=json_)
@@ -92,7 +92,7 @@ def notes(json_: frame.Json = False) -> None:
     settings = read()
     with opened(settings, sites={}) as bulkhead:
         found, now = bulkhead.notes.all(), bulkhead.policy.sha256
-    wrong = unlike(found[-1] if found else None, now)
+        wrong = bulkhead.notes.unlike(found[-1] if found else None, bulkhead.policy)
     if json_:
         frame.document({"in_force": now, "wrong": wrong, "notes": [asdict(one) for one in found]})
     else:

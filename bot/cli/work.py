@@ -17,7 +17,6 @@ import typer
 from bot import doctor, logs
 from bot.app import Bulkhead, opened, together
 from bot.cli import frame, page
-from bot.engine.announced import unlike
 from bot.errors import InputError, Undeliverable
 from bot.intake import formats
 from bot.intake.delivery import Delivery, Reading, Sender
@@ -235,7 +234,7 @@ def _serving(title: str, settings: Settings, bulkhead: Bulkhead) -> list[Line]:
     aws = ", ".join(name.removeprefix("aws-access-key:") for name in bulkhead.sites["real"].identities)
     stands = bulkhead.switch.standing()
     frozen = [Line(f"FROZEN by {stands.by}: {stands.reason}. Nothing is changed.", style=BAD)] if stands else []
-    other = unlike(bulkhead.notes.newest(), bulkhead.policy.sha256)
+    other = bulkhead.notes.unlike(bulkhead.notes.newest(), bulkhead.policy)
     policy = [Line(f"The policy in force is not the one that was announced last: {other}.", style=BAD)] if other else []
     return [
         Line(title, style=HEADING),

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.engine.compared import Change
+from bot.engine.compared import Change, compare
 from bot.engine.decisions import Desk, Sign
 from bot.engine.freeze import INSTALLATION
+from bot.engine.policy import Policy
 from bot.errors import InputError
 from bot.signing import KEYED, SIGNATURE, Attestor
 from bot.store import DecisionRow, Store
@@ -54,6 +55,17 @@ class Notes:
         """The newest note, whether it holds or not."""
         rows = self._store.decisions(INSTALLATION, kind=POLICY)
         return self._note(rows[-1]) if rows else None
+
+    def unlike(self, note: Note | None, in_force: Policy) -> str:
+        """Why the policy in force is not the one of the newest note; "" when it decides the same, or none ever was."""
+        if note is None or (note.now == in_force.sha256 and not note.wrong):
+            return ""
+        if note.wrong:
+            return f"note {note.seq} does not hold: {note.wrong}"
+        text = self.text(note.now)  # a file that is only written otherwise is nothing that anybody has to be told
+        if text and not compare(Policy.load(text), in_force):
+            return ""
+        return f"note {note.seq} announced {note.now[:12]}…, in force is {in_force.sha256[:12]}…"
 
     def text(self, sha256: str) -> str:
         """The text of a policy that was announced; "" when it is not kept, or is not what it was."""
@@ -96,13 +108,3 @@ class Notes:
         if signature.startswith(KEYED):
             return "it is not what was signed here" if self._attestor(row) else ""
         return self._signers(row) if self._signers else "it is not signed by the key of this installation"
-
-
-def unlike(newest: Note | None, in_force: str) -> str:
-    """Why the policy in force is not the one that was announced last; "" when it is, or when none ever was."""
-    if newest is None:
-        return ""
-    if newest.wrong:
-        return f"note {newest.seq} does not hold: {newest.wrong}"
-    other = f"note {newest.seq} announced {newest.now[:12]}…, in force is {in_force[:12]}…"
-    return "" if newest.now == in_force else other

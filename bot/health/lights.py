@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
 
-from bot.engine.announced import Note, unlike
+from bot.engine.announced import Note
 from bot.engine.freeze import SETTING, Frozen
 from bot.health.figures import Figures, age, figures
 from bot.heartbeat import Process
@@ -61,16 +61,18 @@ class Health:
 
 
 def of(
-    store: Store, settings: Settings, now: datetime, *, policy: str, frozen: Frozen | None, note: Note | None = None
+    store: Store, settings: Settings, now: datetime, *, policy: str, frozen: Frozen | None, note: Note | None = None,
+    unlike: str = "",
 ) -> Health:  # fmt: skip
-    """Count and judge. ``policy``: the SHA-256 of the one that this process has read; ``note``: the newest on policy.
+    """Count and judge. ``policy``: the SHA-256 of the one that this process has read; ``note``: the newest on policy,
+    ``unlike``: why it is not that of the note.
 
     Raises EngineError when the database does not answer.
     """
     known = figures(store, now)
     lights = [
         *_processes(known), *_work(store, known), *_doors(store, settings, known), *_providers(known),
-        *_rules(settings, known, policy, frozen, note),
+        *_rules(settings, known, frozen), _policy(known, policy, note, unlike),
     ]  # fmt: skip
     return Health(at=iso(now), version=version("bulkhead"), lights=tuple(lights))
 
@@ -227,9 +229,7 @@ def _providers(known: Figures) -> Iterator[Light]:
                      says=f"this machine's is {abs(by):.0f} s {way} it", do="let NTP set it")  # fmt: skip
 
 
-def _rules(
-    settings: Settings, known: Figures, policy: str, frozen: Frozen | None, note: Note | None
-) -> Iterator[Light]:  # fmt: skip
+def _rules(settings: Settings, known: Figures, frozen: Frozen | None) -> Iterator[Light]:
     part = "Rules"
     if frozen is not None:
         does = f"`bulkhead freeze off --reason WHY`, or take {SETTING} out of the environment where it is set"
@@ -250,11 +250,13 @@ def _rules(
     old = known.vault_key_s > timedelta(days=KEY_DAYS).total_seconds()
     key = f"in use for {int(known.vault_key_s // 86_400)} days"
     yield _light(part, "Vault key", look=old, good=key, says=key, do="`bulkhead vault rotate`")
-    other = unlike(note, policy)
-    told = f", announced by {note.by} {ago(age(note.at, known.now))}" if note and not other else ""
-    yield _light(part, "Policy", bad=bool(note and note.wrong), look=bool(other), says=other,
-                 good=f"SHA-256 {policy[:12]}…{told}",
-                 do="`bulkhead policy notes`: whoever put it in force has to say so, or take it back")  # fmt: skip
+
+
+def _policy(known: Figures, policy: str, note: Note | None, unlike: str) -> Light:
+    told = f", announced by {note.by} {ago(age(note.at, known.now))}" if note and not unlike else ""
+    return _light("Rules", "Policy", bad=bool(note and note.wrong), look=bool(unlike), says=unlike,
+                  good=f"SHA-256 {policy[:12]}…{told}",
+                  do="`bulkhead policy notes`: whoever put it in force has to say so, or take it back")  # fmt: skip
 
 
 def _light(
