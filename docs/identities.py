@@ -109,19 +109,23 @@ def _github_reads() -> str:
     return f"Triage reads with it: {'; '.join(f'`{need}` ({what})' for need, what in GITHUB_READS.items())}."
 
 
+def roles() -> dict[str, set[str]]:
+    """What the role that reads and the one that acts may do in an account of the map, for all actions of AWS."""
+    needs = {n for action in CATALOGUE.values() if action.provider == "aws" for n in action.permissions}
+    needs |= {need for need in AWS_READS.values() if need}
+    reads = {need for need in needs if only_reads(need)}
+    own = {"iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies"}  # doctor reads both roles
+    return {"bulkhead-read": reads | own, "bulkhead-act": needs - reads}
+
+
 def _two_roles() -> Iterator[str]:
-    """What the role that reads and the one that acts may do in an account of the map, for all playbooks."""
     yield "\n## The two roles of an account\n"
     yield _prose(
         "With an account map (`BULKHEAD_AWS_ACCOUNTS`, see [howto](howto.md#several-aws-accounts)) each account has a "
         "role that reads and a role that acts. What only reads is asked as the first, everything else as the second, "
         "and never the other way. boto3's own identity needs `sts:AssumeRole` on them, and `sts:GetAccessKeyInfo`."
     )
-    needs = {n for action in CATALOGUE.values() if action.provider == "aws" for n in action.permissions}
-    needs |= {need for need in AWS_READS.values() if need}
-    reads = {need for need in needs if only_reads(need)}
-    own = {"iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies"}  # doctor reads both roles
-    for name, rights in (("bulkhead-read", reads | own), ("bulkhead-act", needs - reads)):
+    for name, rights in roles().items():
         yield f"\n### {name}\n\n```json\n{_policy(rights)}\n```"
 
 

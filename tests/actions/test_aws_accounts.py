@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,17 @@ from bot.actions.aws import Key, Rotation
 from bot.actions.aws_iam import is_own, iso
 from bot.actions.aws_planted import Window
 from bot.actions.people import DoIn
+from bot.app import real_site
 from bot.clients import AwsClients
-from bot.errors import Forbidden, PlaybookError, Unmapped
+from bot.errors import Forbidden, PlaybookError, SettingsError, Unmapped
 from bot.model import Credential, Grade, Planted, Verdict
 from bot.range.aws_sts import ACCOUNT, SECOND, access_key_id
 from bot.range.company import ACTS, EXTERNAL_ID, QUAY_USER, READS
+from bot.settings import Settings
+from docs import identities
+from tests.actions import test_catalogue
 from tests.actions.account_arrangements import accounts, roles
+from tests.actions.arrangements import Arrangement
 from tests.actions.conftest import Drill
 
 
@@ -172,6 +178,55 @@ def test_an_account_that_an_old_key_does_not_tell_is_looked_up(drill: Drill) -> 
     assert known.number_of("AK" + "IA" + "IOSFODNN7MADEUPX") == ACCOUNT, "AWS tells nothing: our own is asked"
     assert known.number_of(drill.range.company.quay_key[0]) == SECOND
     assert account_of_key(access_key_id("ASIA", "000000000042")) == "000000000042"
+
+
+def by_two_roles(drill: Drill) -> None:
+    """The home account lets the bot in by two roles, which may do what docs/permissions.md says and no more."""
+    policies = {name: {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": sorted(rights),
+                                                              "Resource": "*"}]}
+                for name, rights in identities.roles().items()}  # fmt: skip
+    trusted = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/bulkhead-responder"},
+               "Action": "sts:AssumeRole"}  # fmt: skip
+    trust = {"Version": "2012-10-17", "Statement": [trusted]}
+    for name, policy in policies.items():
+        with drill.range.aws.account.dated(days_ago=90):
+            drill.range.aws.account.add_role(name, trust=trust, policy=policy)
+    drill.world = replace(drill.world, aws=accounts(drill, roles(ACCOUNT, external_id="")).for_credential(""))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arranged", [a for a in test_catalogue.ARRANGEMENTS if a.action.startswith("aws.")], ids=lambda a: a.name
+)
+def test_every_action_of_aws_works_by_the_two_roles_of_the_documents(drill: Drill, arranged: Arrangement) -> None:
+    action, inputs = CATALOGUE[arranged.action], arranged.seed(drill)
+    if arranged.action == "aws.find_account":
+        return  # what it is for has no role
+    by_two_roles(drill)
+    before = action.look(drill.world, inputs)
+    if action.evidence:
+        action.evidence(drill.world, inputs, before)
+    outcome = action.run(drill.world, inputs, before)
+    assert action.prove(drill.world, inputs, before, outcome).verdict == Verdict.PROVEN
+    if action.undo:
+        action.undo(drill.world, inputs, before, outcome)
+    mine = [c for c in drill.range.aws.calls if ":assumed-role/bulkhead-" in str(c["userIdentity"].get("arn"))]
+    assert mine
+    assert [c["eventName"] for c in mine if c.get("errorCode") == "AccessDenied"] == []
+    assert [c["eventName"] for c in mine if c["readOnly"] != (f"/{READS}/" in c["userIdentity"]["arn"])] == []
+
+
+def test_a_store_in_an_account_that_is_not_in_the_map_is_told_at_the_start(tmp_path: Path) -> None:
+    stores = tmp_path / "stores.yaml"
+    stores.write_text(f'stores: {{a: {{kind: ssm, account: "{SECOND}"}}}}\ncopies: []\n')
+    with pytest.raises(SettingsError, match="BULKHEAD_AWS_ACCOUNTS must name how it is let in"):
+        real_site(Settings(home=tmp_path, stores=stores))
+    known = tmp_path / "accounts.yaml"
+    known.write_text(f'home: "{ACCOUNT}"\naccounts: {{}}\n')
+    with pytest.raises(SettingsError, match=f"AWS account {SECOND} is not in the account map"):
+        real_site(Settings(home=tmp_path, stores=stores, aws_accounts=known))
+    known.write_text(GOOD)
+    assert set(real_site(Settings(home=tmp_path, stores=stores, aws_accounts=known)).external) == {"a"}
 
 
 GOOD = f"""

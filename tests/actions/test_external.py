@@ -129,6 +129,19 @@ def test_a_write_that_loses_to_one_of_another_key_is_made_again(drill: Drill) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("store", ["vault", "cluster"])
+def test_a_store_that_can_refuses_a_write_that_has_not_seen_the_last_one(drill: Drill, store: str) -> None:
+    given, _ = looked(drill, store)
+    client, name = drill.world.external[store], given.copy.name
+    old = client.read(name)
+    client.write(name, {"note": "changed"}, old)
+    with pytest.raises(Conflict, match="somebody else has just written there"):
+        client.write(name, {SECRET: "made-up-late-" + "l" * 24}, old)
+    assert client.read(name).values["note"] == "changed"
+    assert client.read(name).values[SECRET] == drill.range.company.deploy_key[1]
+
+
+@pytest.mark.slow
 def test_an_immutable_secret_and_one_that_rotates_itself_are_left_to_people(drill: Drill) -> None:
     given, _ = looked(drill, "cluster")
     _, cluster = drill.range.stores()
@@ -137,7 +150,8 @@ def test_an_immutable_secret_and_one_that_rotates_itself_are_left_to_people(dril
     with pytest.raises(Conflict, match="is immutable: make another"):
         PUT.look(drill.world, given)
     given, _ = looked(drill, "secrets")
-    drill.range.aws.account.secrets()[0].secrets[NAME].rotation_enabled = True
+    own = drill.range.aws.account.secrets()[0].secrets[NAME]
+    own.rotation_requested = own.rotation_enabled = True  # by a function that the range does not have
     with pytest.raises(Conflict, match="is rotated by its own function"):
         PUT.look(drill.world, given)
 
