@@ -122,6 +122,11 @@ class Job:
     def path(self) -> Path:
         return ("jobs", self.id) if self.id else ("runs",)
 
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"job {self.id}" if self.id else "the action"
+
     @cached_property
     def uses(self) -> str:
         return _text(self.node.get("uses"))

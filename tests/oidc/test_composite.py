@@ -180,6 +180,11 @@ USED = action(LOGIN, "key-id", "key")
                                  workflow(KEYS)), id="as-an-output",
         ),
         pytest.param(
+            "not-only-publish",
+            planned(action("    - run: npm ci\n      shell: bash\n      env: {NODE_AUTH_TOKEN: '${{ inputs.token }}'}\n",
+                           "token"), workflow(NPM)), id="installs",
+        ),
+        pytest.param(
             "both-ways", planned(USED.replace("        aws-region: eu-west-1\n", ""), workflow(KEYS)), id="no-region"
         ),
     ],

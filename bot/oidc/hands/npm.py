@@ -178,6 +178,11 @@ def _inner(work: Work, found: Composite, use: Use) -> Step | None:
             return None
     if npm_tools.PUBLISH.search(step.run):
         return step
+    if held and npm_tools.INSTALLS.search(step.run):
+        raise Refusal(
+            "not-only-publish", f"{found.path} installs with the token",
+            "Give the install a token that may only read, under another name, then plan again.",
+        )  # fmt: skip
     if held and not _AUTH.search(step.run) and step.action != SETUP:
         raise found.refuse(use)
     return None
@@ -270,7 +275,7 @@ def _node(work: Work, job: Job, consumers: list[Step]) -> None:
         return  # its npm is the one that is wanted, and setup-node would bring another
     if "alpine" in image:
         raise Refusal(
-            "tool-cannot", f"job {job.id} publishes in {image}, whose npm is too old and for which setup-node has none",
+            "tool-cannot", f"{job.title} publishes in {image}, whose npm is too old and for which setup-node has none",
             "Use an image with Node 24, such as node:24-alpine, then plan again.",
         )  # fmt: skip
     first = consumers[0]
@@ -289,13 +294,13 @@ def _node(work: Work, job: Job, consumers: list[Step]) -> None:
         work.draft(job.workflow.path).insert_step(first.path, work.uses_step(SETUP, inputs, **{"if": shared}))
         for other in before:
             work.drop_input(other, "cache", "cache-dependency-path")
-        said = f"{job.workflow.path}, job {job.id}: Node 24 is set up before publishing; the build keeps its own"
+        said = f"{job.workflow.path}, {job.title}: Node 24 is set up before publishing; the build keeps its own"
         work.notes.append(said)
         return
     if not _new_enough(version):
         work.set_input(step, "node-version", "24")
         work.notes.append(
-            f"{job.workflow.path}, job {job.id}: Node {version} becomes 24, whose npm knows trusted publishing"
+            f"{job.workflow.path}, {job.title}: Node {version} becomes 24, whose npm knows trusted publishing"
         )
     work.drop_input(step, "cache", "cache-dependency-path", "always-auth")
     work.set_input(step, "package-manager-cache", "false", near=list(step.inputs)[-1])

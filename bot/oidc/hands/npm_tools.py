@@ -139,10 +139,10 @@ def check(work: Work, job: Job, consumers: list[Step]) -> None:
         text += "\n" + str(known.get("scripts", {}).get(found[1], ""))
     for pattern, (tool, hand) in _CANNOT.items():
         if re.search(pattern, text):
-            raise Refusal("tool-cannot", f"job {job.id} publishes with {tool}", hand)
+            raise Refusal("tool-cannot", f"{job.title} publishes with {tool}", hand)
     if re.search(r"(?<![\w-])release-it\b", text) and not _skips_checks(work, known):
         raise Refusal(
-            "tool-cannot", f"job {job.id} publishes with release-it, which asks npm first who it is",
+            "tool-cannot", f"{job.title} publishes with release-it, which asks npm first who it is",
             "Set npm.skipChecks in the configuration of release-it 19.0.5 or newer, then plan again.",
         )  # fmt: skip
     _pinned(job, text, consumers)
@@ -155,11 +155,11 @@ def check(work: Work, job: Job, consumers: list[Step]) -> None:
         version = re.search(r"(\d+)(?:\.(\d+))?", stated)
         if version is not None and (int(version[1]), int(version[2] or 99)) < least:
             raise Refusal("tool-cannot", f"{package} {stated} is older than trusted publishing; it needs {wanted}")
-        work.assumed.append(f"job {job.id}: {package} is {wanted} or newer")
+        work.assumed.append(f"{job.title}: {package} is {wanted} or newer")
     _yarn(work, job, text, known)
     if not PUBLISH.search(text) and not all(step.action in INPUTS for step in consumers):
         names = ", ".join(repr(step.name) for step in consumers)
-        work.assumed.append(f"job {job.id}: what {names} runs publishes through npm, not through yarn 1")
+        work.assumed.append(f"{job.title}: what {names} runs publishes through npm, not through yarn 1")
 
 
 def _pinned(job: Job, text: str, consumers: list[Step]) -> None:
@@ -168,7 +168,7 @@ def _pinned(job: Job, text: str, consumers: list[Step]) -> None:
         for found in re.finditer(rf"(?<![\w-]){tool}@v?(\d+)", text):
             if int(found[1]) < least:
                 raise Refusal(
-                    "tool-cannot", f"job {job.id} publishes with {tool} {found[1]}; trusted publishing needs {least}",
+                    "tool-cannot", f"{job.title} publishes with {tool} {found[1]}; trusted publishing needs {least}",
                     f"Raise {tool} to {least} or newer, then plan again.",
                 )  # fmt: skip
     for step in consumers:
@@ -185,7 +185,7 @@ def _pinned(job: Job, text: str, consumers: list[Step]) -> None:
         installed = _GLOBAL_NPM.search(step.run)
         if installed and int(installed["major"]) < LEAST["npm"] and _stays(job, step, consumers):
             raise Refusal(
-                "tool-cannot", f"step {step.name!r} of job {job.id} installs npm {installed['major']}",
+                "tool-cannot", f"step {step.name!r} of {job.title} installs npm {installed['major']}",
                 f"Take it out: Node 24 brings npm {LEAST['npm']}.",
             )  # fmt: skip
 
@@ -209,7 +209,7 @@ def _yarn(work: Work, job: Job, text: str, package: dict[str, Any]) -> None:
             "tool-cannot", f"yarn {stated[1]}.{stated[2]} is older than trusted publishing; it needs {wanted}",
             f"Raise yarn to {wanted} or newer, then plan again.",
         )  # fmt: skip
-    work.assumed.append(f"job {job.id}: yarn is {wanted} or newer")
+    work.assumed.append(f"{job.title}: yarn is {wanted} or newer")
 
 
 def _skips_checks(work: Work, package: dict[str, Any]) -> bool:
