@@ -181,7 +181,7 @@ USED = action(LOGIN, "key-id", "key")
         ),
         pytest.param(
             "not-only-publish",
-            planned(action("    - run: npm ci\n      shell: bash\n      env: {NODE_AUTH_TOKEN: '${{ inputs.token }}'}\n",
+            planned(action("    - run: npm ci\n      env: {NODE_AUTH_TOKEN: '${{ inputs.token }}'}\n",
                            "token"), workflow(NPM)), id="installs",
         ),
         pytest.param(
