@@ -395,7 +395,6 @@ class Work:
 
     def _grant_caller(self, caller: Job, path: str, why: str, scope: str) -> None:
         """A caller that states nothing has to hand on what the called jobs need, and the id-token."""
-        callee = self.repository.workflows[path]
         draft = self.draft(caller.workflow.path)
         if permissions.effective(caller) is not None:
             permissions.grant(draft, caller, why, self.assumed, scope)
@@ -403,8 +402,24 @@ class Work:
         if draft.has((*caller.path, "permissions")):
             return
         total = permissions.Scopes()
-        for job in callee.jobs.values():
+        self._add_needs(total, path, 0)
+        block: dict[str, Any] = {k: v for k, v in total.said.items() if k != scope}
+        draft.insert(caller.path, "permissions", block | {scope: Said("write", why)}, near="uses")
+
+    def _add_needs(self, total: permissions.Scopes, path: str, depth: int) -> None:
+        """What the jobs of a called workflow need, and those of the workflows that they call in turn."""
+        for job in self.repository.workflows[path].jobs.values():
             own = permissions.effective(job)
+            if own is None and job.uses:
+                nested = self.repository.called(job)
+                if nested not in self.repository.workflows or depth > 9:
+                    raise Refusal(
+                        "permissions-unknown", f"job {job.id} of {path} calls {job.uses}, whose needs cannot be told",
+                        "State the permissions of that job, then plan again.",
+                        lacks=nested,
+                    )  # fmt: skip
+                self._add_needs(total, nested, depth + 1)
+                continue
             found = permissions.inferred(job, self.repository.files) if own is None else None
             if found is not None and found.blocking:
                 own = permissions.by_default(self.answers.default_permissions)
@@ -418,8 +433,6 @@ class Work:
                 raise Refusal("permissions-unknown", f"job {job.id} of {path} asks for all scopes")
             needed = {k: v for k, v in (found.needed if found else own or {}).items() if v in permissions.LEVELS}
             total.add(needed, f"job {job.id} of {path.rpartition('/')[2]}")
-        block: dict[str, Any] = {k: v for k, v in total.said.items() if k != scope}
-        draft.insert(caller.path, "permissions", block | {scope: Said("write", why)}, near="uses")
 
     def pass_on(self) -> None:
         """Take the secret out of calls within the repository: what the caller hands on and what the callee declares."""

@@ -179,3 +179,16 @@ def test_a_called_job_asks_for_no_more_than_its_callers_grant_it_today() -> None
 def test_a_workflow_that_runs_by_itself_too_and_would_lose_a_scope_by_a_caller_is_left() -> None:
     callee = CALLEE.replace("on:\n", "on:\n  push: {branches: [main]}\n")
     assert codes(planned(main="permissions: {}\n" + INHERIT, publish=callee)) == ["permissions-unknown"]
+
+
+def test_a_caller_grants_what_is_needed_two_calls_below_it() -> None:
+    tag = "on: workflow_call\njobs:\n  tag:\n    runs-on: ubuntu-latest\n    steps:\n      - run: git push --tags\n"
+    callee = CALLEE + "  more:\n    uses: ./.github/workflows/tag.yml\n"
+    made = planned(main=INHERIT, publish=callee, tag=tag)
+    assert codes(made) == []
+    scopes = {"contents": "write", "id-token": "write"}
+    assert tree(made, "main")["jobs"]["release"]["permissions"] == scopes  # type: ignore[index]
+    other = callee.replace("./.github/workflows/tag.yml", "acme/shared/.github/workflows/tag.yml@v1")
+    assert codes(planned(main=INHERIT, publish=other, tag=tag)) == ["permissions-unknown"]
+    stated = other + "    permissions: {contents: write}\n"
+    assert tree(planned(main=INHERIT, publish=stated, tag=tag), "main")["jobs"]["release"]["permissions"] == scopes  # type: ignore[index]
