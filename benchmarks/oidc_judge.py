@@ -7,7 +7,8 @@ It takes the text before and after and knows nothing of recipes: trees come from
   guard that is joined to it;
 - every step is there and does the same, but for what carried the secret; steps that went did nothing but store it, and
   steps that came are logins;
-- scopes: none is lost, and only jobs that changed, or call what changed, may mint an id-token;
+- scopes: none is lost, no called job asks for more than its caller has, and only jobs that changed, or call what has
+  changed, may mint an id-token;
 - nothing refers to what went: secrets, step ids, variables of scripts and expressions;
 - a login comes before what needs it, behind the checkout that would wipe it, and pull requests never get the role that
   others get.
@@ -68,7 +69,22 @@ def judge(before: Mapping[str, str], after: Mapping[str, str], secrets: set[str]
             found += [f"{path}: {name} is still read"] if name.upper() in secrets else []
         if before.get(path) != text:
             found += [f"{path}: {said}" for said in _file(_tree(before[path]), _tree(text), secrets)]
-    return found
+    trees, old = ({path: _tree(text) for path, text in each.items()} for each in (after, before))
+    return found + sorted({*_elevated(trees)} - {*_elevated(old)})
+
+
+def _elevated(trees: Mapping[str, Tree]) -> Iterator[str]:
+    """Calls that GitHub would refuse: a called job asks for more than its caller may have."""
+    for path, tree in trees.items():
+        for name, job in tree["jobs"].items():
+            called = str(job.get("uses") or "").removeprefix("./")
+            allowed = _stated(job, tree)
+            if called not in trees or allowed is None:
+                continue
+            for inner, each in trees[called]["jobs"].items():
+                for scope, level in (_stated(each, trees[called]) or {}).items():
+                    if RANK.get(level, 0) > RANK.get(allowed.get(scope, allowed.get("*", "none")), 0):
+                        yield f"{path}: job {name} calls {called}, whose job {inner} asks for {scope}: {level}"
 
 
 def _tree(text: str) -> Tree:

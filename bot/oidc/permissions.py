@@ -105,14 +105,14 @@ def inferred(job: Job, files: Mapping[str, bytes] = MappingProxyType({})) -> Sco
         if step.uses:
             _of_action(step, found)
         else:
-            _of_script(step, found, _CODE.sub("", _with_scripts(step, files)))
+            _of_script(step, found, _CODE.sub("", with_scripts(step, files)))
     if any(uses_token(value) for value in (*job.env.values(), *job.workflow.env.values())):
         for step in job.steps:
-            _of_wide_token(step, found, _CODE.sub("", _with_scripts(step, files)))
+            _of_wide_token(step, found, _CODE.sub("", with_scripts(step, files)))
     return found
 
 
-def _with_scripts(step: Step, files: Mapping[str, bytes]) -> str:
+def with_scripts(step: Step, files: Mapping[str, bytes]) -> str:
     """What a step runs, with the text of each shell script of the repository in the place of the line that calls it."""
 
     def shown(call: re.Match[str]) -> str:

@@ -135,3 +135,24 @@ def test_two_variables_of_a_whole_workflow_with_one_token_go_together(second: st
     made = plan(Repository.of({FILE: text.encode()}))
     assert [str(outcome.refusal) for outcome in made.refused] == []
     assert "secrets." not in made.after.files[FILE].decode()
+
+
+@pytest.mark.parametrize(
+    ("script", "jobs"),
+    [
+        ("#!/bin/sh\naws s3 ls\n", ["sees", "scripted"]), ("#!/bin/sh\ngit tag v1\n", ["sees"]),
+        ("#!/bin/sh\n./more.sh\n", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_script_says_whether_a_job_uses_the_key_that_every_job_has(script: str, jobs: list[str] | None) -> None:
+    text = (
+        "on: workflow_dispatch\npermissions: {}\nenv:\n  AWS_ACCESS_KEY_ID: ${{ secrets.AWS_ID }}\n"
+        "  AWS_SECRET_ACCESS_KEY: ${{ secrets.AWS_KEY }}\njobs:\n"
+        "  sees:\n    runs-on: ubuntu-latest\n    steps:\n      - run: aws s3 ls\n"
+        "  scripted:\n    runs-on: ubuntu-latest\n    steps:\n      - run: bash ./ship.sh\n"
+    )
+    made = plan(Repository.of({FILE: text.encode()} | ({"ship.sh": script.encode()} if script else {})))
+    [outcome] = made.outcomes
+    assert (outcome.refusal.code if outcome.refusal else [job for _, job in outcome.granted]) == (
+        "consumers-unknown" if jobs is None else jobs
+    )

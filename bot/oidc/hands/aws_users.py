@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from bot.oidc import permissions
 from bot.oidc.find import Carrier
@@ -30,7 +32,10 @@ SPEAKS = re.compile(
     r"(?i)(^|[\s;&|(`])(aws|cdk|sam|sls|serverless|eksctl|ecs-cli|eb|terraform|tofu|terragrunt|packer|pulumi|s3cmd|boto3"
     r"|npx (cdk|sls|serverless)|copilot|chalice|zappa|kops|helm secrets|sops)\b|s3://|\becr\b|amazonaws"
 )
-AWS_ACTIONS = re.compile(r"(?i)^aws-actions/|s3|cloudfront|lambda|ecs|ecr|elasticbeanstalk|beanstalk|cloudformation")
+AWS_ACTIONS = re.compile(
+    r"(?i)^aws-actions/|s3|cloudfront|lambda|ecs|ecr|elasticbeanstalk|beanstalk|cloudformation|terraform-github-actions"
+    r"|^dflook/terraform-|^gruntwork-io/terragrunt-action|^serverless/github-action|^pulumi/actions"
+)
 
 
 def taken_over(job: Job, touched: set[int]) -> Step | None:
@@ -69,13 +74,14 @@ def users(work: Work, carrier: Carrier) -> list[str]:
     answered = [job for file, job in work.answers.consumers if file == carrier.file]
     if answered:
         return answered
+    files = work.repository.files
     sure: list[str] = []
     unclear: list[str] = []
     for job in workflow.jobs.values():
         if job.uses:
             continue  # a caller's env does not reach what it calls
-        spoken = [step for step in job.steps if speaks(step)]
-        opaque = [step for step in job.steps if _opaque(step)]
+        spoken = [step for step in job.steps if speaks(step, files)]
+        opaque = [step for step in job.steps if _opaque(step, files)]
         if spoken:
             sure.append(job.id)
         elif opaque:
@@ -88,18 +94,19 @@ def users(work: Work, carrier: Carrier) -> list[str]:
     return sure
 
 
-def speaks(step: Step) -> bool:
-    """Whether a step can be seen to speak to AWS."""
-    return bool(SPEAKS.search(_LOCAL.sub("", step.run)) or AWS_ACTIONS.search(step.action))
+def speaks(step: Step, files: Mapping[str, bytes] = MappingProxyType({})) -> bool:
+    """Whether a step can be seen to speak to AWS. ``files``: the repository's, for its scripts."""
+    text = permissions.with_scripts(step, files)
+    return bool(SPEAKS.search(_LOCAL.sub("", text)) or AWS_ACTIONS.search(step.action))
 
 
-def _opaque(step: Step) -> bool:
-    """Whether a step may do anything: a script of the repository, a tool with a configuration, a strange action."""
+def _opaque(step: Step, files: Mapping[str, bytes]) -> bool:
+    """Whether a step may do anything: a script that is not there, a tool with a configuration, a strange action."""
     if step.run:
         return bool(
             re.search(
                 r"(^|\s)(\./|make\b|npm run|yarn |pnpm |bash |sh |python|node |task |just |mvn|gradle|go (test|run))",
-                step.run,
+                permissions.with_scripts(step, files),
             )
         )
     return not QUIET.fullmatch(step.action)
