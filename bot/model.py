@@ -231,6 +231,18 @@ class PackageVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StagedVersion:
+    """A version at npm that waits until somebody approves it. ``id`` is npm's."""
+
+    id: str
+    package: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.package}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackageFile:
     """A file of a release, with the digest that the registry tells of it."""
 

@@ -20,7 +20,8 @@ from bot.strictyaml import Node, Problems, hint, items, kind_of, read, table, te
 
 SIMULATED = " (simulated)"
 PERSON_ACTS = (  # what somebody does in the range
-    "revoke-npm-token", "mint-npm-token", "run-registry-access", "revoke-pypi-token", "yank-on-pypi",
+    "reject-staged-versions", "revoke-npm-token", "mint-npm-token", "run-registry-access", "revoke-pypi-token",
+    "yank-on-pypi",
     "revoke-crates-token", "revoke-rubygems-key", "revoke-every-pypi-token", "revoke-dockerhub-token",
     "mint-dockerhub-token", "run-hub-access", "wait-eleven-minutes", "isolate-laptop", "pin-the-action",
     "clean-github-account", "take-down-on-npm", "clean-pypi-account", "end-the-grants", "release-without-cache",

@@ -45,6 +45,7 @@ ACTS = {
     "sts:AssumeRole": "opened a session of the role {}",
     "npm:PostEnvironment": "got {} from the environment of the release job",
     "npm:Publish": "waited a day and published {}, which nobody released",
+    "npm:Stage": "staged {}, to be let out by somebody who looks at its number only",
     "npm:Downloads": "saw it downloaded {} before anybody noticed",
     "sts:GetSessionToken": "saved a session of {} for later: good for 36 hours, even when the key is gone",
 }  # fmt: skip

@@ -96,6 +96,14 @@ def test_the_bad_version_is_gone_and_its_tarball_is_evidence(played: Played) -> 
     }
 
 
+def test_what_was_staged_is_rejected_by_a_person_and_the_list_shows_it(played: Played) -> None:
+    (proof,) = [e["body"] for e in played.result.timeline if (e["kind"], e["step"]) == ("proof", "reject-staged#0")]
+    assert (proof["verdict"], proof["grade"]) == ("proven", "state")
+    assert played.arena.get("/state")["npm"]["staged"] == []
+    (looked,) = [e["body"] for e in played.result.timeline if (e["kind"], e["step"]) == ("look", "reject-staged#0")]
+    assert len(looked["before"]["shasum"]) == 40
+
+
 def test_a_draft_of_an_advisory_waits_for_a_person(played: Played) -> None:
     ferry = played.arena.get("/state")["github"]["repositories"]["harbor-lights/ferry"]
     assert ferry["advisories"] == [["draft", f"Nobody of us released {PACKAGE} {BAD} on npm"]]

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from bot.action import Action
 from bot.actions.explained import Explains
@@ -67,7 +67,7 @@ class FindOutcome(Outcome):
     tags: tuple[NpmTag, ...] = ()
 
 
-def _look_packages(world: World, given: FindIn) -> FindBefore:
+def look_packages(world: World, given: FindIn) -> FindBefore:
     """The repository's own package, and all that the token's account maintains."""
     names: list[str] = []
     try:
@@ -126,7 +126,7 @@ def _prove_find(world: World, given: FindIn, before: FindBefore, outcome: FindOu
 
 find_unexplained_versions = Action(
     name="npm.find_unexplained_versions", title="Find versions that no tag, release or run explains", inputs=FindIn,
-    before=FindBefore, outcome=FindOutcome, effect=Effect.READ, look=_look_packages, run=_find, prove=_prove_find,
+    before=FindBefore, outcome=FindOutcome, effect=Effect.READ, look=look_packages, run=_find, prove=_prove_find,
     permissions=("contents:read", "actions:read"),
 )  # fmt: skip
 
@@ -157,8 +157,15 @@ def _look_unpublish(world: World, given: PackageVersion) -> UnpublishBefore:
     published = f"{name} was published {found['time'][given.version]}"
     return UnpublishBefore(
         needed=not rule, last=len(found["versions"]) == 1, forbidden=rule, tarball=manifest["dist"]["tarball"],
-        summary=f"npm's rules forbid to unpublish {name}: {rule}" if rule else published,
+        summary=f"npm's rules forbid to unpublish {name}: {rule}; {_reported(given)}" if rule else published,
     )  # fmt: skip
+
+
+def _reported(given: PackageVersion) -> str:
+    """What is left then: npm takes malware down itself (docs.npmjs.com, "Reporting malware in an npm package")."""
+    asked = urlencode({"inquire": "security", "security-inquire": "malware", "package": given.package,
+                       "version": given.version})  # fmt: skip
+    return f"report it as malware, and npm takes it down: https://www.npmjs.com/support?{asked}"
 
 
 def _forbidden(world: World, found: dict[str, Any], version: str) -> str:
@@ -173,12 +180,15 @@ def _forbidden(world: World, found: dict[str, Any], version: str) -> str:
 
 
 def _save_version(world: World, given: PackageVersion, before: UnpublishBefore) -> tuple[EvidenceRef, ...]:
-    """The tarball as it is, and the package's whole document with every digest and time."""
+    """The tarball as it is, the package's whole document with every digest and time, and its attestations."""
     found = document(world, given.package)
     data = registry(world).download(before.tarball)
     digest = "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
     said = found["versions"][given.version]["dist"].get("integrity")
-    record = {"document": found, "tarball_integrity": digest, "as_published": digest == said}
+    record = {
+        "document": found, "tarball_integrity": digest, "as_published": digest == said,
+        "attestations": _attestations(world, given),
+    }  # fmt: skip
     text = json.dumps(record, indent=1, sort_keys=True)
     folder = f"npm/{given.package}@{given.version}"
     raw = hashlib.sha256(text.encode()).hexdigest()
@@ -188,11 +198,20 @@ def _save_version(world: World, given: PackageVersion, before: UnpublishBefore) 
     )
 
 
+def _attestations(world: World, given: PackageVersion) -> Any:
+    """What npm has of its provenance; None where it has none."""
+    try:
+        return registry(world).get(f"/-/npm/v1/attestations/{escaped(given.package)}@{quote(given.version)}")
+    except NotFound:
+        return None
+
+
 def _unpublish(world: World, given: PackageVersion, before: UnpublishBefore) -> Outcome:
     """Take the version out of the document, then its tarball away. Raises Rejected with npm's rule against it."""
     name = f"{given.package}@{given.version}"
     if before.forbidden:
-        raise Rejected(f"npm's rules forbid to unpublish {name}: {before.forbidden}", provider="npm", code="405")
+        said = f"npm's rules forbid to unpublish {name}: {before.forbidden}; {_reported(given)}"
+        raise Rejected(said, provider="npm", code="405")
     if not before.needed:
         return Outcome(changed=False, summary=f"{name} is gone")
     taken = _take_out(world, given)

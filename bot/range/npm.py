@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.range.clock import RangeClock
+from bot.range.npm_staged import Stage
 from bot.range.npm_trust import Publisher
 from bot.range.sigstore import SLSA
 
@@ -104,6 +105,7 @@ class NpmRegistry:
             self.packages: dict[str, Package] = {}
             self.tokens: dict[str, Token] = {}
             self.users: dict[str, str] = {}  # name -> e-mail
+            self.stage = Stage(self)
             self.publishers: dict[str, Publisher] = {}  # package -> who may publish it without a token
 
     # accounts: what a person does on the web site, with a second factor --------------------------------------------
@@ -237,6 +239,18 @@ class NpmRegistry:
                 self._tag(package, tag, named, now)
             package.changes += 1
 
+    def put_on_stage(self, name: str, document: dict[str, Any], token: Token | None) -> str:
+        """Stage a version; returns its id. Raises NpmProblem by the registry's rules."""
+        named, (version, manifest), data = _read_document(document)
+        with self.lock:
+            author = self.writer(token, name)
+            package = self.package(name)
+            taken = {one.version for one in self.stage.waiting.values() if one.package == name}
+            if named != name or version in package.times or version in taken:
+                raise NpmProblem(403, f"You cannot stage over a version that there is: {version}.")
+            _dist(data, manifest.get("dist") or {})
+            return self.stage.add(name, version, document, data, author)
+
     def _tag(self, package: Package, tag: str, version: str, at: datetime | None = None) -> None:
         if version not in package.versions:
             raise NpmProblem(404, f"version not found: {version}")
@@ -334,6 +348,7 @@ class NpmRegistry:
                         "versions": {v: m.get("deprecated", "") for v, m in package.versions.items()},
                     } for name, package in self.packages.items()
                 },
+                "staged": sorted(f"{one.package}@{one.version}" for one in self.stage.waiting.values()),
                 "tokens": sorted(f"{t.name}: {'revoked' if t.revoked else 'live'}" for t in self.tokens.values()),
             }  # fmt: skip
 

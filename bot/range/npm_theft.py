@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PATIENCE_S, UNNOTICED_S = 24 * 3600, 6 * 3600  # the attacker waits a day; nobody looks for some hours
 COLLECTOR = "collector.example"  # its name in scripts
 LATER = "1.4.4"  # what is published when the token is left alive
+WAITS = "1.5.0"  # what is staged, for somebody to approve
 BACKDOOR = b"// a backdoor of the drill: it does nothing\nmodule.exports = {}\n"
 
 
@@ -95,6 +96,9 @@ class NpmTheft:
         manifest = {"name": PACKAGE, "version": BAD, "license": "MIT"}
         code = self._npm("PUT", f"/{quote(PACKAGE, safe='@')}", release(manifest, {"index.js": BACKDOOR}))
         acts.append({"act": "npm:Publish", "ok": not code, "code": code, "made": f"{PACKAGE}@{BAD}"})
+        waits = {"name": PACKAGE, "version": WAITS, "license": "MIT"}
+        code = self._npm("POST", f"/-/stage/package/{quote(PACKAGE, safe='@')}", release(waits, {"index.js": BACKDOOR}))
+        acts.append({"act": "npm:Stage", "ok": not code, "code": code, "made": f"{PACKAGE}@{WAITS}"})
         acts.append(self._attacker.saves(Loot(taken["AWS_ACCESS_KEY_ID"], taken["AWS_SECRET_ACCESS_KEY"])))
         self._range.clock.advance(UNNOTICED_S)
         registry = self._range.npm
@@ -165,6 +169,10 @@ def _revoke(range_: Range) -> dict[str, Any]:
     return {"revoked": range_.npm.revoke(TOKEN_NAME)}
 
 
+def _reject(range_: Range) -> dict[str, Any]:
+    return {"rejected": range_.npm.stage.reject(PACKAGE)}
+
+
 def _mint(range_: Range) -> dict[str, Any]:
     return {"secret": range_.npm.add_token("mara", NEW_TOKEN_NAME)}
 
@@ -174,5 +182,6 @@ def _try_new(range_: Range) -> dict[str, Any]:
 
 
 PERSON_ACTS: dict[str, Callable[[Range], dict[str, Any]]] = {
-    "revoke-npm-token": _revoke, "mint-npm-token": _mint, "run-registry-access": _try_new,
+    "reject-staged-versions": _reject, "revoke-npm-token": _revoke, "mint-npm-token": _mint,
+    "run-registry-access": _try_new,
 }  # fmt: skip

@@ -136,6 +136,27 @@ class NpmWeb:
     def attestations(self, asked: _Asked) -> Any:
         return self.registry.attestations(asked.words["name"], asked.words["version"])
 
+    # staged publishing
+
+    def put_on_stage(self, asked: _Asked) -> Any:
+        return {"stageId": self.registry.put_on_stage(asked.words["name"], asked.document, asked.token)}
+
+    def staged(self, asked: _Asked) -> Any:
+        rows = [one.row() for one in self.registry.stage.seen(asked.token, asked.query.get("package", ""))]
+        page, size = int(asked.query.get("page", "0")), int(asked.query.get("perPage", "100"))
+        return {"items": rows[page * size : (page + 1) * size], "total": len(rows), "page": page, "perPage": size}
+
+    def one_staged(self, asked: _Asked) -> Any:
+        found = next((one for one in self.registry.stage.seen(asked.token) if one.id == asked.words["id"]), None)
+        if found is None:
+            raise NpmProblem(404, "Not found")
+        return found.row()
+
+    def judge_staged(self, asked: _Asked) -> Any:
+        """Approve or reject: for a person, whose second factor no token has."""
+        self.one_staged(asked)
+        raise NpmProblem(401, "This operation requires a one-time password.", {"www-authenticate": "OTP"})
+
     def tarball(self, asked: _Asked) -> Any:
         package = self.registry.packages.get(asked.words["name"])
         data = package.files.get(asked.words["file"]) if package else None
@@ -227,6 +248,11 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         ("POST", f"/-/npm/v1/oidc/token/exchange/package/{_NAME}", NpmWeb.exchange),
         ("POST", "/-/npm/v1/security/advisories/bulk", NpmWeb.nothing_known),
         ("GET", f"/-/npm/v1/attestations/{_NAME}@(?P<version>[^/@]+)", NpmWeb.attestations),
+        ("GET", "/-/stage", NpmWeb.staged),
+        ("POST", f"/-/stage/package/{_NAME}", NpmWeb.put_on_stage),
+        ("GET", "/-/stage/(?P<id>[0-9a-f-]{36})", NpmWeb.one_staged),
+        ("DELETE", "/-/stage/(?P<id>[0-9a-f-]{36})", NpmWeb.judge_staged),
+        ("POST", "/-/stage/(?P<id>[0-9a-f-]{36})/approve", NpmWeb.judge_staged),
         ("GET", "/-/v1/search", NpmWeb.search),
         ("GET", f"/downloads/point/last-week/{_NAME}", NpmWeb.point),
         ("GET", f"/versions/{_NAME}/last-week", NpmWeb.by_version),

@@ -27,6 +27,7 @@ from tests.actions import (
     package_arrangements,
     registry_arrangements,
     session_arrangements,
+    staged_arrangements,
     token_arrangements,
 )
 from tests.actions.arrangements import Arrangement
@@ -38,6 +39,7 @@ ARRANGEMENTS = (
     *image_arrangements.IMAGES,
     *package_arrangements.PACKAGES,
     *ghcr_arrangements.GHCR,
+    *staged_arrangements.STAGED,
     *dockerhub_arrangements.HUB,
     *access_arrangements.ACCESS,
     *account_arrangements.ACCOUNTS,
