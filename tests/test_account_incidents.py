@@ -25,6 +25,8 @@ from tests.test_migration import House, site_of
 
 STRANGER = "999988887777"
 
+pytestmark = pytest.mark.timeout(600)  # whole incidents, on a busy machine
+
 
 @pytest.fixture(scope="module")
 def company() -> Iterator[Range]:

@@ -25,6 +25,8 @@ STORES = {"secrets", "parameters", "vault", "old-vault", "cluster"}
 ONCE = {"secret/ci/ferry": 1, "legacy/ci/ferry": 1, "ci/ferry": 1, "/ci/ferry/id": 1, "/ci/ferry/secret": 1,
         "build/ferry-aws": 1}  # fmt: skip
 
+pytestmark = pytest.mark.timeout(600)  # whole incidents, on a busy machine
+
 
 class Died(BaseException):
     """The process is killed here."""

@@ -25,6 +25,8 @@ from bot.settings import Settings, read
 from bot.triage import refuse_other_github
 from tests.test_migration import House, site_of
 
+pytestmark = pytest.mark.timeout(600)  # whole incidents, on a busy machine
+
 
 @pytest.fixture(scope="module")
 def company() -> Iterator[Range]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 
 from bot.action import Action
@@ -156,7 +157,8 @@ def _save(world: World, given: PutCopyIn, before: CopyBefore) -> tuple[EvidenceR
     """The secret's name, version, keys and fingerprints. No value is in it."""
     record = {name: value for name, value in asdict(before).items() if name not in ("needed", "cuts_own", "summary")}
     text = json.dumps(record, indent=1, sort_keys=True)
-    name = f"stores/{given.copy.store}-{given.copy.name.strip('/').replace('/', '-')}.json"
+    readable = re.sub(r"[^\w.-]+", "-", given.copy.name).strip("-")[:60]
+    name = f"stores/{given.copy.store}-{readable}-{hashlib.sha256(given.copy.name.encode()).hexdigest()[:8]}.json"
     digest = hashlib.sha256(text.encode()).hexdigest()
     return (world.evidence.save(name, world.scrub(text).encode(), digest),)
 

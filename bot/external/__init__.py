@@ -24,6 +24,7 @@ _KINDS = {
 }  # fmt: skip
 _OF = ("credential", "user", "account", "secret")
 _PARTS = ("id", "secret")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,40}")
 _URL = re.compile(r"https://[^/\s]+|http://127\.0\.0\.1:\d+")
 _SECRET = re.compile(r"[\w.-]+/[\w.-]+ [A-Za-z_]\w*", re.ASCII)
 
@@ -64,6 +65,9 @@ def read_stores(source_text: str, source: str) -> Stores:
     if not isinstance(rows, dict):
         problems.add(top["stores"].line, "stores must be a table: a name of yours, and where it is")
         rows = {}
+    for name, node in rows.items():
+        if not _NAME.fullmatch(name):
+            problems.add(node.line, f"a store's name is letters, digits and hyphens, not {name[:40]!r}")
     places = {name: _place(name, node, problems) for name, node in rows.items()}
     copies = items(top["copies"], "copies", problems) if "copies" in top else ()
     declared = tuple(_declared(node, places, problems) for node in copies)

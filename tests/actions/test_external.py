@@ -242,6 +242,7 @@ copies:
 @pytest.mark.parametrize(
     ("was", "now", "said"),
     [
+        ("  params:", "  ../params:", "a store's name is letters, digits and hyphens"),
         ("kind: ssm", "kind: smm", "did you mean 'ssm'"),
         ("https://vault", "http://vault", "needs a url, https://HOST:PORT"),
         (", token_file: /run/token", "", "signs in by token_file, or by role_id and secret_id_file"),
