@@ -282,10 +282,7 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
         ),
         beside=tuple(identifier(node, "a playbook", problems) for node in _list(top.get("beside"), "beside", problems)),
         signs=_signs(top.get("signs"), problems),
-        alerts=tuple(
-            choice(node, "a scanner", stage.scanners, problems)
-            for node in _list(top.get("alerts"), "alerts", problems)
-        ),
+        alerts=tuple(_scanner(node, stage, problems) for node in _list(top.get("alerts"), "alerts", problems)),
     )  # fmt: skip
     if loaded.acts and stage is not _ANY and (MIGRATE in loaded.acts) != stage.moves:
         said = f"must begin with {MIGRATE}" if stage.moves else f"has nothing to {MIGRATE}"
@@ -367,8 +364,15 @@ def _report(node: Node | None, stage: Scenario, problems: Problems) -> DrillRepo
     return DrillReport(
         by=_person(keys.get("by"), problems), text=said, machine=Machine(machine or Machine.UNKNOWN.value),
         machine_name=text(keys.get("machine_name"), "machine_name", problems, most=80),
-        scanner=choice(keys["scanner"], "scanner", stage.scanners, problems) if "scanner" in keys else "",
+        scanner=_scanner(keys["scanner"], stage, problems) if "scanner" in keys else "",
     )
+
+
+def _scanner(node: Node, stage: Scenario, problems: Problems) -> str:
+    if stage.scanners:
+        return choice(node, "a scanner", stage.scanners, problems)
+    problems.add(node.line, "no scanner sees anything of this scenario, so somebody says it in words")
+    return ""
 
 
 def _delay(node: Node | None, problems: Problems) -> float:

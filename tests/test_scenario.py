@@ -69,6 +69,8 @@ WRONG = [
     ("order:", "ends: whenever\norder:", "ends must be one of contained, nothing"),
     ("order:", "undoes: [deactivat]\norder:", "did you mean 'deactivate'"),
     ("order:", "undoes: []\norder:", "undoes must not be empty"),
+    ("by: jonas (simulated)", "scanner: github\n  by: jonas (simulated)", "no scanner sees anything of this scenario"),
+    ("order:", "alerts: [https://example.org]\norder:", "no scanner sees anything of this scenario"),
     ("truth: >-", "besides: >-", "the drill has no key 'besides'"),
 ]
 

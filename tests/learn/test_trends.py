@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.app import opened
@@ -32,6 +32,7 @@ DRILLED = st.builds(
 QUIZZED = st.builds(Quizzed, month=MONTHS, team=TEAMS, person=NAMES, right=st.booleans())
 
 
+@settings(max_examples=40)
 @given(st.lists(DRILLED, max_size=12), st.lists(QUIZZED, max_size=30))
 def test_what_fewer_than_five_people_did_is_not_told(drilled: list[Drilled], quizzed: list[Quizzed]) -> None:
     found = trends(drilled, quizzed)
@@ -50,18 +51,18 @@ def test_what_fewer_than_five_people_did_is_not_told(drilled: list[Drilled], qui
 
 
 def test_they_are_kept_once_seen_everywhere_and_name_nobody(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, people_teams="person*=shop")
+    given_ = Settings(home=tmp_path, people_teams="person*=shop")
     people = [f"person{k}" for k in range(LEAST_PEOPLE)]
-    with opened(settings, sites={}) as house:
+    with opened(given_, sites={}) as house:
         scores = Scores(house.store)
         for k, name in enumerate(people):
-            kept = {"drill": "d", "at": iso(NOW), "team": settings.team_of_people([name]), "total": 60 + k}
+            kept = {"drill": "d", "at": iso(NOW), "team": given_.team_of_people([name]), "total": 60 + k}
             assert scores.keep(f"o{k}", **kept, people=[name])
             assert not scores.keep(f"o{k}", **kept, people=[name])
             (put,) = house.quiz.put(name, NOW, name="w1")
             house.quiz.answer(name, put.asked, wrong(put), NOW, sure=True)
-        assert settings.team_of_people(["person1", "ann"]) == "shop"
-        assert settings.team_of_people(["ann"]) == ""
+        assert given_.team_of_people(["person1", "ann"]) == "shop"
+        assert given_.team_of_people(["ann"]) == ""
         found = house.measures.trends()
         assert [(one.team, one.drills and one.drills.score) for one in found] == [(TOTAL, 62.0), ("shop", 62.0)]
         shown = [one for one in learnt.trends(house.measures) if one["title"] == "shop"]
@@ -70,18 +71,18 @@ def test_they_are_kept_once_seen_everywhere_and_name_nobody(tmp_path: Path) -> N
         check(blocks)
         assert "drills 62 of 100 (5, 5 people), quiz 0% right" in json.dumps(blocks)
         assert quiz_views.trend(found, "web") == []
-    assert b"person" not in json.dumps([row.people for row in Scores(Store(settings.url)).all()]).encode()
+    assert b"person" not in json.dumps([row.people for row in Scores(Store(given_.url)).all()]).encode()
     told = json.loads(bulkhead(tmp_path, "metrics", "--training", "--json").stdout)
     assert [(one["team"], one["drills"]["n"]) for one in told] == [(TOTAL, 5), ("shop", 5)]
     assert "everybody" in bulkhead(tmp_path, "metrics").stdout
 
 
 def test_a_drill_at_the_terminal_is_kept_beside_the_others(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "never-there", people_teams="ann=shop")
+    given_ = Settings(home=tmp_path / "never-there", people_teams="ann=shop")
     result = SimpleNamespace(score={"total": 81}, drill="d", incident="inc-1")
     for _ in range(2):
-        _keep(settings, result, "ann")  # type: ignore[arg-type]
-    store = Store(settings.url)
+        _keep(given_, result, "ann")  # type: ignore[arg-type]
+    store = Store(given_.url)
     (row,) = Scores(store).all()
     assert (row.id, row.drill, row.team, row.total, len(row.people)) == ("terminal:inc-1", "d", "shop", 81, 1)
     assert "ann" not in row.people[0]

@@ -25,6 +25,7 @@ from bot.slack.heard import carried
 from bot.slack.kit import value_of
 from bot.slack.room import Room
 from bot.store_drills import ALONE, FAILED, OVER, RUNNING, TEAM, Line, Lines, Order, Orders
+from tests.played import played
 from tests.slack.installed import Installed, installed
 from tests.slack.strict import check, check_view
 from tests.slack.workspace import Workspace, moved_in
@@ -285,6 +286,7 @@ def test_a_drill_alone_is_picked_in_a_form_by_responders_only(team: Workspace) -
         assert why in team.whispers("bob")[-1]
 
 
+@pytest.mark.slow
 def test_nobody_is_waited_for_once_it_is_stopped(team: Workspace) -> None:
     with taught(team, TEAM) as (room, _):
         waiting(team)
@@ -392,3 +394,23 @@ def _best(work: Installed) -> tuple[str, str]:
     choice = next(c for d in DRILLS.values() for c in d.choices if c.id == json.loads(rows[0][1])["choice"]
                   and c.question == json.loads(rows[0][1])["question"])  # fmt: skip
     return rows[0][0], choice.best.id
+
+
+@pytest.mark.slow
+def test_in_the_company_that_one_can_click_through_a_drill_asks_as_well(tmp_path: Path) -> None:
+    with played(tmp_path) as running:
+
+        def shown() -> str:
+            return json.dumps((running.look("alice")["home"] or {}).get("blocks", []), ensure_ascii=False)
+
+        name = "crates-token-rotated-halfway"
+        running.act("alice", "command", channel="incidents", text=f"/bulkhead drill alone {name}")
+        until(lambda: "put:rotated:0" in shown(), 120)
+        running.act("alice", "click", home=True, action_id=choice_views.CHOOSE)
+        until(lambda: running.look("alice")["modals"], 60)
+        for action, value in ((choice_views.OPTION, "try-the-old"), (choice_views.SURE, "yes")):
+            running.act("alice", "fill", action_id=action, value=value)
+        running.act("alice", "submit")
+        until(lambda: "Score: 100 of 100" in shown(), 240)
+        running.act("alice", "command", channel="incidents", text=f"/bulkhead drill alone {name}")
+        until(lambda: "was played in this company already" in shown(), 60)
