@@ -38,6 +38,10 @@ from bot.oidc.verify import new_errors
 from bot.oidc.work import Answers
 
 MAIN = ("aws", "npm", "pypi", "crates", "gcp", "rubygems")  # those of which most jobs should be migrated
+DECIDED = (
+    "every job but those whose refusal names what lies in the repository and was not given: a called workflow or "
+    "action, the callers of a workflow, a Compose file, or the setting for the permissions of GITHUB_TOKEN (`lacks`)"
+)
 PINNED = re.compile(r"[^@\s]+@[0-9a-f]{40}")
 
 
@@ -165,7 +169,8 @@ def measure(
         "files_per_s": round(files / spent, 1) if spent else 0,
         "other_share": round(refused["other"] / max(total, 1), 4),
         "main_found": wanted, "main_migrated": sum(migrated[p] for p in MAIN),
-        "main_undecided": sum(each["jobs"] for each in left if each["lacks"]), "main_refusals": left,
+        "main_undecided": sum(each["jobs"] for each in left if each["lacks"]), "decided_means": DECIDED,
+        "main_refusals": left,
         "people": _people(people),
         "ours": oidc_peers.habits([("", old, new) for old, new in pairs]),
         "round_trip": {"files": len(originals), "identical": same},
@@ -206,8 +211,8 @@ def _rates(figures: dict[str, Any]) -> str:
     found, done = figures["main_found"], figures["main_migrated"]
     decided = found - figures["main_undecided"]
     return (
-        f"of {', '.join(MAIN)}: {done} of all {found} jobs ({done / max(found, 1):.1%}); {decided} are decided by what "
-        f"the corpus holds ({done / max(decided, 1):.1%} of them), the rest lack a file or a setting that it does not"
+        f"of {', '.join(MAIN)}: {done} of all {found} jobs ({done / max(found, 1):.1%}), and of the {decided} that are "
+        f"decided {done / max(decided, 1):.1%}\ndecided is {DECIDED}"
     )
 
 

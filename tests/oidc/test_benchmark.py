@@ -219,7 +219,8 @@ def test_what_the_corpus_does_not_decide_is_counted_by_itself(tmp_path: Path) ->
     figures = bench.measure(tmp_path)
     assert (figures["main_found"], figures["main_migrated"], figures["main_undecided"]) == (3, 1, 1)
     said = bench.told(figures)
-    assert "1 of all 3 jobs (33.3%); 2 are decided by what the corpus holds (50.0% of them)" in said
+    assert "1 of all 3 jobs (33.3%), and of the 2 that are decided 50.0%" in said
+    assert f"decided is {figures['decided_means']}" in said
     assert "left, renamed: aws, 1 job of" in said
     assert "[undecided, lacks the repository's setting" in said
 
