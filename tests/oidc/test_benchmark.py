@@ -238,3 +238,13 @@ def test_habits_of_people_and_a_round_trip_are_counted(tmp_path: Path) -> None:
     assert figures["ours"]["AWS logins with an end of their own"] == 1
     assert figures["round_trip"] == {"files": 1, "identical": 1}
     assert not oidc_peers.round_trip(b"on:   push\njobs: { a: { runs-on: x } }\n")
+
+
+def test_a_called_job_that_asks_for_more_than_its_caller_has_is_found() -> None:
+    main, called = ".github/workflows/main.yml", ".github/workflows/called.yml"
+    caller = "on: push\npermissions: {}\njobs: {a: {uses: ./.github/workflows/called.yml}}\n"
+    callee = "on: workflow_call\njobs: {b: {runs-on: x, steps: [{run: 'true'}]%s}}\n"
+    before = {main: caller, called: callee % ""}
+    after = {main: caller, called: callee % ", permissions: {contents: read}"}
+    assert any("whose job b asks for contents: read" in said for said in judge(before, after, set()))
+    assert not any("asks for" in said for said in judge(after, after, set()))
