@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bot.oidc.branches import Branch, differing
+from bot.oidc.refusal import Refusal
 from bot.oidc.repository import FOLDER, Repository, Unread, looked_into
 from bot.oidc.source import MAX_BYTES
 
@@ -81,6 +82,8 @@ class Reader:
         dropped = workflows[MOST_FILES:]
         blobs = {str(row["path"]): str(row["sha"]) for row in kept if row not in dropped}
         found = Repository.of(Unread(blobs, self.blob), whole=not tree.get("truncated"))
+        for row in (each for each in [*large, *dropped] if str(each["path"]).startswith(FOLDER)):
+            found.unreadable[str(row["path"])] = Refusal("unreadable", "the file was not read, and may use any secret")
         return Snapshot(repository=found, blobs=blobs)
 
     def blob(self, sha: str) -> bytes:

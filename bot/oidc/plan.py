@@ -128,6 +128,6 @@ def _verify(after: Repository, credential: Credential) -> None:
             if set(carrier.secrets) & set(credential.secrets):
                 raise Refusal("half", f"{carrier.where} still reads the secret, so none of its carriers is changed")
     for path in after.unreadable:
-        text = after.files[path].decode(errors="replace").upper()
-        if any(name in text for name in credential.secrets) or _ANY.search(text):
+        text = after.files[path].decode(errors="replace").upper() if path in after.files else ""
+        if not text or any(name in text for name in credential.secrets) or _ANY.search(text):
             raise Refusal("half", f"{path} cannot be read, and may use the secret too")

@@ -115,3 +115,18 @@ def test_the_api_and_a_clone_give_the_same_edit(
     assert there.changed == here.changed
     assert isinstance(found.files, Unread)
     assert not found.files.known("docs/data.json")  # nothing is fetched that decides nothing
+
+
+def test_a_workflow_that_is_too_large_to_be_read_stops_what_it_may_use(company: Range, tmp_path: Path) -> None:
+    large = job("run: npm publish\n        env: {NPM_TOKEN: '${{ secrets.NPM_TOKEN }}'}") + "# long\n" * 150_000
+    files: dict[str, str | bytes | None] = {f"{FOLDER}release.yml": WORKFLOWS[f"{FOLDER}release.yml"]}
+    files |= {f"{FOLDER}large.yml": large, "package.json": FILES["package.json"][0]}
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(str(text))
+    done = company.github.state.commit_files(FERRY, files, "large", "mara", branch="large", runs=False)
+    github = GitHubClient(token=company.company.cast["github"]["bulkhead-bot"], base_url=company.github_url)
+    for repository in (load(tmp_path), Reader(github, f"/repos/{FERRY}").at(done.sha, "large").repository):
+        [outcome] = plan(repository, secret="NPM_TOKEN").outcomes
+        assert outcome.refusal is not None
+        assert outcome.refusal.code == "half"
