@@ -130,10 +130,10 @@ def pick(drills: Sequence[Drill], carries: str) -> Payload:
 def home(order: Order | None, lines: Sequence[Line]) -> list[Block]:
     """What stands in somebody's home of the drill that they do alone: what was told, and what waits for them."""
     blocks = [kit.divider(), kit.section(":dart: *Train alone*")]
-    if order is None or (order.state in (OVER, FAILED) and not lines):
+    if order is None:
         return [*blocks, kit.actions(kit.button("A drill for me", ALONE_BUTTON, kit.value_of("", "alone")))]
     blocks.append(kit.context(f":construction: *{DRILL_BANNER}* {kit.code(order.drill)}"))
-    if not lines:
+    if not lines and order.state not in (OVER, FAILED):
         said = "its turn comes" if order.state == ORDERED else "the company is being started"
         blocks.append(kit.section(f"Noted: {said}."))
     for line in lines[-SHOWN:]:

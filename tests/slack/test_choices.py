@@ -63,6 +63,9 @@ def test_every_line_and_every_form_fits_into_slack() -> None:
         check(choice_views.home(replace(order, mode=ALONE), lines), 60)
     check_view(choice_views.pick([one for one in DRILLS.values() if one.choices], carried(c="C1")))
     check(choice_views.home(None, []))
+    lost = replace(order, mode=ALONE, state=FAILED, note="played <already>")
+    check(choice_views.home(lost, []))
+    assert "played &lt;already&gt;" in json.dumps(choice_views.home(lost, []))
 
 
 def line(kind: str, body: dict[str, Any]) -> Line:
