@@ -55,6 +55,7 @@ def deny(drill: Drill, action: str) -> None:
     drill.iam.put_user_policy(UserName="bulkhead-responder", PolicyName="no", PolicyDocument=document)
 
 
+@pytest.mark.slow
 def test_what_a_run_or_somebody_of_the_house_published_is_explained(drill: Drill) -> None:
     opened(drill)
     publish(drill, "2026.9.1", client=shelf(drill))  # the bot's identity stands for a colleague who always did so
@@ -84,6 +85,7 @@ def test_it_is_found_before_cloudtrail_tells_of_it_and_in_the_other_region(drill
     assert found(drill, given).versions == (one(BAD), one("3", NORTH))
 
 
+@pytest.mark.slow
 def test_a_number_that_is_published_anew_is_found_and_what_it_did_besides_is_said(drill: Drill) -> None:
     opened(drill)
     for number in (GOOD, "2026.10.2"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from bot.actions import CATALOGUE
 from bot.actions.aws_iam import iso
 from bot.actions.aws_image_find import FindImagesIn
@@ -61,6 +63,7 @@ def test_images_of_ecr_are_told_of_every_region(drill: Drill) -> None:
     assert ecr(drill).describe_repositories()["repositories"]
 
 
+@pytest.mark.slow
 def test_an_image_in_another_region_is_found_and_its_tag_goes_back_there(drill: Drill) -> None:
     """The same repository is in both regions; what is good in one is no good image of the other."""
     opened(drill)

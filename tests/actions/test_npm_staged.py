@@ -22,6 +22,7 @@ from tests.actions.staged_arrangements import WAITS, asked, stage, waiting
 FIND, REJECT = (CATALOGUE[f"npm.{name}"] for name in ("find_staged_versions", "reject_staged_version"))
 
 
+@pytest.mark.slow
 def test_what_a_run_staged_and_what_waited_before_is_not_suspected(drill: Drill) -> None:
     stage(drill, "1.4.9")
     drill.range.clock.advance(60)
