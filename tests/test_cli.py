@@ -478,7 +478,8 @@ def test_a_drill_for_a_program_on_a_range_that_runs_already(home: Path, tmp_path
 def test_a_playbook_is_proven_by_its_drill_and_that_stays_on_record(typed: Type) -> None:
     proven = json.loads(typed("playbook", "check", "--drill", "--json").stdout)
     assert {"playbook": "aws-access-key", "drill": DRILL, "contained": True, "why_not": []} in proven["drills"]
-    assert all(drill["contained"] for drill in proven["drills"])
+    without = {drill["playbook"] for drill in proven["drills"] if not drill["drill"]}
+    assert {drill["playbook"] for drill in proven["drills"] if not drill["contained"]} == without != set()
     assert json.loads(typed("playbook", "list", "--json").stdout)[0]["drilled"].startswith(DRILL)
     found = json.loads(typed("doctor", "--json").stdout)["findings"]
     assert next(one for one in found if one["name"] == "Playbook aws-access-key")["state"] == "ok"

@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.engine.decisions import GLASS
 from bot.range.slack import elements, payloads
-from bot.slack import decisions, glass, orders, people, quiz_views, reports, written_views
+from bot.slack import choice_views, decisions, glass, orders, people, quiz_views, reports, written_views
 from bot.slack.heard import carried
 from tests.incidents import ROW
 from tests.slack.workspace import INCIDENT, KEY, PLAN, PLAN_OF_TWO, Workspace
@@ -29,6 +29,13 @@ FIELDS: dict[str, dict[str, dict[str, Any]]] = {
         quiz_views.SURE: {quiz_views.SURE: {"type": "radio_buttons", "selected_option": {"value": "yes"}}},
     },
     quiz_views.NEXT: {},
+    choice_views.FORM: {
+        choice_views.OPTION: {choice_views.OPTION: {"type": "radio_buttons", "selected_option": {"value": "cut"}}},
+        choice_views.SURE: {choice_views.SURE: {"type": "radio_buttons", "selected_option": {"value": "yes"}}},
+    },
+    choice_views.PICK: {choice_views.NAME: {choice_views.NAME: {
+        "type": "static_select", "selected_option": {"value": "aws-key-in-public-log"},
+    }}},
     written_views.WORDS: {"lucky:0": {"lucky:0": {"type": "plain_text_input", "value": "it was a Sunday"}}},
     written_views.FOLLOW: {"title": {"title": {"type": "plain_text_input", "value": "Take the key out"}}},
     people.SEVERITY: {
@@ -36,6 +43,9 @@ FIELDS: dict[str, dict[str, dict[str, Any]]] = {
         "why": {"why": {"type": "plain_text_input", "value": "a toy account"}},
     },
 }
+# The drill whose choice waits: its order, the line, and what the line says.
+DRILL, PUT = "o1", "put:1"
+CHOICE = {"choice": "first", "question": "What now?", "options": {"cut": "Cut it", "wait": "Wait"}, "again": False}
 # What of the made-up incident a delivery is about; without a word of these, it is its first step.
 STEPS = {
     "answer": "tell", decisions.ANSWER: "tell", GLASS: "two", glass.BREAK: "two", "review": "alone",
@@ -146,4 +156,5 @@ def put(work: Workspace, user: str) -> str:
 def ids(name: str) -> dict[str, str]:
     """What the buttons and forms of the made-up incident carry."""
     planned = {"approve": PLAN, "deny": PLAN, GLASS: PLAN_OF_TWO, glass.BREAK: PLAN_OF_TWO}
-    return {"i": INCIDENT, "s": STEPS.get(name, "deactivate"), "p": planned.get(name, ""), "a": "1"}
+    drill = {"o": DRILL, "n": PUT} if name == choice_views.FORM else {}
+    return {"i": INCIDENT, "s": STEPS.get(name, "deactivate"), "p": planned.get(name, ""), "a": "1"} | drill

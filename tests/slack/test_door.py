@@ -13,10 +13,12 @@ import pytest
 from pydantic import SecretStr
 
 from bot.app import opened
+from bot.classroom import PUT
 from bot.settings import Settings
-from bot.slack import quiz_views, written_views
+from bot.slack import choice_views, quiz_views, written_views
 from bot.slack.features import FEATURES
 from bot.slack.room import Room
+from bot.store_drills import ORDERED, RUNNING, TEAM, Lines, Order, Orders
 from tests.incidents import CLOSED, DECIDED, OUTCOME
 from tests.learn.test_postmortem import OWNED
 from tests.slack import deliveries
@@ -64,6 +66,7 @@ def effects(work: Workspace) -> dict[str, Any]:
         views = {view.id: (view.hash, view.errors) for view in state.views.values()}
         said = sum(len(c.messages) + len(c.whispers) for c in state.channels.values())
     store = work.house.store
+    drills = Orders(store).standing(ORDERED, RUNNING)
     with store.connect() as c:
         posts = c.exec_driver_sql("SELECT key, state FROM post ORDER BY key").fetchall()
     return {
@@ -72,7 +75,8 @@ def effects(work: Workspace) -> dict[str, Any]:
         "reports": [row["id"] for row in store.inbox()], "views": views, "said": said,
         "edits": [(edit.field, edit.text) for edit in work.house.postmortems.rows.edits(INCIDENT)],
         "answers": work.house.quiz.rows.answers(),
-        "posts": posts,
+        "posts": posts, "drills": [(order.drill, order.by) for order in drills],
+        "choices": [line.answer for line in Lines(store).of(deliveries.DRILL)],
     }  # fmt: skip
 
 
@@ -85,6 +89,10 @@ def arranged(work: Workspace, kind: str, name: str) -> dict[str, Any]:
         books.follow(INCIDENT, OWNED, by="ann", key="k2")
     else:
         work.incident(*(DONE if "undo" in name else ASKING))
+    if name == choice_views.FORM:
+        store, at = work.house.store, "2999-01-01T00:00:00Z"
+        Orders(store).order(Order(id=deliveries.DRILL, drill="d", by="slack:U0", at=at, state=RUNNING, mode=TEAM))
+        Lines(store).say(deliveries.DRILL, deliveries.PUT, PUT, deliveries.CHOICE)
     return deliveries.of(work, kind, name)
 
 
