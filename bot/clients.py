@@ -382,8 +382,10 @@ class GitHubClient:
     def is_own(self, secret: Secret) -> bool:
         if isinstance(self._auth, github.Auth.AppInstallationAuth):
             held = getattr(self._auth, "_AppInstallationAuth__installation_authorization", None)  # the last one minted
-            return held is not None and compare_digest(str(held.token), secret.reveal())
-        return isinstance(self._auth, github.Auth.Token) and compare_digest(self._auth.token, secret.reveal())
+            own = "" if held is None else str(held.token)
+        else:
+            own = self._auth.token if isinstance(self._auth, github.Auth.Token) else ""
+        return bool(own) and compare_digest(own.encode(), secret.reveal().encode())
 
     def revoke(self, secrets: Sequence[Secret]) -> None:
         for start in range(0, len(secrets), REVOKED_AT_ONCE):

@@ -188,7 +188,8 @@ def check_signature(call: Call, secret: str) -> None:
     key = f"AWS4{secret}".encode()
     for part in (call.scope_date, call.region, call.service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
-    if not hmac.compare_digest(hmac.digest(key, text.encode(), "sha256").hex(), call.signature):
+    good = hmac.digest(key, text.encode(), "sha256").hex()
+    if not hmac.compare_digest(good.encode(), call.signature.encode()):
         raise AwsError(
             "SignatureDoesNotMatch",
             "The request signature we calculated does not match the signature you provided. "

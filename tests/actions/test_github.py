@@ -18,7 +18,7 @@ from bot.actions.github_policy import (
 )
 from bot.clients import GitHubClient
 from bot.errors import Conflict, Forbidden, InputError, ProviderError, Unavailable
-from bot.model import AlertRef, Verdict, WorkflowRef
+from bot.model import AlertRef, Secret, Verdict, WorkflowRef
 from tests.conftest import DEPLOY, FERRY, ORG, Ferry, done
 
 WORKFLOW = WorkflowRef(repository=FERRY, workflow=DEPLOY)
@@ -185,6 +185,13 @@ def test_who_cuts_his_own_token_is_told(ferry: Ferry) -> None:
         assert before.cuts_own
         assert any("own credential" in each for each in action.breaks(before).stops)
         assert not action.look(ferry.world, given).cuts_own
+
+
+def test_ones_own_token_is_known_whatever_one_is_given() -> None:
+    client = GitHubClient(token="made-up-token", base_url="http://127.0.0.1:9")
+    assert [client.is_own(Secret(text)) for text in ("made-up-token", "made-up-tokem", "", "zażółć")] == [
+        True, False, False, False
+    ]  # fmt: skip
 
 
 # Alerts

@@ -193,7 +193,8 @@ def follow(call: Call) -> Any:
     """Where a link to logs leads: a zip of text files for a run, text for a job."""
     what, q = call.params["what"], call.query
     ends = int(q["se"]) if q.get("se", "").isdigit() else 0
-    if not hmac.compare_digest(_sign(call, what, ends), q.get("sig", "")) or call.state.clock.time() >= ends:
+    signed = hmac.compare_digest(_sign(call, what, ends).encode(), q.get("sig", "").encode())
+    if not signed or call.state.clock.time() >= ends:
         raise Problem(403, "Server failed to authenticate the request.")
     kind, *numbers = what.split("/")
     if kind == "job":

@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 from html import escape
 
 EMOJI = {
-    "alarm_clock": "⏰", "arrow_forward": "▶️", "bell": "🔔", "black_small_square": "▪️", "black_square_for_stop": "⏹️",
-    "bust_in_silhouette": "👤", "busts_in_silhouette": "👥", "checkered_flag": "🏁", "construction": "🚧", "eyes": "👀",
-    "fire": "🔥", "ghost": "👻", "grey_question": "❔", "heavy_check_mark": "✔️",
-    "heavy_multiplication_x": "✖️", "hourglass_flowing_sand": "⏳", "ice_cube": "🧊", "key": "🔑",
-    "large_blue_circle": "🔵", "large_green_circle": "🟢", "large_orange_circle": "🟠",
-    "large_yellow_circle": "🟡", "leftwards_arrow_with_hook": "↩️", "link": "🔗", "lock": "🔒",
-    "mag": "🔍", "mega": "📣", "memo": "📝", "mortar_board": "🎓", "new": "🆕", "no_entry": "⛔", "package": "📦",
-    "page_facing_up": "📄", "pager": "📟", "question": "❓", "raising_hand": "🙋", "red_circle": "🔴",
-    "robot_face": "🤖", "rotating_light": "🚨", "scissors": "✂️", "shield": "🛡️",
-    "small_blue_diamond": "🔹", "stopwatch": "⏱️", "syringe": "💉", "tada": "🎉",
-    "telephone_receiver": "📞", "thread": "🧵", "unlock": "🔓", "warning": "⚠️", "wastebasket": "🗑️",
-    "wave": "👋", "white_check_mark": "✅", "white_circle": "⚪", "white_large_square": "⬜", "white_small_square": "▫️",
-    "wrench": "🔧", "x": "❌", "zzz": "💤",
+    "adhesive_bandage": "🩹", "alarm_clock": "⏰", "arrow_forward": "▶️", "bell": "🔔", "black_small_square": "▪️",
+    "black_square_for_stop": "⏹️", "boom": "💥", "bust_in_silhouette": "👤", "busts_in_silhouette": "👥",
+    "chart_with_upwards_trend": "📈", "checkered_flag": "🏁", "construction": "🚧", "dart": "🎯", "eyes": "👀",
+    "fire": "🔥", "ghost": "👻", "grey_question": "❔", "heavy_check_mark": "✔️", "heavy_multiplication_x": "✖️",
+    "hourglass_flowing_sand": "⏳", "ice_cube": "🧊", "key": "🔑", "large_blue_circle": "🔵",
+    "large_green_circle": "🟢", "large_orange_circle": "🟠", "large_yellow_circle": "🟡",
+    "leftwards_arrow_with_hook": "↩️", "link": "🔗", "lock": "🔒", "mag": "🔍", "mega": "📣", "memo": "📝",
+    "mortar_board": "🎓", "new": "🆕", "no_entry": "⛔", "package": "📦", "page_facing_up": "📄", "pager": "📟",
+    "question": "❓", "raising_hand": "🙋", "red_circle": "🔴", "robot_face": "🤖", "rotating_light": "🚨",
+    "scissors": "✂️", "shield": "🛡️", "small_blue_diamond": "🔹", "speech_balloon": "💬", "stopwatch": "⏱️",
+    "syringe": "💉", "tada": "🎉", "telephone_receiver": "📞", "thinking_face": "🤔", "thread": "🧵", "unlock": "🔓",
+    "warning": "⚠️", "wastebasket": "🗑️", "wave": "👋", "white_check_mark": "✅", "white_circle": "⚪",
+    "white_large_square": "⬜", "white_small_square": "▫️", "wrench": "🔧", "x": "❌", "zzz": "💤",
 }  # fmt: skip
 _SPECIAL = re.compile(r"<([^<>\n]+)>")
 _CODE = re.compile(r"```(.+?)```|`([^`\n]+)`", re.DOTALL)

@@ -28,7 +28,7 @@ _KEPT = ("client_id", "redirect_uri", "scope", "state", "nonce", "response_type"
 
 def asked(state: State, query: dict[str, str]) -> dict[str, str]:
     """What an authorization request says, checked. Raises Refusal; nobody is sent anywhere then."""
-    if not hmac.compare_digest(query.get("client_id", ""), state.app.client_id):
+    if not hmac.compare_digest(query.get("client_id", "").encode(), state.app.client_id.encode()):
         raise Refusal("invalid_client_id")
     if query.get("redirect_uri", "") not in state.app.redirect_urls:
         raise Refusal("bad_redirect_uri")
@@ -92,9 +92,9 @@ class OpenId:
     def token(self, call: Call) -> dict[str, Any]:
         state = call.state
         client, secret = _client(call)
-        if not hmac.compare_digest(client, state.app.client_id):
+        if not hmac.compare_digest(client.encode(), state.app.client_id.encode()):
             raise Refusal("invalid_client_id")
-        if not hmac.compare_digest(secret, state.app.client_secret):
+        if not hmac.compare_digest(secret.encode(), state.app.client_secret.encode()):
             raise Refusal("bad_client_secret")
         if call.word("grant_type", "authorization_code") != "authorization_code":
             raise Refusal("invalid_grant_type")
