@@ -189,9 +189,8 @@ def test_who_cuts_his_own_token_is_told(ferry: Ferry) -> None:
 
 def test_ones_own_token_is_known_whatever_one_is_given() -> None:
     client = GitHubClient(token="made-up-token", base_url="http://127.0.0.1:9")
-    assert [client.is_own(Secret(text)) for text in ("made-up-token", "made-up-tokem", "", "zażółć")] == [
-        True, False, False, False
-    ]  # fmt: skip
+    texts = ("made-up-token", "made-up-tokem", "", "zażółć")
+    assert [client.is_own(Secret(text, "hmac:made-up")) for text in texts] == [True, False, False, False]
 
 
 # Alerts
