@@ -358,6 +358,6 @@ class Pulse:
             await asyncio.sleep(self._tick_s)
 
 
-def deadline(text: str, clock: Clock) -> Deadline | None:
-    """An ask's ``expires_at``; None when it never does."""
-    return Deadline(when(text), clock) if text else None
+def deadline(text: str, clock: Clock, since: str) -> Deadline | None:
+    """An ask's ``expires_at``, asked ``since``; None when it never does."""
+    return Deadline(when(text), clock, when(since)) if text else None

@@ -358,7 +358,7 @@ class StepRun:
     async def _prove(self, before: Before, outcome: Outcome) -> None:
         written = self.journal.find(self.id, "outcome", self.attempt)
         assert written is not None
-        prove_by = Deadline(when(written.body["prove_by"]), self.deps.world.clock)
+        prove_by = Deadline(when(written.body["prove_by"]), self.deps.world.clock, when(written.at))
 
         async def make() -> dict[str, Any]:
             while True:
@@ -396,7 +396,8 @@ class StepRun:
         asked = await self.journal.once(self.id, "asked", make, self.attempt)
         standing = self.journal.find(self.id, "decided", self.attempt)
         if standing is None:
-            standing = await self.journal.write(self.id, "decided", await self._wait(Ask.of(asked)), self.attempt)
+            said = await self._wait(Ask.of(asked), asked.at)
+            standing = await self.journal.write(self.id, "decided", said, self.attempt)
         if "break_glass" in standing.body:
             await self.journal.write(self.id, "break-glass", standing.body["break_glass"], self.attempt)
         return standing.body  # type: ignore[no-any-return]
@@ -405,9 +406,9 @@ class StepRun:
         question = getattr(self.inputs, "question", "")
         return question or f"{self.action.title}: {before.summary}"
 
-    async def _wait(self, ask: Ask) -> dict[str, Any]:
+    async def _wait(self, ask: Ask, since: str) -> dict[str, Any]:
         requester = requester_of(self.journal.events)
-        until = deadline(ask.expires_at, self.deps.world.clock)
+        until = deadline(ask.expires_at, self.deps.world.clock, since)
         while True:
             self._check_abort()
             rows: list[DecisionRow] = await asyncio.to_thread(self.deps.store.decisions, self.journal.incident)

@@ -154,6 +154,7 @@ class Runner:
 
     def _new_attempt(self, run: Run) -> None:
         run.status, run.conclusion = "queued", None
+        run.began = machine.monotonic()
         run.started_at = run.updated_at = self.clock.now()
         run.secrets = {} if run.from_fork else self._secrets(run.repo)
         run.jobs += [
@@ -267,7 +268,9 @@ class Runner:
         except StopIteration as end:
             ended = str(end.value)
         # On a busy machine a step takes its time: what it published must not be from after its end.
-        job.cursor = max(job.cursor, begun + timedelta(seconds=machine.monotonic() - began))
+        passed = (begun + timedelta(seconds=machine.monotonic() - began),
+                  run.started_at + timedelta(seconds=machine.monotonic() - run.began))  # fmt: skip
+        job.cursor = max(job.cursor, *passed)
         if ended:
             self._end(run, job, ended, job.cursor)
         else:

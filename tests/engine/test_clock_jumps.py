@@ -7,6 +7,7 @@ effect twice.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -121,6 +122,17 @@ def test_a_deadline_comes_once_by_either_clock() -> None:
         assert not later.passed()
     clock.at += 3 * DAY
     assert later.passed()
+
+
+def test_a_clock_that_was_set_back_before_the_wait_began_does_not_stretch_it() -> None:
+    """Between the line that says until when and the wait for it lies a write; a process may even die there."""
+    clock = Clock()
+    said = clock.at
+    clock.at -= DAY
+    soon = Deadline(said + timedelta(seconds=0.05), clock, said)
+    until_s = time.monotonic() + 30
+    while not soon.passed():
+        assert time.monotonic() < until_s
 
 
 def test_two_incidents_on_one_credential_at_once_make_one_change_and_both_close(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -242,6 +243,7 @@ class Run:
     pull: Pull | None = None
     base_sha: str = ""  # of a pull_request_target: the tip of the base branch
     attempt: int = 1
+    began: float = field(default_factory=time.monotonic)  # this attempt, by the machine
     status: str = "queued"
     conclusion: str | None = None
     jobs: list[Job] = field(default_factory=list)  # of every attempt
