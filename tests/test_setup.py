@@ -128,12 +128,13 @@ def test_githubs_parser_is_installed_where_node_is_and_never_missed(
     assert [each.name for each in (checkout / PARSER).iterdir() if each.is_dir()] == left
 
 
-# The fake make: ``fails`` is what of "test", "slow" and "again" does not pass.
+# The fake make: ``fails`` is what of "test", "slow", "again" and "crash" does not pass.
 @pytest.mark.parametrize(
     ("already", "fails", "ran", "passes"),
     [
-        ("0", "", "test slow", True), ("3000", "", "test", True), ("0", "test", "test", False),
-        ("0", "slow", "test slow again", True), ("0", "slow again", "test slow again", False),
+        ("0", "", "test slow crash", True), ("3000", "", "test", True), ("0", "test", "test", False),
+        ("0", "slow", "test slow again crash", True), ("0", "slow again", "test slow again", False),
+        ("0", "crash", "test slow crash", True),
     ],
 )  # fmt: skip
 def test_continuous_integration_runs_the_slow_tests_when_there_is_time_and_fails_for_what_fails_twice(
@@ -143,7 +144,9 @@ def test_continuous_integration_runs_the_slow_tests_when_there_is_time_and_fails
     tools.mkdir()
     (tools / "make").write_text(
         f"""#!/bin/sh
-case "$*" in *last-failed*) what=again ;; *slow*) what=slow ;; *) what=test ;; esac
+case "$*" in
+*last-failed*) what=again ;; *--ignore=tests/test_crash*) what=slow ;; *test_crash*) what=crash ;; *) what=test ;;
+esac
 echo $what >>"{tmp_path}/ran"
 case " {fails} " in *" $what "*) exit 2 ;; esac
 """
