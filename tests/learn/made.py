@@ -61,6 +61,7 @@ def incidents(draw: st.DrawFn) -> Incident:
     ends: dict[str, datetime] = {}
     planted: set[str] = set()
     grade = draw(st.sampled_from(["refused", "state"]))
+    open_tail = False  # of the reported credential: nobody has said that it is over
 
     def tell(step: str, kind: str, body: Any) -> None:
         story.append((step, kind, body))
@@ -89,6 +90,7 @@ def incidents(draw: st.DrawFn) -> Incident:
             way = draw(st.sampled_from(["step", "expired", "open"]))
             lasts = timedelta(hours=hours[k])
             ends[key] = moment + lasts
+            open_tail |= k == 0 and way == "open"
             if way == "step":
                 moment += timedelta(seconds=draw(st.integers(1, 60)))
                 tell(f"end{k}", "look", LOOK | {"kills": None, "ends": ["sts-session", key], "title": "End it"})
@@ -104,7 +106,6 @@ def incidents(draw: st.DrawFn) -> Incident:
         for n, ((step, kind, body), when) in enumerate(zip(story, at, strict=True), start=1)
     ]  # fmt: skip
     whole = ends and set(tailed) <= set(ends)
-    open_tail = keys[0] in ends and ends[keys[0]] > moment
     return Incident(
         events=events, reach=frozenset([*names, *(key.partition(":")[2] for key in keys[1:])]),
         last_tail=max(ends.values()) if whole else None, first_cut=first_cut, first_cut_s=first_s,
