@@ -60,8 +60,9 @@ sbom: setup  ## write dist/bulkhead.cdx.json, what a release is made of (Cyclone
 		--output-file dist/bulkhead.cdx.json
 	@echo wrote dist/bulkhead.cdx.json
 
-# Licences with which an Apache-2.0 program may be used and passed on. pagerduty's wheel states none; the
-# LICENSE of its repository (PagerDuty/python-pagerduty) is MIT's.
+# Licences with which an Apache-2.0 program may be used and passed on. Two wheels state none: the LICENSE of pagerduty's
+# repository (PagerDuty/python-pagerduty) is MIT's, and so is the one that lies in the wheel of sigstore-models.
 LICENCES := Apache;BSD;MIT;ISC;Python Software Foundation;PSF;Mozilla Public License 2.0;MPL-2.0;LGPL;Lesser General Public
 licences: setup  ## say under which licence each library stands; fails for one that is not on the list
-	@.venv/bin/pip-licenses --from=mixed --partial-match --allow-only="$(LICENCES)" --ignore-packages pagerduty
+	@.venv/bin/pip-licenses --from=mixed --partial-match --allow-only="$(LICENCES)" \
+		--ignore-packages pagerduty sigstore-models
