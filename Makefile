@@ -62,7 +62,7 @@ sbom: setup  ## write dist/bulkhead.cdx.json, what a release is made of (Cyclone
 
 # Licences with which an Apache-2.0 program may be used and passed on. Two wheels state none: the LICENSE of pagerduty's
 # repository (PagerDuty/python-pagerduty) is MIT's, and so is the one that lies in the wheel of sigstore-models.
-LICENCES := Apache;BSD;MIT;ISC;Python Software Foundation;PSF;Mozilla Public License 2.0;MPL-2.0;LGPL;Lesser General Public
+LICENCES := Apache;BSD;MIT;ISC;Unlicense;Python Software Foundation;PSF;Mozilla Public License 2.0;MPL-2.0;LGPL;Lesser General Public
 licences: setup  ## say under which licence each library stands; fails for one that is not on the list
 	@.venv/bin/pip-licenses --from=mixed --partial-match --allow-only="$(LICENCES)" \
 		--ignore-packages pagerduty sigstore-models
