@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bot.clients import AwsClients, AwsRole, aws_errors
-from bot.errors import Forbidden, NotFound, PlaybookError, ProviderError, Refused, Rejected, SettingsError, Unmapped
+from bot.errors import Forbidden, NotFound, ProviderError, Refused, Rejected, SettingsError, Unmapped
 from bot.model import Credential, Secret
-from bot.strictyaml import Node, Problems, read, table, text
+from bot.strictyaml import Node, Problems, of_settings, read, table, text
 
 VARIABLE = "BULKHEAD_AWS_ACCOUNTS"
 KINDS = ("aws-access-key", "aws-session")
@@ -85,13 +85,7 @@ def console(number: str) -> str:
 
 def load_map(path: Path) -> AccountMap:
     """The account map of a file. Raises SettingsError with every mistake and its line."""
-    try:
-        return read_map(path.read_text(), str(path))
-    except (OSError, UnicodeDecodeError) as exc:
-        said = f"cannot be read: {type(exc).__name__}"
-    except PlaybookError as exc:
-        said = f"has mistakes:\n  {exc}"
-    raise SettingsError(f"the account map {path} {said}")
+    return of_settings(path, "the account map", read_map)
 
 
 def read_map(source_text: str, source: str) -> AccountMap:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 
-from bot.errors import PlaybookError
+from bot.errors import PlaybookError, SettingsError
 
+T = TypeVar("T")
 MAX_BYTES, MAX_DEPTH, MAX_VALUES = 128 * 1024, 12, 10_000
 
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
@@ -65,6 +67,20 @@ class Problems:
         """Raise them all as PlaybookError; nothing when there are none."""
         if self._found:
             raise PlaybookError(self.source, list(self._found))
+
+
+def of_settings(path: Path, what: str, made: Callable[[str, str], T]) -> T:
+    """What ``made`` reads, given text and source, in a file that a setting names; ``what``: how the message calls it.
+
+    Raises SettingsError with every mistake and its line.
+    """
+    try:
+        return made(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as exc:
+        said = f"cannot be read: {type(exc).__name__}"
+    except PlaybookError as exc:
+        said = f"has mistakes:\n  {exc}"
+    raise SettingsError(f"{what} {path} {said}")
 
 
 def read(text: str, source: str) -> Node:

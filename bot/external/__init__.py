@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.errors import PlaybookError, SettingsError
 from bot.model import Credential, SecretStore, StoredCopy
-from bot.strictyaml import Node, Problems, hint, items, read, table, text
+from bot.strictyaml import Node, Problems, hint, items, of_settings, read, table, text
 from bot.world import Aws, Declared, ExternalStore
 
 VARIABLE = "BULKHEAD_STORES"
@@ -48,13 +47,7 @@ class Stores:
 
 def load_stores(path: Path) -> Stores:
     """The file of stores. Raises SettingsError with every mistake and its line."""
-    try:
-        return read_stores(path.read_text(), str(path))
-    except (OSError, UnicodeDecodeError) as exc:
-        said = f"cannot be read: {type(exc).__name__}"
-    except PlaybookError as exc:
-        said = f"has mistakes:\n  {exc}"
-    raise SettingsError(f"the file of stores {path} {said}")
+    return of_settings(path, "the file of stores", read_stores)
 
 
 def read_stores(source_text: str, source: str) -> Stores:

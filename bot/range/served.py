@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -68,7 +69,7 @@ class Said:
 Handler = Callable[[Any, Asked], Any]
 
 
-class Served:
+class Served(ABC):
     """A table of routes. ``asgi`` is the app."""
 
     name: ClassVar[str]
@@ -82,9 +83,9 @@ class Served:
         self.asgi: AsgiApp = switchboard.asgi(app, self.name)
         self.reset()
 
+    @abstractmethod
     def reset(self) -> None:
         """Forget everything; the base URL stays."""
-        raise NotImplementedError
 
     def respond(self, request: Request, body: bytes) -> Response:
         path = request.url.path

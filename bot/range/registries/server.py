@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ class Token:
     otp: bool = False  # its account asks for a second factor at the API too
 
 
-class RegistryServer(Served, ABC):
+class RegistryServer(Served):
     """Accounts, tokens and HTTP of one registry. Subclasses hold its packages and its rules."""
 
     def reset(self) -> None:
@@ -83,13 +83,13 @@ class RegistryServer(Served, ABC):
 
     # for the range itself
 
+    @abstractmethod
     def delivered(self, package: str) -> str:
         """The version that somebody gets who asks for the newest; '' when there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def packages_state(self) -> dict[str, Any]:
         """The packages, for comparing end states: no times, no secrets."""
-        raise NotImplementedError
 
     def snapshot(self) -> dict[str, Any]:
         """What matters for comparing end states."""
