@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bot.action import Action
     from bot.range.clock import RangeClock
     from bot.range.github import GitHubRange
+    from bot.range.server import Range
     from bot.range.switchboard import Switchboard
 
 __all__ = ["another", "database", "new_postgres", "postgres"]  # fixtures for all tests
@@ -100,6 +101,17 @@ class Ferry:
 
     def client(self, login: str) -> GitHubClient:
         return GitHubClient(token=self.tokens[login], base_url=self.url)
+
+
+@pytest.fixture(scope="module")
+def company() -> Iterator[Range]:
+    """The whole range in this process, with its company."""
+    from bot.range.server import Range
+
+    range_ = Range()
+    range_.start()
+    yield range_
+    range_.stop()
 
 
 @pytest.fixture(scope="session")

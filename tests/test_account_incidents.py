@@ -28,14 +28,6 @@ STRANGER = "999988887777"
 pytestmark = pytest.mark.timeout(600)  # whole incidents, on a busy machine
 
 
-@pytest.fixture(scope="module")
-def company() -> Iterator[Range]:
-    range_ = Range()
-    range_.start()
-    yield range_
-    range_.stop()
-
-
 @contextmanager
 def staffed(range_: Range, home: Path, *known: Account) -> Iterator[House]:
     """An installation in the range whose account map has these accounts beside its own."""

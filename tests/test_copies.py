@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,14 +29,6 @@ pytestmark = pytest.mark.timeout(600)  # whole incidents, on a busy machine
 
 class Died(BaseException):
     """The process is killed here."""
-
-
-@pytest.fixture(scope="module")
-def company() -> Iterator[Range]:
-    range_ = Range()
-    range_.start()
-    yield range_
-    range_.stop()
 
 
 def opened_with_stores(range_: Range, home: Path, **more: Any) -> Any:

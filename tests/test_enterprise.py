@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,14 +25,6 @@ from bot.triage import refuse_other_github
 from tests.test_migration import House, site_of
 
 pytestmark = pytest.mark.timeout(600)  # whole incidents, on a busy machine
-
-
-@pytest.fixture(scope="module")
-def company() -> Iterator[Range]:
-    range_ = Range()
-    range_.start()
-    yield range_
-    range_.stop()
 
 
 @pytest.mark.parametrize(

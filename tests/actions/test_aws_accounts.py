@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.accounts import AccountMap, account_of_key, read_map
+from bot.accounts import AccountMap, account_of_key, load_map, read_map
 from bot.actions import CATALOGUE
 from bot.actions.aws import Key, Rotation
 from bot.actions.aws_iam import is_own, iso
@@ -18,6 +19,7 @@ from bot.actions.people import DoIn
 from bot.app import real_site
 from bot.clients import AwsClients
 from bot.errors import Forbidden, PlaybookError, SettingsError, Unmapped
+from bot.external import load_stores
 from bot.model import Credential, Grade, Planted, Verdict
 from bot.range.aws_sts import ACCOUNT, SECOND, access_key_id
 from bot.range.company import ACTS, EXTERNAL_ID, QUAY_USER, READS
@@ -274,3 +276,18 @@ def test_a_map_with_a_mistake_is_refused_with_its_line(was: str, now: str, said:
     with pytest.raises(PlaybookError, match=r"accounts\.yaml:") as caught:
         read_map(GOOD.replace(was, now, 1), "accounts.yaml")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("read_it", "what"), [(load_map, "the account map"), (load_stores, "the file of stores")])
+def test_a_file_that_a_setting_names_says_what_is_wrong_with_it(
+    read_it: Callable[[Path], object], what: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "given.yaml"
+    with pytest.raises(SettingsError, match=rf"^{what} \S+ cannot be read: FileNotFoundError"):
+        read_it(file)
+    file.write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="cannot be read: UnicodeDecodeError"):
+        read_it(file)
+    file.write_text("nonsense: 1\n")
+    with pytest.raises(SettingsError, match=rf"^{what} \S+ has mistakes:\n .*given\.yaml:1: "):
+        read_it(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,6 @@ from bot.settings import Settings
 
 ROLE = "arn:aws:iam::123456789012:role/ferry"
 Typed = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def company() -> Iterator[Range]:
-    range_ = Range()
-    range_.start()
-    yield range_
-    range_.stop()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -78,14 +77,6 @@ def repositories(draw: st.DrawFn) -> dict[str, str]:
         text = draw(st.sampled_from(["", *texts]))
         files |= {path: text} if text else {}
     return files
-
-
-@pytest.fixture(scope="module")
-def company() -> Iterator[Range]:
-    range_ = Range()
-    range_.start()
-    yield range_
-    range_.stop()
 
 
 def said(made: Plan) -> list[object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,14 +27,6 @@ FOUND = MigrationBefore(
     moves=(Moved(provider="aws", title="AWS", secrets=("AWS_ACCESS_KEY_ID",)),), asks=("vars.AWS_REGION: the region",),
     kept=("npm (NPM_TOKEN): tool-cannot: <!channel> & more",), summary="1 of 2 <@U0EVIL> can move",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def company() -> Iterator[Range]:
-    range_ = Range()
-    range_.start()
-    yield range_
-    range_.stop()
 
 
 @pytest.fixture
