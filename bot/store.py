@@ -466,8 +466,15 @@ def insert_once(connection: sa.Connection, table: sa.Table, row: dict[str, Any])
 
 
 def replace(connection: sa.Connection, table: sa.Table, key: str, row: dict[str, Any]) -> None:
-    """Insert a row, or write it over the one that has its key."""
-    connection.execute(_insert(connection)(table).values(**row).on_conflict_do_update(index_elements=[key], set_=row))
+    """Insert a row, or write it over the one that has its key.
+
+    Not by ``ON CONFLICT (key) DO UPDATE``: of two that come at the same moment one may meet the table's other unique
+    constraint first, and that raises, since only the conflict target is watched (PostgreSQL, INSERT).
+    """
+    if insert_once(connection, table, row):
+        return
+    if not connection.execute(sa.update(table).where(table.c[key] == row[key]).values(**row)).rowcount:
+        connection.execute(sa.insert(table).values(**row))  # gone in between; or a row of another key is in the way
 
 
 def _insert(connection: sa.Connection) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +13,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from bot.errors import EngineError, InputError
-from bot.store import Store, iso, one_worker, when
-from bot.tables import NEWEST, metadata
+from bot.store import Store, iso, one_worker, replace, when
+from bot.tables import NEWEST, metadata, vault
 from tests.databases import Make
 from tests.slack_range import until
 
@@ -134,6 +135,25 @@ def test_one_at_a_time_and_free_again_when_its_holder_is_gone(new_postgres: Make
         assert mine
     first.close()
     second.close()
+
+
+def test_one_row_that_many_write_at_the_same_moment_is_written_by_all(database: str) -> None:
+    """The vault's rows have two unique constraints, and a conflict may be met at either of them first."""
+    store, start = Store(database), threading.Barrier(6)
+    store.migrate()
+    row = {"owner": "o", "credential": "c", "sealed": b"x", "sealed_at": "t", "wiped_at": None}
+
+    def write(k: int) -> None:
+        for n in range(200):
+            start.wait(60)
+            with store.begin() as c:
+                replace(c, vault, "ref", {"ref": f"vault:o:{n}", "label": str(n), "fingerprint": str(k), **row})
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, range(6)))
+    with store.connect() as c:
+        assert c.scalar(sa.select(sa.func.count()).select_from(vault)) == 200
+    store.close()
 
 
 def test_whoever_is_urgent_waits_for_one_writer_and_not_for_the_queue(tmp_path: Path) -> None:
