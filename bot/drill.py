@@ -81,6 +81,10 @@ class Range:
         """Tell the control address."""
         return self._call("POST", path, body if body is not None else {})
 
+    def now(self) -> datetime:
+        """The range's time, asked: a World's clock may lag behind a jump, by as long as it does not ask."""
+        return datetime.fromisoformat(self.get("/clock")["now"])
+
     def _call(self, verb: str, path: str, body: Any = None) -> Any:
         with requests.Session() as session:
             session.trust_env = False
@@ -167,12 +171,14 @@ def words(drill: Drill, leak: dict[str, Any], range_: Range) -> tuple[str, str]:
 
 
 def report(
-    inbox: Inbox, drill: Drill, leak: dict[str, Any], range_: Range, *, at: datetime, now: datetime, delivery: str
-) -> tuple[Landed, str]:  # fmt: skip
+    inbox: Inbox, drill: Drill, leak: dict[str, Any], range_: Range, *, delivery: str, at: datetime | None = None
+) -> tuple[Landed, str]:
     """Land what somebody of the company, or a scanner, reports: what has landed, and the same as it may be shown.
 
-    What other scanners have seen of it lands behind it.
+    What other scanners have seen of it lands behind it. ``at``: since when it counts, where that was before now.
     """
+    now = range_.now()
+    at = at or now
     said, shown = words(drill, leak, range_)
     send = partial(alarm.deliver, inbox, range_.post, drill.scenario, leak=leak, at=at, now=now)
     landed = send(drill.report.scanner, delivery=delivery) if drill.report.scanner else inbox.land(
@@ -332,15 +338,15 @@ class Run:
 
     def _landing(self, name: str) -> dict[str, Any]:
         """When something is reported, and under which delivery: once."""
-        at = self.bulkhead.sites["range"].clock.now()
-        said: dict[str, Any] = self._once(name, lambda: {"at": iso(at), "delivery": secrets.token_hex(6)})
+        said: dict[str, Any] = self._once(
+            name, lambda: {"at": iso(self.range.now()), "delivery": secrets.token_hex(6)}
+        )  # fmt: skip
         return said
 
     def _report(self, leak: dict[str, Any], told: dict[str, Any]) -> None:
         _, text = report(
-            self.bulkhead.inbox, self.drill, leak, self.range, at=when(told["at"]), delivery=told["delivery"],
-            now=self.bulkhead.sites["range"].clock.now(),
-        )  # fmt: skip
+            self.bulkhead.inbox, self.drill, leak, self.range, delivery=told["delivery"], at=when(told["at"])
+        )
         self.tell("report", {"by": self.drill.report.by, "text": text})
 
     def _choose(self, moment: str) -> list[dict[str, Any]]:

@@ -17,15 +17,14 @@ from bot.engine.rules import DRILL
 from bot.errors import InputError
 from bot.intake.inbox import Inbox, Landed
 from bot.scenario import Drill
-from bot.world import Clock
 
 
 class Stage:
     """The range of this house, and the drills that can be played in it, each of them once."""
 
-    def __init__(self, range_: Range, drills: Mapping[str, Drill], inbox: Inbox, clock: Clock) -> None:
+    def __init__(self, range_: Range, drills: Mapping[str, Drill], inbox: Inbox) -> None:
         self.drills = drills
-        self._range, self._inbox, self._clock = range_, inbox, clock
+        self._range, self._inbox = range_, inbox
         self._lock = threading.Lock()  # one is begun at a time
 
     @contextlib.contextmanager
@@ -49,10 +48,7 @@ class Stage:
             self._inbox.store.setting_once(mine, delivery)
             told = {act: self._once(f"{mine}:{act}", act, drill) for act in drill.acts}
             leak = told.get("leak", {})
-            now = self._clock.now()
-            landed, shown = report(
-                self._inbox, drill, leak, self._range, at=now, now=now, delivery=delivery
-            )  # fmt: skip
+            landed, shown = report(self._inbox, drill, leak, self._range, delivery=delivery)
         return drill, landed, shown
 
     def _once(self, name: str, act: str, drill: Drill) -> Any:

@@ -221,10 +221,7 @@ class Lesson:
         self._report(leak, self.order.id)
 
     def _report(self, leak: dict[str, Any], delivery: str) -> None:
-        now = self._clock.now()
-        landed, _ = drills.report(
-            self._house.inbox, self.drill, leak, self._here, at=now, now=now, delivery=delivery
-        )  # fmt: skip
+        landed, _ = drills.report(self._house.inbox, self.drill, leak, self._here, delivery=delivery)
         self._reports += [landed.id, *(f"{landed.id}{MORE}{name}" for name in self.drill.alerts)]
 
     def _main(self, heads: Mapping[str, int]) -> str:

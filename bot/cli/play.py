@@ -39,7 +39,7 @@ def play() -> None:
             settings = settings_for(here, home)
             site = range_site(here.endpoints)
             bulkhead = stack.enter_context(opened(settings, sites={"range": site}, release=True))
-            bulkhead.stage = Stage(here, bulkhead.drills, bulkhead.inbox, site.clock)
+            bulkhead.stage = Stage(here, bulkhead.drills, bulkhead.inbox)
             asyncio.run(frame.until_told(together(bulkhead.serve(), introduce(bulkhead, here))))
     finally:
         shutil.rmtree(home, ignore_errors=True)  # nothing in it is real, and its range has gone

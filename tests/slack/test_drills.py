@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bot.clients import RealClock
 from bot.drill import Range, range_up
 from bot.errors import InputError
 from bot.slack.drills import tell
@@ -32,7 +31,7 @@ def company() -> Iterator[Range]:
 def staged(work: Workspace, company: Range) -> Workspace:
     """A house in a company of the range in which nothing has happened yet."""
     company.post("/reset")
-    work.house.stage = Stage(company, work.house.drills, work.house.inbox, RealClock())
+    work.house.stage = Stage(company, work.house.drills, work.house.inbox)
     return work
 
 
@@ -125,7 +124,7 @@ def test_begun_again_after_a_crash_it_is_the_same_one(staged: Workspace, company
     stage = staged.house.stage
     assert stage is not None
     first = stage.begin(NAME, "d1")
-    again = Stage(company, staged.house.drills, staged.house.inbox, RealClock()).begin(NAME, "d1")
+    again = Stage(company, staged.house.drills, staged.house.inbox).begin(NAME, "d1")
     assert (first[2], first[1].id, again[1].new) == (again[2], again[1].id, False)
     with pytest.raises(InputError, match="already"):
         stage.begin(NAME, "d2")
