@@ -76,6 +76,10 @@ class Draft:
         """Whether a key, or a step, is to go."""
         return path in self._gone or str(path[-1]) in self._deleted.get(path[:-1], ())
 
+    def edited(self, path: Path) -> bool:
+        """Whether a scalar is to have another value."""
+        return path in self._replaced
+
     def has(self, path: Path) -> bool:
         """Whether a key is there after the edits."""
         inserted = {key for _, key, _ in self._inserted.get(path[:-1], ())}

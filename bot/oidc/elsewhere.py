@@ -9,7 +9,7 @@ from bot.oidc.shape import Job, leaves
 
 _NAMES = re.compile(r"(?i)^(AWS_ENDPOINT(_URL.*)?|AWS_S3_ENDPOINT|S3_ENDPOINT(_URL)?|SCCACHE_ENDPOINT|R2_.*)$")
 _HOSTS = re.compile(
-    r"(?i)r2\.cloudflarestorage|digitaloceanspaces|wasabisys|backblazeb2|storage\.googleapis|linodeobjects|scw\.cloud"
+    r"(?i)r2\.cloudflarestorage|digitaloceanspaces|wasabisys|backblazeb2|storage\.googleapis\.com(?!/\w)|linodeobjects|scw\.cloud"
     r"|--endpoint(-url)?[= ](?!\S*amazonaws)"
 )
 # Secrets that are called after such a service.

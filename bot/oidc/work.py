@@ -327,13 +327,14 @@ class Work:
         if self.credential.provider in REGISTRIES and scope == "id-token":
             self._caches(job)
             self._builds(job)
+        asked = (permissions.effective(job) or {}).get(scope) == "write"
         permissions.grant(
             self.draft(job.workflow.path), job, why, self.assumed, scope, self.answers.default_permissions,
             self.repository.files, self._granted_by_callers(job.workflow.path),
         )  # fmt: skip
         self.jobs.append(job)
         if job.workflow.called:
-            self._grant_callers(job.workflow.path, why, scope, 0)
+            self._grant_callers(job.workflow.path, why, scope, 0, asked=asked)
 
     def _granted_by_callers(self, path: str, depth: int = 0) -> list[dict[str, str]]:
         """What the jobs that call a workflow state that it may have; those that state nothing have it from theirs."""
@@ -378,8 +379,15 @@ class Work:
             near = "runs-on" if job.node.get("runs-on") is not None else job.node.entries[0].key.value
             self.draft(job.workflow.path).insert(job.path, "environment", self.answers.environment, near=near)
 
-    def _grant_callers(self, path: str, why: str, scope: str, depth: int) -> None:
+    def _grant_callers(self, path: str, why: str, scope: str, depth: int, *, asked: bool = False) -> None:
+        """``asked``: the called job asks for the scope today, so whoever calls it grants that, or could not call it."""
         callers = self.repository.callers(path)
+        if not callers and asked and self.called_elsewhere(path):
+            self.notes.append(
+                f"{path}: its callers are elsewhere and grant id-token: write already; each is a trusted publisher of "
+                "its own, by its own file, and need not hand the secret on any more"
+            )
+            return
         if (not callers and set(self.repository.workflows[path].events) == {"workflow_call"}) or depth > 9:
             raise Refusal(
                 "callers-unknown", f"{path} is called by workflows whose files were not given",
@@ -482,8 +490,21 @@ class Work:
         except KeyError:
             return
         for name in names:
-            if name.upper() in self.credential.secrets and self._ours(workflow):
+            if name.upper() not in self.credential.secrets or not self._ours(workflow):
+                continue
+            if not self.called_elsewhere(path):
                 self.draft(path).delete((*declared, name))
+                continue
+            required = (*declared, name, "required")  # what a caller hands on has to be declared
+            stated = workflow.source.at((*declared, name)).real
+            if stated.kind == "map" and (value := stated.get("required")) is not None and value.real.value == "true":
+                self.draft(path).replace(required, "false")
+
+    def called_elsewhere(self, path: str) -> bool:
+        """Whether a workflow of a registry's is there to be called, and by none of the files that were given."""
+        workflow = self.repository.workflows[path]
+        alone = set(workflow.events) == {"workflow_call"} and not self.repository.callers(path)
+        return alone and self.credential.provider in REGISTRIES
 
     def _ours(self, workflow: Workflow) -> bool:
         """Whether the secret of a called workflow is this credential: it carries it, or a caller hands it on."""

@@ -201,6 +201,15 @@ jobs:
          "working-directory: js}\n"), "      - run: npm publish\n        working-directory: ts\n", "working-directory"),
         ("      - {run: npx semantic-release@17, env: {NPM_TOKEN: '${{ secrets.K }}'}}\n",
          "      - {run: npx semantic-release@17}\n", "knows no trusted publishing"),
+        ("      - {run: npx semantic-release@17, env: {NPM_TOKEN: '${{ secrets.K }}'}}\n",
+         "      - {run: npx semantic-release@24}\n", "went"),
+        ("      - {name: x, run: npx semantic-release@26, env: {NPM_TOKEN: '${{ secrets.K }}'}}\n",
+         "      - {name: x, run: npx semantic-release@25}\n", "went"),
+        (("      - uses: google-github-actions/auth@v2\n        with: {credentials_json: '${{ secrets.K }}'}\n"
+         "      - {run: gcloud auth activate-service-account --key-file=$GOOGLE_APPLICATION_CREDENTIALS}\n"),
+         ("      - uses: google-github-actions/auth@v3\n        with: {workload_identity_provider: p}\n"
+         "      - {run: gcloud auth activate-service-account --key-file=$GOOGLE_APPLICATION_CREDENTIALS}\n"),
+         "reads the file of Google's login as a key"),
         ("      - {run: poetry publish --build, working-directory: lib, env: {POETRY_PASS: '${{ secrets.K }}'}}\n",
          "      - {run: poetry build, working-directory: lib}\n      - uses: pypa/gh-action-pypi-publish@v1\n",
          "an upload takes dist, and the packages were built in ['lib']"),

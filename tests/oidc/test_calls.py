@@ -84,6 +84,44 @@ def test_a_callee_whose_callers_are_not_there_is_left_alone() -> None:
     assert made.changed == {}
 
 
+PUBLISHES = """\
+on:
+  workflow_call:
+    secrets:
+      NPM_TOKEN: {description: Of npm, required: true}
+      OTHER: {required: true}
+jobs:
+  publish:
+    runs-on: ubuntu-latest
+    permissions: {contents: read, id-token: write}
+    steps:
+      - uses: actions/checkout@v4
+      - run: npm publish --provenance
+        env: {NODE_AUTH_TOKEN: '${{ secrets.NPM_TOKEN }}', OTHER: '${{ secrets.OTHER }}'}
+"""
+
+
+def test_callers_elsewhere_have_granted_what_a_called_job_asks_for_already() -> None:
+    made = planned(publish=PUBLISHES)
+    assert codes(made) == []
+    text = made.after.files[f"{FOLDER}publish.yml"].decode()
+    assert "NPM_TOKEN: {description: Of npm, required: false}\n" in text  # whoever hands it on may go on doing so
+    assert "OTHER: {required: true}" in text
+    assert "secrets.NPM_TOKEN" not in text
+    [outcome] = made.migrated
+    assert any("its callers are elsewhere" in note for note in outcome.notes)
+    assert plan(made.after).changed == {}
+
+
+def test_callers_elsewhere_are_not_guessed_to_grant_what_nothing_asks_for_today() -> None:
+    assert codes(planned(publish=PUBLISHES.replace(", id-token: write", ""))) == ["callers-unknown"]
+    assert codes(planned(publish=PUBLISHES.replace("{contents: read, id-token: write}", "write-all"))) == [
+        "callers-unknown"
+    ]
+    called = CALLEE.replace("  copy:\n", "  copy:\n    permissions: {id-token: write}\n")
+    assert codes(planned(publish=called)) == ["callers-unknown"]  # whose role it would be depends on who calls
+
+
 def test_a_secret_that_goes_to_another_repository_is_left_alone() -> None:
     made = planned(main=CALLER.replace("./.github/workflows/publish.yml", "acme/ci/.github/workflows/publish.yml@v1"))
     assert codes(made) == ["called-elsewhere"]

@@ -143,6 +143,29 @@ def test_a_token_that_lives_half_an_hour_goes_the_same_way() -> None:
     assert "token: ${{ steps.crates-io-auth.outputs.token }}" in made.changed[f"{FOLDER}ship-0.yml"].decode()
 
 
+GEM = "          key: ${{ secrets.RUBYGEMS_API_KEY }}\n"
+PUSH = "    - run: gem push *.gem\n      shell: bash\n      env: {GEM_HOST_API_KEY: '${{ inputs.key }}'}\n"
+
+
+@pytest.mark.parametrize("name", ["GEM_HOST_API_KEY", "BUNDLE_GEM__PUSH_KEY"])
+def test_a_key_of_rubygems_that_lives_a_quarter_of_an_hour_goes_the_same_way(name: str) -> None:
+    made = planned(action(PUSH.replace("GEM_HOST_API_KEY", name), "key"), workflow(GEM), workflow(GEM))
+    assert [outcome.refusal for outcome in made.outcomes] == [None]
+    assert sorted(made.changed) == [f"{FOLDER}ship-0.yml", f"{FOLDER}ship-1.yml"]
+    for caller in (data.decode() for data in made.changed.values()):
+        assert caller.index("rubygems/configure-rubygems-credentials@") < caller.index("./.github/actions/ship")
+        assert "key: ${{ env.GEM_HOST_API_KEY }}\n" in caller
+        assert "id-token: write # RubyGems trusted publishing" in caller
+
+
+def test_pull_requests_skip_an_action_that_pushes_a_gem() -> None:
+    made = planned(action(PUSH, "key"), workflow(GEM, "[push, pull_request]"))
+    caller = made.changed[f"{FOLDER}ship-0.yml"].decode()
+    kept_out = "if: github.event_name != 'pull_request'\n"
+    assert caller.count(kept_out) == 2
+    assert f"- uses: ./.github/actions/ship\n        {kept_out}" in caller
+
+
 USED = action(LOGIN, "key-id", "key")
 
 
@@ -183,6 +206,13 @@ USED = action(LOGIN, "key-id", "key")
             "not-only-publish",
             planned(action("    - run: npm ci\n      env: {NODE_AUTH_TOKEN: '${{ inputs.token }}'}\n",
                            "token"), workflow(NPM)), id="installs",
+        ),
+        pytest.param(
+            "forwarded", planned(action(PUSH.replace("GEM_HOST", "MY_HOST"), "key"), workflow(GEM)), id="gem-renamed"
+        ),
+        pytest.param(
+            "forwarded", planned(action("    - run: |\n        echo ':rubygems_api_key: ${{ inputs.key }}' > x\n"
+                                        "      shell: bash\n", "key"), workflow(GEM)), id="gem-into-a-file",
         ),
         pytest.param(
             "both-ways", planned(USED.replace("        aws-region: eu-west-1\n", ""), workflow(KEYS)), id="no-region"

@@ -97,6 +97,10 @@ def test_a_key_of_another_store_is_not_called_one_of_aws() -> None:
     key = "AWS_ACCESS_KEY_ID: '${{ secrets.X }}', AWS_SECRET_ACCESS_KEY: '${{ secrets.Y }}'"
     assert list(found(step("{run: x, env: {%s, SCCACHE_ENDPOINT: 'https://x'}}" % key))) == ["s3"]  # noqa: UP031
     assert list(found(step("{run: x --endpoint-url https://acme.r2.dev, env: {%s}}" % key))) == ["s3"]  # noqa: UP031
+    tool = "curl -LO https://storage.googleapis.com/kubernetes-release/v1/kubectl"
+    assert list(found(step("{run: %s, env: {%s}}" % (tool, key)))) == ["aws"]  # noqa: UP031
+    host = "s3cmd --host storage.googleapis.com ls"
+    assert list(found(step("{run: %s, env: {%s}}" % (host, key)))) == ["s3"]  # noqa: UP031
     assert list(found(step("{run: minio server & aws s3 ls, env: {%s}}" % key))) == ["aws"]  # noqa: UP031
 
 
@@ -107,6 +111,27 @@ def test_every_provider_says_what_takes_its_place() -> None:
     refused = Repository.of({PATH: f"on: push\njobs:\n  a:\n    runs-on: x\n{job}".encode()})
     document = report.scanned(refused, find.credentials(refused.workflows.values()))
     assert "team token" in document["credentials"][0]["instead"]
+
+
+def test_a_key_in_the_env_of_a_workflow_tells_what_starts_each_job_that_gets_it() -> None:
+    job = "{runs-on: ubuntu-latest, steps: [{run: aws s3 ls}]}"
+    main = (
+        "on: {push: {}, pull_request: {}, issue_comment: {}}\n"
+        "env: {AWS_ACCESS_KEY_ID: '${{ secrets.X }}', AWS_SECRET_ACCESS_KEY: '${{ secrets.Y }}'}\njobs:\n"
+        f"  both: {job}\n  pushed: {job.replace('{', chr(123) + 'environment: live, ', 1)}\n"
+        "  called: {uses: ./.github/workflows/other.yml}\n"
+    ).replace("pushed: {", "pushed: {if: github.event_name == 'push', ")
+    other = f"on: workflow_call\njobs:\n  inner: {job}\n"
+    repository = Repository.of({PATH: main.encode(), f"{FOLDER}other.yml": other.encode()})
+    [credential] = find.credentials(repository.workflows.values())
+    assert credential.jobs == ()  # none of them names the key
+    rows = {row["job"]: row for row in report.users(repository, credential)}
+    assert sorted(rows) == ["both", "pushed"]  # what is called gets nothing of its caller's env
+    assert rows["both"]["events"] == ["issue_comment", "pull_request", "push"]
+    assert (rows["both"]["pull_requests"], rows["both"]["forks"]) == (True, ["issue_comment"])
+    assert rows["pushed"]["events"] == ["push"]
+    assert (rows["pushed"]["pull_requests"], rows["pushed"]["forks"]) == (False, [])
+    assert (rows["pushed"]["environment"], rows["both"]["environment"]) == ("live", "")
 
 
 # branches -------------------------------------------------------------------------------------------------------------

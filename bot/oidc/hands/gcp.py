@@ -12,15 +12,16 @@ from typing import Any
 
 from bot.oidc import find
 from bot.oidc.find import Carrier
-from bot.oidc.hands import composite
+from bot.oidc.hands import composite, gcp_files
 from bot.oidc.hands.composite import Composite
+from bot.oidc.hands.gcp_files import AUTH, VALUE
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step
 from bot.oidc.work import CHECKOUT, Work, free_id
 
 WHY = "Google workload identity federation"
-AUTH = "google-github-actions/auth"
 SETUP = ("google-github-actions/setup-gcloud", "googlecloudplatform/github-actions/setup-gcloud")
+_INSTALLED = re.compile(r"google-cloud-(?:sdk|cli)-(\d+)\.\d+\.\d+")
 LEAST_SDK = 390  # README of google-github-actions/auth, "Prerequisites": of bq and gsutil; gcloud itself 363
 OLD_INPUTS = ("service_account_key", "service_account_email", "export_default_credentials", "credentials_file_path")
 OWN_LOGIN = (
@@ -30,23 +31,11 @@ OWN_LOGIN = (
 )  # fmt: skip
 # Variables whose text is a key for Terraform and Pulumi; without them both take the credential that the action exports.
 READ_BY_TERRAFORM = ("GOOGLE_CREDENTIALS", "GOOGLE_CLOUD_KEYFILE_JSON", "GCLOUD_KEYFILE_JSON")
-FILE_NAMES = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE", "GOOGLE_CREDENTIALS")
 _TERRAFORM = re.compile(r"(?<![\w-])(terraform|tofu|terragrunt|pulumi)\b")
-_VALUE = r"(\$\{\{[^}]*secrets[^}]*\}\}|\$\{?\w+\}?)"
 _EXPRESSION = re.compile(r"\$\{\{[^}]*secrets[^}]*\}\}")
-_WRITTEN = re.compile(  # the key into a file
-    rf"""\s*(echo|printf)\s(-\w+\s+|['"]%s['"]\s+)*["']?{_VALUE}["']?
-         (\s*\|\s*base64\s+(-d|-di|--decode|-D|-id)(\s+-i)?)?\s*>\s*(?P<file>"[^"]+"|'[^']+'|[^\s&|;]+)\s*""",
-    re.VERBOSE,
-)
-_ACTIVATED = re.compile(r"\s*gcloud\s+auth\s+activate-service-account\b[^|;&\\]*")  # and from there into gcloud
-_EXPORTED = re.compile(r"""\s*(echo|export)\s+["']?GOOGLE_APPLICATION_CREDENTIALS=[^|;&]*""")
-
-
-_REMOVED = re.compile(r"\s*(rm|shred|unlink)\s+(-\w+\s+)*\S+\s*")
 # A login to a registry by hand, with the key as a password.
 _DOCKER = re.compile(
-    rf"""\s*((echo|printf)\s(-\w+\s+|['"]%s['"]\s+)*["']?{_VALUE}["']?\s*\|\s*)?docker\s+login\b[^|;&]*\b_json_key\b[^|;&]*"""
+    rf"""\s*((echo|printf)\s(-\w+\s+|['"]%s['"]\s+)*["']?{VALUE}["']?\s*\|\s*)?docker\s+login\b[^|;&]*\b_json_key\b[^|;&]*"""
 )
 
 
@@ -66,8 +55,11 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
     logins: dict[int, Step] = {}
     for carrier in carriers:
         if carrier.step is None:
-            _terraform(work, carrier)
-            wide = True
+            stored = gcp_files.of_job(work, job, carrier)
+            logins |= {each.index: each for each in stored or ()}
+            if stored is None:
+                _terraform(work, carrier)
+                wide = True
             continue
         step = steps[carrier.step]
         if carrier.kind == "input" and step.action == AUTH:
@@ -89,7 +81,7 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
             logins[step.index] = step
         else:
             if carrier.kind == "step-env":
-                _only_stored(carrier, step)
+                gcp_files.only_stored(carrier, step)
                 work.drop(carrier)
             logins |= {each.index: each for each in _script(work, step, carrier)}
     if wide:
@@ -103,6 +95,7 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
     auths = [steps[c.step] for c in carriers if c.step is not None and steps[c.step].action == AUTH]
     before = [s for s in known if not any(a.index < s.index and a.condition in {"", s.condition} for a in auths)]
     work.login(job, before, lambda condition: work.uses_step(AUTH, _inputs(work, job, before), **{"if": condition}))
+    gcp_files.forget(work, job)
     _raise_sdk(work, job)
     work.grant(job, WHY)
 
@@ -118,6 +111,13 @@ def _raise_sdk(work: Work, job: Job) -> None:
                 f"{job.workflow.path}, job {job.id}: the SDK {step.input('version')} becomes {LEAST_SDK} or newer, "
                 "which knows federation"
             )
+    for step in job.steps:
+        installed = _INSTALLED.search(step.run)
+        if installed is not None and int(installed[1]) < LEAST_SDK:
+            work.notes.append(
+                f"{job.workflow.path}, job {job.id}: step {step.name!r} installs the SDK {installed[1]}, whose bq and "
+                f"gsutil know no federation; those of {LEAST_SDK} and newer do"
+            )
 
 
 def _terraform(work: Work, carrier: Carrier) -> None:
@@ -128,16 +128,6 @@ def _terraform(work: Work, carrier: Carrier) -> None:
             "Log in with google-github-actions/auth and let the program use the default credential, then plan again.",
         )  # fmt: skip
     work.drop(carrier)
-
-
-def _only_stored(carrier: Carrier, step: Step) -> None:
-    """Refuse a variable that a script does more with than to write it to a file."""
-    used = [line for line in step.run.splitlines() if re.search(rf"\$\{{?{re.escape(carrier.name)}\b", line)]
-    if not used or not all(_WRITTEN.fullmatch(line) for line in used):
-        raise Refusal(
-            "renamed", f"{carrier.where} gives the key's text to a script under the name {carrier.name}",
-            "Log in with google-github-actions/auth and let the program use the default credential, then plan again.",
-        )  # fmt: skip
 
 
 def _inputs(work: Work, job: Job, steps: list[Step]) -> dict[str, Any]:
@@ -254,36 +244,12 @@ def _registry(work: Work, step: Step, carrier: Carrier) -> None:
 
 
 def _script(work: Work, step: Step, carrier: Carrier) -> list[Step]:
-    """Take the key's file out of a script; the step that follows, or what is left, gets a login before it."""
-    draft = work.draft(step.job.workflow.path)
-    if carrier.kind == "run" and any(_ours(work, line, carrier) and _DOCKER.fullmatch(line)
-                                     for line in step.run.splitlines()):  # fmt: skip
+    """Take the key out of a script. The steps that need a login before them."""
+    lines = [line for line in step.run.splitlines() if gcp_files.ours(work, line, carrier)]
+    if carrier.kind == "run" and any(map(_DOCKER.fullmatch, lines)):
         _docker_login(work, step, carrier)
         return []
-    files = [found["file"] for line in step.run.splitlines() if _ours(work, line, carrier)
-             and (found := _WRITTEN.fullmatch(line))]  # fmt: skip
-    _files(work, step.job, files)
-
-    def edit(lines: list[str]) -> list[str | None]:
-        made: list[str | None] = []
-        for number, line in enumerate(lines):
-            gone = bool(_ours(work, line, carrier) and _WRITTEN.fullmatch(line))
-            gone = gone or (_logs_in(line) and any(_base(each) in line for each in files))
-            carried = line.rstrip().endswith("\\") or (number and lines[number - 1].rstrip().endswith("\\"))
-            if not gone and _ours(work, line, carrier):
-                raise Refusal("forwarded", f"step {step.name!r} of job {step.job.id} hands the key's text on")
-            if gone and carried:
-                raise Refusal("write-in-place", f"step {step.name!r} of job {step.job.id} has lines that go on")
-            made.append(None if gone else line)
-        return made
-
-    if not draft.edit_lines((*step.path, "run"), edit):
-        return [step]
-    draft.delete_step(step.path)
-    later = [s for s in step.job.steps if s.index > step.index]
-    if not later:
-        raise Refusal("consumers-unknown", f"nothing in job {step.job.id} follows the step that stores the key")
-    return later[:1]
+    return gcp_files.take_out(work, step, carrier)
 
 
 def _docker_login(work: Work, step: Step, carrier: Carrier) -> None:
@@ -294,7 +260,7 @@ def _docker_login(work: Work, step: Step, carrier: Carrier) -> None:
     def edit(lines: list[str]) -> list[str | None]:
         made: list[str | None] = []
         for line in lines:
-            mine = _ours(work, line, carrier)
+            mine = gcp_files.ours(work, line, carrier)
             if mine and not _DOCKER.fullmatch(line):
                 raise Refusal("forwarded", f"step {step.name!r} of job {step.job.id} hands the key's text on")
             token = _EXPRESSION.sub(f"${{{{ steps.{name}.outputs.access_token }}}}", line)
@@ -304,58 +270,3 @@ def _docker_login(work: Work, step: Step, carrier: Carrier) -> None:
     _order(step.job, step)
     work.login(step.job, [step], lambda condition: work.uses_step(AUTH, inputs, **{"if": condition, "id": name}))
     work.draft(step.job.workflow.path).edit_lines((*step.path, "run"), edit)
-
-
-def _ours(work: Work, line: str, carrier: Carrier) -> bool:
-    """Whether a line reads the key, from its secret or from the step's variable."""
-    read = {name.upper() for pair in SECRET.findall(line) for name in pair if name}
-    named = carrier.kind == "step-env" and re.search(rf"\$\{{?{re.escape(carrier.name)}\b", line)
-    return bool(read & set(work.credential.secrets) or named)
-
-
-def _logs_in(line: str) -> bool:
-    """A line that logs in from a file, or takes the file away; both go with it."""
-    return any(pattern.fullmatch(line) for pattern in (_ACTIVATED, _EXPORTED, _REMOVED))
-
-
-def _base(file: str) -> str:
-    return file.strip("\"'").rstrip("/").rpartition("/")[2]
-
-
-def _files(work: Work, job: Job, files: list[str]) -> None:
-    """What names the file of the key goes with it: the action exports another. Refuse what reads it otherwise."""
-    names = {_base(each) for each in files}
-    tables = [((), job.workflow.env), (job.path, job.env), *((step.path, step.env) for step in job.steps)]
-    for path, env in tables:
-        for key, value in env.items():
-            if _base(value) in names and key.upper() in FILE_NAMES:
-                if not path:
-                    raise Refusal("forwarded", f"the env of {job.workflow.path} names the key's file for every job")
-                work.draft(job.workflow.path).delete((*path, "env", key))
-            elif any(name in value for name in names):
-                raise Refusal("forwarded", f"{key} in job {job.id} names the file of the key")
-    for step in job.steps:
-        known = [line for line in step.run.splitlines() if _WRITTEN.fullmatch(line) or _logs_in(line)]
-        for value in (*step.inputs.values(), *step.run.splitlines()):
-            if value not in known and any(name in value for name in names):
-                raise Refusal("forwarded", f"step {step.name!r} of job {job.id} reads the file of the key")
-        if not _touched(work, step) and any(name in line for line in known for name in names):
-            _forget(work, step, names)
-
-
-def _forget(work: Work, step: Step, names: set[str]) -> None:
-    """A login from the key's file, in a step of its own: the action has logged in by then."""
-    draft = work.draft(step.job.workflow.path)
-
-    def edit(lines: list[str]) -> list[str | None]:
-        if any(line.rstrip().endswith("\\") for line in lines):
-            raise Refusal("write-in-place", f"step {step.name!r} of job {step.job.id} has lines that go on")
-        return [None if _logs_in(line) and any(name in line for name in names) else line for line in lines]
-
-    if draft.edit_lines((*step.path, "run"), edit):
-        draft.delete_step(step.path)
-
-
-def _touched(work: Work, step: Step) -> bool:
-    return any((c.file, c.job, c.step) == (step.job.workflow.path, step.job.id, step.index)
-               for c in work.credential.carriers)  # fmt: skip

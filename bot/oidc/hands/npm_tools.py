@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from bot.oidc.find import Carrier
+from bot.oidc.hands import npm_raise
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import Job, Step, leaves
 from bot.oidc.work import Work
@@ -145,7 +146,7 @@ def check(work: Work, job: Job, consumers: list[Step]) -> None:
             "tool-cannot", f"{job.title} publishes with release-it, which asks npm first who it is",
             "Set npm.skipChecks in the configuration of release-it 19.0.5 or newer, then plan again.",
         )  # fmt: skip
-    _pinned(job, text, consumers)
+    _pinned(work, job, text, consumers)
     stated_all = {**known.get("dependencies", {}), **known.get("devDependencies", {})}
     for word, (package, least) in _NEEDS.items():
         if not re.search(rf"(?<![\w-]){word}\b", text):
@@ -162,11 +163,11 @@ def check(work: Work, job: Job, consumers: list[Step]) -> None:
         work.assumed.append(f"{job.title}: what {names} runs publishes through npm, not through yarn 1")
 
 
-def _pinned(job: Job, text: str, consumers: list[Step]) -> None:
-    """Refuse a tool that the workflow itself names in a version that is too old."""
+def _pinned(work: Work, job: Job, text: str, consumers: list[Step]) -> None:
+    """Raise a tool that the workflow itself names in a version that is too old. Raises Refusal where that cannot be."""
     for tool, least in LEAST.items():
         for found in re.finditer(rf"(?<![\w-]){tool}@v?(\d+)", text):
-            if int(found[1]) < least:
+            if int(found[1]) < least and not npm_raise.in_scripts(work, consumers, tool, least):
                 raise Refusal(
                     "tool-cannot", f"{job.title} publishes with {tool} {found[1]}; trusted publishing needs {least}",
                     f"Raise {tool} to {least} or newer, then plan again.",
@@ -174,8 +175,8 @@ def _pinned(job: Job, text: str, consumers: list[Step]) -> None:
     for step in consumers:
         stated = re.match(r"\D*(\d+)", step.input("semantic_version"))
         version = _version(step)
-        old = int(stated[1]) < LEAST["semantic-release"] if stated else bool(version and version[0] < BRINGS)
-        if ACTIONS.get(step.action) == "semantic-release" and old:
+        old = bool((stated and int(stated[1]) < LEAST["semantic-release"]) or (version and version[0] < BRINGS))
+        if ACTIONS.get(step.action) == "semantic-release" and old and not npm_raise.action(work, step):
             raise Refusal(
                 "tool-cannot", f"{step.uses} runs a semantic-release that is older than {LEAST['semantic-release']}",
                 f"Set semantic_version to {LEAST['semantic-release']} or newer, then plan again.",
@@ -183,9 +184,10 @@ def _pinned(job: Job, text: str, consumers: list[Step]) -> None:
     last = max(step.index for step in consumers)
     for step in (each for each in job.steps if each.index <= last):
         installed = _GLOBAL_NPM.search(step.run)
-        if installed and int(installed["major"]) < LEAST["npm"] and _stays(job, step, consumers):
+        old = installed is not None and int(installed["major"]) < LEAST["npm"]
+        if old and _stays(job, step, consumers) and not npm_raise.in_scripts(work, [step], "npm", LEAST["npm"]):
             raise Refusal(
-                "tool-cannot", f"step {step.name!r} of {job.title} installs npm {installed['major']}",
+                "tool-cannot", f"step {step.name!r} of {job.title} installs an npm that is older than {LEAST['npm']}",
                 f"Take it out: Node 24 brings npm {LEAST['npm']}.",
             )  # fmt: skip
 
