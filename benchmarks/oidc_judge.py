@@ -94,7 +94,25 @@ def _elevated(trees: Mapping[str, Tree]) -> Iterator[str]:
 
 
 def _tree(text: str) -> Tree:
-    return dict(yaml.load(text.removeprefix("\ufeff"), Loader=yaml.BaseLoader))  # noqa: S506 - strings only
+    tree = dict(yaml.load(text.removeprefix("\ufeff"), Loader=yaml.BaseLoader))  # noqa: S506 - strings only
+    for job in tree["jobs"].values():
+        for step in job.get("steps") or []:
+            tables = [each for each in (step, job, tree) if isinstance(each.get("env"), dict)]
+            for key in ("with", "env"):
+                if isinstance(step.get(key), dict):
+                    step[key] = {name: _handed(value, tables, key) for name, value in step[key].items()}
+    return tree
+
+
+def _handed(value: Any, tables: list[Tree], key: str) -> Any:
+    """What ``env.NAME`` stands for, where a variable holds a secret and nothing else."""
+    found = re.fullmatch(r"\s*\$\{\{\s*env\s*\.\s*(\w+)\s*\}\}\s*", str(value))
+    for table in tables if found else ():
+        held = str(table["env"].get(found[1], "")) if found else ""
+        own = key == "env" and "steps" not in table and "jobs" not in table  # a variable is not read by its neighbours
+        if held and not own:
+            return held if re.fullmatch(r"\s*\$\{\{\s*secrets\s*\.\s*[\w-]+\s*\}\}\s*", held) else value
+    return value
 
 
 def _file(old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:

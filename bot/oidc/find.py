@@ -14,12 +14,13 @@ from functools import cache, partial
 from itertools import pairwise
 
 from bot.oidc import elsewhere, recipes
-from bot.oidc.shape import ANY_SECRETS, EXPRESSION, Step, Workflow, computed, secrets_of, uses_token, walk
+from bot.oidc.shape import ANY_SECRETS, EXPRESSION, ONLY_SECRET, Step, Workflow, computed, secrets_of, uses_token, walk
 from bot.oidc.source import Node, Path
 
 _USER = re.compile(r"USER(NAME)?(_\d+)?$|EMAIL$", re.IGNORECASE)
 _LOGIN = re.compile(r"\b(?:docker|podman|buildah|skopeo|helm registry|crane auth|oras)\s+login\b([^\n|;&]*)")
 _REGISTRY = re.compile(r"[\w${}-]+(\.[\w${}-]+)+(:\d+)?(/\S*)?")
+_OF_ENV = re.compile(r"\s*\$\{\{\s*env\s*\.\s*([A-Za-z_]\w*)\s*\}\}\s*")
 _ASSIGNED = re.compile(r"(?<![\w-])([A-Za-z]\w*)=[\"']?\$\{\{\s*secrets\s*\.\s*(\w+)\s*\}\}")
 MERGED = ("aws", "vault")  # their ids and secrets go in pairs
 
@@ -28,6 +29,7 @@ MERGED = ("aws", "vault")  # their ids and secrets go in pairs
 class Carrier:
     """One place that reads secrets. ``kind``: input, step-env, job-env, workflow-env, run, secrets, inherit or other.
 
+    ``text`` is what is read; what a step gets by ``env.NAME`` is read through that variable, whose text it is then.
     ``name`` is the input, the variable or the secret of the called workflow; ``part`` what the value is for its
     provider, '' when only the secret's name says so. ``step`` is None outside of steps, ``job`` '' outside of jobs.
     """
@@ -116,26 +118,39 @@ def _found(workflow: Workflow) -> Iterator[Carrier]:
             names = tuple(secrets_of("${{" + node.value + "}}"))
         inherit = len(path) == 3 and path[0] == "jobs" and path[2] == "secrets" and node.value == "inherit"
         if names or whole or inherit:
-            yield _carrier(workflow, path, node, names, inherit=inherit, whole=whole)
+            yield _carrier(workflow, path, node.value, node.start, names, inherit=inherit, whole=whole)
+        elif text := _through_env(workflow, path, node.value):
+            yield _carrier(workflow, path, text, node.start, tuple(secrets_of(text)), inherit=False, whole=False)
+
+
+def _through_env(workflow: Workflow, path: Path, text: str) -> str:
+    """What an input or a variable of a step gets by ``${{ env.NAME }}``, where the name holds a secret; else ''."""
+    found = _OF_ENV.fullmatch(text)
+    job = workflow.jobs.get(str(path[1])) if path[0] == "jobs" and len(path) > 1 else None
+    if found is None or job is None or _kind(path) not in {"input", "step-env"}:
+        return ""
+    own = {step.index: step.env for step in job.steps}.get(int(path[3]), {}) if _kind(path) == "input" else {}
+    text = next((table[found[1]] for table in (own, job.env, workflow.env) if found[1] in table), "")
+    return text if ONLY_SECRET.fullmatch(text) else ""
 
 
 def _carrier(
-    workflow: Workflow, path: Path, node: Node, names: tuple[str, ...], *, inherit: bool, whole: bool
+    workflow: Workflow, path: Path, text: str, start: int, names: tuple[str, ...], *, inherit: bool, whole: bool
 ) -> Carrier:
     job = workflow.jobs.get(str(path[1])) if path[0] == "jobs" and len(path) > 1 else None
     index = path[3] if job is not None and len(path) > 3 and path[2] == "steps" and isinstance(path[3], int) else None
     step = Step(job, index, job.node.get("steps").real.items[index].real) if job and index is not None else None  # type: ignore[union-attr]
     kind = "inherit" if inherit else "computed" if whole else _kind(path)
     name = str(path[-1]) if kind in {"input", "step-env", "job-env", "workflow-env", "secrets"} else ""
-    provider, part, owned = _classified(kind, name, node.value, names, step)
+    provider, part, owned = _classified(kind, name, text, names, step)
     if whole and not names and (found := _computed(path, step)):
         provider, part = found
-        names = owned = (_of_matrix(job.node, node.value) if job else ()) or (f"(computed, {provider})",)
+        names = owned = (_of_matrix(job.node, text) if job else ()) or (f"(computed, {provider})",)
     if path[-2:] == ("credentials", "password") and job is not None and names:
         provider, part, owned = _of_image(workflow, path), "token", names
     return Carrier(
-        file=workflow.path, path=path, line=workflow.source.line(node.start), kind=kind, job=job.id if job else "",
-        step=index, name=name, text=node.value, secrets=names, provider=provider, part=part, owned=owned,
+        file=workflow.path, path=path, line=workflow.source.line(start), kind=kind, job=job.id if job else "",
+        step=index, name=name, text=text, secrets=names, provider=provider, part=part, owned=owned,
     )  # fmt: skip
 
 

@@ -117,6 +117,7 @@ def _migrated(work: Work) -> dict[str, Edited]:
         raise Refusal("no-federation", NO_FEDERATION[provider], work.credential.instead)
     if provider not in HANDS:
         raise Refusal("no-federation", f"there is no recipe for {work.credential.title} yet", work.credential.instead)
+    work.drop_aliases()
     HANDS[provider](work)
     return work.finish()
 

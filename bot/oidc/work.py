@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.oidc import find, permissions, recipes
@@ -12,7 +12,7 @@ from bot.oidc.draft import Draft, Edited
 from bot.oidc.find import Carrier, Credential
 from bot.oidc.refusal import Refusal
 from bot.oidc.repository import Repository
-from bot.oidc.shape import EXPRESSION, Job, Step, Workflow, leaves, plain_if
+from bot.oidc.shape import EXPRESSION, SECRET, Job, Step, Workflow, leaves, plain_if, walk
 from bot.oidc.splice import Said
 
 NO_PULLS = "github.event_name != 'pull_request'"
@@ -128,6 +128,36 @@ class Work:
         for carrier in self.credential.carriers:
             if carrier.kind == "other":
                 raise Refusal("forwarded", f"{carrier.where} reads the secret outside of inputs, variables and scripts")
+
+    def drop_aliases(self) -> None:
+        """Take out variables that hand the secret to inputs and variables of steps by ``env.NAME``, and do no more.
+
+        What gets it so is a carrier by itself. A name that tools read by themselves stays what it is.
+        """
+        read = recipes.data("providers")[self.credential.provider]["env"]
+        gone = [c for c in self.credential.carriers if c.kind.endswith("-env") and c.name.upper() not in read
+                and self._alias(c)]  # fmt: skip
+        for carrier in gone:
+            self.drop(carrier)
+            self.assumed.append(f"{carrier.file}: no script of the repository reads {carrier.name} by itself")
+        self.credential = replace(
+            self.credential, carriers=tuple(c for c in self.credential.carriers if c not in gone)
+        )
+
+    def _alias(self, carrier: Carrier) -> bool:
+        """Whether nothing but other carriers reads a variable, each by ``env.NAME`` alone."""
+        source = self.repository.workflows[carrier.file].source
+        top = carrier.path[: carrier.path.index("env")]  # of the workflow, a job or a step
+        name = re.escape(carrier.name)
+        word, through = re.compile(rf"(?<!\w){name}(?!\w)"), re.compile(rf"\s*\$\{{\{{\s*env\s*\.\s*{name}\s*\}}\}}\s*")
+        beside = (self.repository.files[path].decode(errors="replace") for path in self.repository.searched())
+        if any(map(word.search, beside)):
+            return False
+        others = {each.path for each in self.credential.carriers if each.path != carrier.path}
+        reads = {
+            (*top, *path): leaf.value for path, leaf in walk(source.at(top)) if word.search(SECRET.sub("", leaf.value))
+        }
+        return bool(reads) and all(path in others and through.fullmatch(text) for path, text in reads.items())
 
     def everything(self) -> list[Carrier]:
         """Where a workflow that carries the credential reads all secrets at once, or one by a computed name."""

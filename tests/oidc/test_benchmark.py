@@ -215,6 +215,8 @@ jobs:
          "an upload takes dist, and the packages were built in ['lib']"),
         ("      - uses: cucumber/action-publish-npm@v1\n        with: {npm-token: '${{ secrets.K }}'}\n",
          "      - run: npm run deploy\n", "went"),
+        ("      - {name: x, run: x, env: {A: '${{ env.B }}', B: '${{ secrets.K }}'}}\n", "      - {name: x, run: x}\n",
+         "variable A went and was no secret"),
     ],
 )  # fmt: skip
 def test_the_judge_asks_what_takes_the_place_of_what_went(old: str, new: str, fault: str) -> None:

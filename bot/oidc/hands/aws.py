@@ -16,7 +16,16 @@ from bot.oidc import elsewhere, permissions
 from bot.oidc.find import Carrier
 from bot.oidc.hands import aws_script, composite
 from bot.oidc.hands.aws_script import KEYS
-from bot.oidc.hands.aws_users import CONFIGURE, KEY_INPUTS, QUIET, speaks, speaks_before, taken_over, users
+from bot.oidc.hands.aws_users import (
+    CONFIGURE,
+    KEY_INPUTS,
+    QUIET,
+    opaque_before,
+    speaks,
+    speaks_before,
+    taken_over,
+    users,
+)
 from bot.oidc.hands.composite import Composite
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step
@@ -108,12 +117,8 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
         said = f"{job.workflow.path}, job {job.id}: the role of step {taken.name!r} took the key's place already"
         work.notes.append(said)
         return
-    if wide:
-        first = next((s for s in job.steps if not QUIET.fullmatch(s.action) or s.run), None)
-        if first is None:
-            raise Refusal("consumers-unknown", f"no step of job {job.id} can be seen to use the key")
-        if not any(index <= first.index for index in logins):
-            consumers[first.index] = first
+    if wide and (first := _first_use(work, job, logins)) is not None:
+        consumers[first.index] = first
     _refuse_both_ways(job, logins, consumers)
     needed = [step for index, step in sorted(consumers.items()) if not _covered(steps, logins, step)]
     for index in logins - inside:
@@ -126,6 +131,18 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
     aws_script.hand_on(work, job)
     _time(work, job)
     work.grant(job, WHY)
+
+
+def _first_use(work: Work, job: Job, logins: set[int]) -> Step | None:
+    """The step that needs a login before it for a key which every step has; None where one of the job's comes first."""
+    first = next((s for s in job.steps if not QUIET.fullmatch(s.action) or s.run), None)
+    if first is None:
+        raise Refusal("consumers-unknown", f"no step of job {job.id} can be seen to use the key")
+    if any(index <= first.index for index in logins):
+        return None
+    login = next((s for s in job.steps if s.index in logins and not s.condition), None)
+    served = login is not None and not opaque_before(work, job, login) and not speaks_before(work, job, login)
+    return None if served else first
 
 
 def _time(work: Work, job: Job) -> None:

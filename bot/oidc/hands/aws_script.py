@@ -114,8 +114,11 @@ def hand_on(work: Work, job: Job) -> None:
     """Where the two values are handed on by name, hand on the third. Raises Refusal where that cannot be done."""
     draft = work.draft(job.workflow.path)
     for step in job.steps:
-        for key, value in (*step.inputs.items(), *((k, v) for k, v in step.env.items() if k.upper() not in KEYS)):
-            if re.search(r"\benv\s*\.\s*AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)\b", value):
+        given = [("with", k, v) for k, v in step.inputs.items()]
+        given += [("env", k, v) for k, v in step.env.items() if k.upper() not in KEYS]
+        for table, key, value in given:
+            gone = draft.deleted((*step.path, table, key))
+            if not gone and re.search(r"\benv\s*\.\s*AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)\b", value):
                 raise Refusal("forwarded", f"step {step.name!r} of job {job.id} hands the key on as {key}")
         if not step.run or draft.deleted(step.path):
             continue

@@ -63,6 +63,11 @@ def speaks_before(work: Work, job: Job, login: Step) -> bool:
     return False
 
 
+def opaque_before(work: Work, job: Job, login: Step) -> bool:
+    """Whether a step before the login may do anything, with the key that every step has."""
+    return any(_opaque(step, work.repository.files) for step in job.steps if step.index < login.index)
+
+
 def _names_key(step: Step) -> bool:
     """Whether a step names the variables of a key."""
     return any(re.search(r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)", text) for text in step.texts())
