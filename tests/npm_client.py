@@ -23,12 +23,14 @@ class NpmCommand:
     folder: Path
     token: str = ""
 
-    def __call__(self, *words: str, at: Path | None = None, token: str | None = None) -> tuple[int, str]:
+    def __call__(
+        self, *words: str, at: Path | None = None, token: str | None = None, env: dict[str, str] | None = None
+    ) -> tuple[int, str]:  # fmt: skip
         rc, value = self.folder / "npmrc", self.token if token is None else token
         auth = f"//{self.url.removeprefix('http://')}/:_authToken={value}\n" if value else ""
         rc.write_text(f"registry={self.url}\n{auth}audit=false\nfund=false\nupdate-notifier=false\n")
         env = {
-            "PATH": os.environ["PATH"], "HOME": str(self.folder), "npm_config_userconfig": str(rc),
+            **(env or {}), "PATH": os.environ["PATH"], "HOME": str(self.folder), "npm_config_userconfig": str(rc),
             "npm_config_cache": str(self.folder / "cache"), "npm_config_prefer_online": "true",
             "NO_PROXY": "127.0.0.1", "npm_config_fetch_retries": "0", "npm_config_ignore_scripts": "true",
         }  # fmt: skip

@@ -180,14 +180,17 @@ def _forbidden(world: World, found: dict[str, Any], version: str) -> str:
 
 
 def _save_version(world: World, given: PackageVersion, before: UnpublishBefore) -> tuple[EvidenceRef, ...]:
-    """The tarball as it is, the package's whole document with every digest and time, and its attestations."""
+    """The tarball as it is, the package's whole document with every digest and time, its attestations, and the keys by
+    which the registry's signatures in it can be verified.
+    """
     found = document(world, given.package)
     data = registry(world).download(before.tarball)
     digest = "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
     said = found["versions"][given.version]["dist"].get("integrity")
     record = {
         "document": found, "tarball_integrity": digest, "as_published": digest == said,
-        "attestations": _attestations(world, given),
+        "attestations": _answer(world, f"/-/npm/v1/attestations/{escaped(given.package)}@{quote(given.version)}"),
+        "keys": _answer(world, "/-/npm/v1/keys"),
     }  # fmt: skip
     text = json.dumps(record, indent=1, sort_keys=True)
     folder = f"npm/{given.package}@{given.version}"
@@ -198,10 +201,10 @@ def _save_version(world: World, given: PackageVersion, before: UnpublishBefore) 
     )
 
 
-def _attestations(world: World, given: PackageVersion) -> Any:
-    """What npm has of its provenance; None where it has none."""
+def _answer(world: World, path: str) -> Any:
+    """What npm tells; None where it has nothing."""
     try:
-        return registry(world).get(f"/-/npm/v1/attestations/{escaped(given.package)}@{quote(given.version)}")
+        return registry(world).get(path)
     except NotFound:
         return None
 

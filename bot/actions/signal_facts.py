@@ -21,6 +21,7 @@ from bot.actions.github import repository_path
 from bot.actions.github_planted import NOTHING, activity, branches, read_file, workflow_files
 from bot.actions.npm import document
 from bot.errors import InputError, NotFound, ProviderError, RateLimited, Unavailable
+from bot.signals import collect, registry_signatures
 from bot.signals.collect import github, npm
 from bot.signals.collect.logs import of_zip
 from bot.signals.encodings import Known
@@ -56,7 +57,8 @@ class Collected:
         (self.facts if into is None else into).extend(rows)
 
     def verify(self, root: str) -> None:
-        """Verify the signatures of provenance; ``root`` as ``World.trust_root``."""
+        """Verify the signatures of provenance, and those of registries; ``root`` as ``World.trust_root``."""
+        self.facts = registry_signatures.verified(self.facts)
         try:
             self.facts = verified(self.facts, root)
         except InputError as exc:
@@ -151,8 +153,22 @@ def of_npm(world: World, repository: str, maintainer: str, found: Collected) -> 
             yield from npm.packument(told, Origin("npm", name), name)
             yield from _attested(world, name, told)
 
-    if world.npm is not None:
-        found.take("packages at npm", rows)
+    if world.npm is None:
+        return
+    before = len(found.facts)
+    found.take("packages at npm", rows)
+    if len(found.facts) > before:
+        found.take("the keys by which npm's registry signatures are verified", lambda: _keys(world, found))
+
+
+def _keys(world: World, found: Collected) -> Iterator[AnyFact]:
+    """The keys that npm signs with. A registry may have none, and then says so."""
+    assert world.npm is not None
+    path = "/-/npm/v1/keys"
+    keys = collect.told(world.npm.get(path), Origin("npm", path), "npm")
+    if not keys:
+        found.unknown.append("npm publishes no keys, so none of its registry signatures was verified")
+    yield from keys
 
 
 def _attested(world: World, name: str, told: dict[str, Any]) -> Iterator[AnyFact]:

@@ -15,7 +15,7 @@ import typer
 from bot import signals
 from bot.cli import frame, page
 from bot.errors import InputError
-from bot.signals import collect
+from bot.signals import collect, registry_signatures
 from bot.signals.baseline import Baseline, Entry
 from bot.signals.collect import cloudtrail, logs
 from bot.signals.collect.github import with_workflows
@@ -50,7 +50,7 @@ def run(
         typer.Option(
             "--packument",
             "--package",
-            help="A package as npm, PyPI (simple JSON), RubyGems or crates.io tells it; attestations too.",
+            help="A package as npm, PyPI (simple JSON), RubyGems or crates.io tells it; attestations, npm's keys too.",
         ),
     ] = None,
     log: Annotated[
@@ -94,7 +94,7 @@ def run(
     facts = with_workflows(
         [fact for path in [*(runs or ()), *(packument or ())] for fact in collect.read(path, repository)]
     )
-    facts = verified(facts, _text(trust_root) if trust_root else "")
+    facts = registry_signatures.verified(verified(facts, _text(trust_root) if trust_root else ""))
     given = _given(facts, (learn_until, runs_until), home or [], networks or [])
     recognizer = Recognizer(cache_dir=_rules()) if log else None
     texts = (text for path in log or () for text in logs.read(path, repository))

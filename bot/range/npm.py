@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.range.clock import RangeClock
+from bot.range.npm_keys import Keys
 from bot.range.npm_staged import Stage
 from bot.range.npm_trust import Publisher
 from bot.range.sigstore import SLSA
@@ -106,6 +107,7 @@ class NpmRegistry:
             self.tokens: dict[str, Token] = {}
             self.users: dict[str, str] = {}  # name -> e-mail
             self.stage = Stage(self)
+            self.keys = Keys()
             self.publishers: dict[str, Publisher] = {}  # package -> who may publish it without a token
 
     # accounts: what a person does on the web site, with a second factor --------------------------------------------
@@ -227,9 +229,10 @@ class NpmRegistry:
             self.packages[name] = package
             package.emptied_at = None
             who = {"name": author.user, "email": self.users.get(author.user, "")}
+            dist = _dist(data, manifest.get("dist") or {})
             package.versions[version] = {
                 **manifest, "_id": f"{name}@{version}", "_npmUser": who, "maintainers": [who],
-                "dist": _dist(data, manifest.get("dist") or {}),
+                "dist": dist | {"signatures": [self.keys.sign(name, version, dist["integrity"])]},
             }  # fmt: skip
             package.times[version] = now
             if (bundle := _bundle(document, package.versions[version]["dist"]["integrity"])) is not None:

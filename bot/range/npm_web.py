@@ -136,6 +136,9 @@ class NpmWeb:
     def attestations(self, asked: _Asked) -> Any:
         return self.registry.attestations(asked.words["name"], asked.words["version"])
 
+    def keys(self, _asked: _Asked) -> Any:
+        return {"keys": self.registry.keys.published()}
+
     # staged publishing
 
     def put_on_stage(self, asked: _Asked) -> Any:
@@ -248,6 +251,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         ("POST", f"/-/npm/v1/oidc/token/exchange/package/{_NAME}", NpmWeb.exchange),
         ("POST", "/-/npm/v1/security/advisories/bulk", NpmWeb.nothing_known),
         ("GET", f"/-/npm/v1/attestations/{_NAME}@(?P<version>[^/@]+)", NpmWeb.attestations),
+        ("GET", "/-/npm/v1/keys", NpmWeb.keys),
         ("GET", "/-/stage", NpmWeb.staged),
         ("POST", f"/-/stage/package/{_NAME}", NpmWeb.put_on_stage),
         ("GET", "/-/stage/(?P<id>[0-9a-f-]{36})", NpmWeb.one_staged),

@@ -156,6 +156,31 @@ class Signed(StrEnum):
     UNREAD = "in a form that cannot be read"
 
 
+class RegistrySigned(StrEnum):
+    """What became of a registry's own signatures: its word that it took this version in, with this content. Of several
+    the worst counts, which is the last here.
+    """
+
+    UNCHECKED = ""
+    VERIFIED = "verified"
+    UNREAD = "in a form that cannot be read"
+    MISSING = "missing"
+    EXPIRED = "by a key that had ended before"
+    UNKNOWN = "by a key that the registry does not publish"
+    FORGED = "not of this version and its digest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryKey(Fact):
+    """A key by which a registry signs what it takes in. ``until`` is its end, None when it has none."""
+
+    registry: str
+    id: str
+    key: str  # base64 of the public key (SubjectPublicKeyInfo)
+    scheme: str
+    until: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version(Fact):
     """A version of a package as its registry tells it; ``at`` is when it was published.
@@ -183,6 +208,10 @@ class Version(Fact):
     attested: tuple[str, ...] = ()  # the digests that provenance speaks of
     signed: Signed = Signed.UNCHECKED
     signed_why: str = ""
+    integrity: str = ""  # as the registry writes it, and signs it
+    signatures: tuple[tuple[str, str], ...] = ()  # the registry's own: id of the key, base64
+    registry_signed: RegistrySigned = RegistrySigned.UNCHECKED
+    registry_key: str = ""  # the one that this is about, with its end where that matters
 
     @property
     def key(self) -> str:

@@ -14,7 +14,18 @@ from datetime import datetime, timedelta
 
 from bot.signals.baseline import Baseline
 from bot.signals.deploy_source import pattern
-from bot.signals.facts import AnyFact, Push, Release, Run, Signed, Tag, Version, of_kind, ordered
+from bot.signals.facts import (
+    AnyFact,
+    Push,
+    RegistrySigned,
+    Release,
+    Run,
+    Signed,
+    Tag,
+    Version,
+    of_kind,
+    ordered,
+)
 from bot.signals.findings import Finding, Sure
 from bot.signals.given import Given
 
@@ -27,6 +38,14 @@ NOTHING = "0" * 40
 _LINE = re.compile(r"v?(?P<line>\d+\.\d+)\.?(?P<last>[\d.]*)")
 # Of the files of a version the worst counts.
 _WORST = (Signed.UNCHECKED, Signed.VERIFIED, Signed.UNREAD, Signed.UNKNOWN, Signed.OTHER, Signed.FORGED)
+# What a registry's own signature shows, where it does not hold.
+_TAKEN_IN = {
+    RegistrySigned.FORGED: (Sure.CERTAIN, "is not what {registry} took in: its registry signature does not verify"),
+    RegistrySigned.UNKNOWN: (Sure.LIKELY, "has a registry signature by a key that {registry} does not publish: {key}"),
+    RegistrySigned.EXPIRED: (Sure.LIKELY, "has a registry signature by a key that had ended when it came: {key}"),
+    RegistrySigned.MISSING: (Sure.LIKELY, "has no registry signature: nothing says that {registry} took it in so"),
+    RegistrySigned.UNREAD: (Sure.POSSIBLE, "has a registry signature that cannot be read: {key}"),
+}  # fmt: skip
 _FLOATS = re.compile(r"v?\d+(\.\d+)?|latest|stable|nightly|main|edge")
 
 
@@ -102,10 +121,12 @@ def joined(versions: Iterable[Version]) -> list[Version]:
             names = ("built_by", "workflow", "built_from", "run", "commit", "uploader", "means")
             filled = {name: getattr(real, name) or getattr(more, name) for name in names}
             signed = max((real, more), key=lambda v: _WORST.index(v.signed))
+            taken_in = max((real, more), key=lambda v: list(RegistrySigned).index(v.registry_signed))
             one = replace(  # noqa: PLW2901
                 real, **filled, provenance=_best(real.provenance, more.provenance), signed=signed.signed,
                 signed_why=signed.signed_why, digests=_both(real.digests, more.digests),
-                attested=_both(real.attested, more.attested),
+                attested=_both(real.attested, more.attested), registry_signed=taken_in.registry_signed,
+                registry_key=taken_in.registry_key,
             )  # fmt: skip
         found[one.key] = one
     # an attestation alone does not say when its version was published
@@ -131,7 +152,8 @@ def _package(versions: list[Version], known: Known, baseline: Baseline, given: G
         why = known.explain(version, workflows) if known else ""
         found = [
             *_unexplained(version, history, explained, known, why, workflows), *_weaker(version, history),
-            *_signature(version), *_elsewhere(version, history), *_burst(version, history, known, why),
+            *_signature(version), *_registry_signature(version, versions), *_elsewhere(version, history),
+            *_burst(version, history, known, why),
         ]  # fmt: skip
         found = [one for one in found if not _declared(one, version, baseline)]
         if version.at >= given.learn_until:  # one from before is not told, and strange all the same
@@ -213,6 +235,24 @@ def _signature(version: Version) -> Iterator[Finding]:
         text = f"has provenance of another file: it speaks of {other[:19]}, which the registry does not have"
         against = (f"none of the {len(version.digests)} digests that the registry tells",)
         yield _finding(version, "provenance-digest", other[:19], Sure.CERTAIN, text, against)
+
+
+def _registry_signature(version: Version, versions: list[Version]) -> Iterator[Finding]:
+    """A version that its registry has not signed as it serves it. Nobody is told to pull it: what is served may not be
+    what was published, and a number that was unpublished never comes back.
+    """
+    if version.registry_signed not in _TAKEN_IN:
+        return
+    sure, text = _TAKEN_IN[version.registry_signed]
+    ruled = [f"held against its name, number and digest, by the keys that {version.registry} publishes"]
+    if version.registry_signed == RegistrySigned.MISSING:
+        others = any(one.signatures for one in versions)
+        sure = Sure.LIKELY if others else Sure.POSSIBLE
+        ruled = [f"{version.registry} publishes the keys that it signs with"]
+        ruled += ["other versions of it have one"] if others else []
+    said = text.format(registry=version.registry, key=version.registry_key)
+    value = version.registry_signed.name.lower()
+    yield replace(_finding(version, "registry-signature", value, sure, said, tuple(ruled)), versions=())
 
 
 def _elsewhere(version: Version, history: list[Version]) -> Iterator[Finding]:

@@ -79,4 +79,5 @@ def test_what_npm_does_not_let_us_unpublish_is_reported_and_its_provenance_is_ev
     saved = {ref.name.rpartition("/")[2]: ref for ref in unpublish.evidence(drill.world, given, before)}
     record = json.loads(drill.room.read(saved["document.json"].sha256))
     assert record["attestations"]["attestations"][0]["bundle"]["mediaType"] == bundle["mediaType"]
+    assert record["keys"]["keys"] == drill.range.npm.keys.published()
     assert BAD not in record["document"]["versions"]

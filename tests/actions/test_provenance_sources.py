@@ -1,4 +1,4 @@
-"""Provenance as the range's npm and PyPI publish it: signed by its Sigstore, collected and verified in an incident."""
+"""Provenance as the range's npm and PyPI publish it, and npm's own signatures: collected, verified in an incident."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bot.model import Credential
 from bot.range.company import FERRY
 from bot.range.issuer import OidcIssuer
 from bot.range.npm_company import GOOD, PACKAGE, RELEASE
+from bot.range.npm_keys import Keys
 from bot.range.npm_theft import dispatch
 from bot.range.provenance import ATTESTED
 from bot.range.registries.packages import wheel
@@ -25,7 +26,7 @@ from bot.range.registries.pypi import Pypi
 from bot.range.registries.theft import SHOPS
 from bot.range.sigstore import Sigstore, npm_statement
 from bot.signals import release_path
-from bot.signals.facts import Signed, Version, of_kind
+from bot.signals.facts import RegistrySigned, Signed, Version, of_kind
 from tests.actions.conftest import Drill
 from tests.actions.registry_arrangements import leaked
 
@@ -93,3 +94,42 @@ def test_what_a_trusted_publisher_uploads_to_pypi_is_verified(drill: Drill) -> N
     one = {one.name: one for one in release_path.joined(of_kind(found.facts, Version))}["2.5.0"]
     assert (one.signed, one.built_by, one.means) == (Signed.VERIFIED, shop.repository, "trusted")
     assert set(one.attested) <= set(one.digests)
+
+
+# npm's own signatures ------------------------------------------------------------------------------------------------
+
+
+def test_npm_has_signed_what_it_took_in_and_keys_that_do_not_come_are_said(drill: Drill) -> None:
+    assert {one.registry_signed for one in told(drill).values()} == {RegistrySigned.VERIFIED}
+    for status, said, later in ((503, "could not be read", True), (404, "There is no record of the keys", False)):
+        drill.range.switchboard.add([{"server": "npm", "route": "/-/npm/v1/keys", "status": status}])
+        of_npm(drill.world, FERRY, "", found := Collected())
+        found.verify(drill.world.trust_root)
+        drill.range.switchboard.clear_faults()
+        (unknown,) = found.unknown
+        assert said in unknown, unknown
+        assert found.later == later, "the watch waits for a registry that is away"
+        assert {one.registry_signed for one in of_kind(found.facts, Version)} == {RegistrySigned.UNCHECKED}
+
+
+@pytest.mark.slow
+def test_in_an_incident_a_version_that_npm_did_not_take_in_so_is_a_sign(drill: Drill, tmp_path: Path) -> None:
+    released(drill)
+    package = drill.range.npm.packages[PACKAGE]
+    dist = package.versions[GOOD]["dist"]
+    good, other = dist["signatures"], Keys().sign(PACKAGE, GOOD, dist["integrity"])
+    judge = CATALOGUE["signals.judge"]
+    given = JudgeIn(credential=Credential(provider="npm", kind="npm-token", id="x"), repository=FERRY)
+    under = [{**other, "keyid": good[0]["keyid"]}]
+    for signatures, value in (([], "missing"), ([other], "unknown"), (under, "forged"), (good, "")):
+        dist["signatures"] = signatures
+        outcome = judge.run(drill.world, given, judge.look(drill.world, given))
+        signs = [one.says for one in outcome.findings if one.what == "registry-signature"]
+        assert len(signs) == bool(value), (value, signs)
+        assert outcome.versions == (), "nobody pulls what npm's own document says wrongly"
+
+        answers = [drill.range.npm.packument(package), {"keys": drill.range.npm.keys.published()}]
+        (documents := tmp_path / "ferry.json").write_text("\n".join(map(json.dumps, answers)))
+        done = CliRunner().invoke(app, ["run", "--package", str(documents), "--json"])
+        found = {one["what"]: one["value"] for one in json.loads(done.stdout)["findings"]}
+        assert found.get("registry-signature", "") == value, done.output

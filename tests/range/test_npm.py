@@ -14,12 +14,13 @@ import uvicorn
 from bot.range.clock import RangeClock
 from bot.range.issuer import OidcIssuer
 from bot.range.npm import NpmProblem, NpmRegistry
+from bot.range.npm_keys import Keys
 from bot.range.npm_package import release
 from bot.range.npm_trust import AUDIENCE, Publisher, exchanged
 from bot.range.npm_web import NpmWeb
 from bot.range.port import listen
 from bot.range.switchboard import Switchboard
-from tests.npm_client import NpmCommand, needs_npm
+from tests.npm_client import NPM, NpmCommand, needs_npm
 
 NAME = "@harbor-lights/bell"
 
@@ -203,3 +204,52 @@ def test_an_identity_is_exchanged_for_a_token_of_one_package_that_soon_ends() ->
     with pytest.raises(NpmProblem) as caught:
         registry.caller(f"Bearer {found['token']}")
     assert caught.value.status == 401
+
+
+# The real client judges what the range signs --------------------------------------------------------------------------
+
+# npm asks Sigstore's TUF repository first whether it has keys of the registry. It has none of one on loopback; that
+# answer is given here, without the network. The rest of the command is npm's own.
+WITHOUT_TUF = """
+try {
+  const tuf = require(require.resolve('@sigstore/tuf', { paths: [process.env.NPM_IS_AT] }))
+  const none = Object.assign(new Error('no such target'), { code: 'TUF_FIND_TARGET_ERROR' })
+  tuf.initTUF = async () => ({ getTarget: async () => { throw none } })
+} catch (error) {
+  if (error.code !== 'MODULE_NOT_FOUND') throw error  // an older npm goes to the registry at once
+}
+"""
+
+
+@needs_npm
+@pytest.mark.slow
+def test_npm_audit_signatures_agrees_with_what_the_range_signs(shop: Shop) -> None:
+    if tuple(map(int, shop.npm("--version")[1].split(".")[:2])) < (8, 15):
+        pytest.skip("npm audit signatures came with npm 8.15")
+    shop.publish(NAME, "1.0.0")
+    place = shop.folder / "app"
+    place.mkdir()
+    app = {"name": "app", "version": "0.0.0", "dependencies": {NAME: "1.0.0"}}
+    (place / "package.json").write_text(json.dumps(app))
+    assert shop.npm("install", at=place, token="")[0] == 0
+    (shop.folder / "tuf.cjs").write_text(WITHOUT_TUF)
+    npm = Path(NPM or "").resolve().parent
+    preload = {"NODE_OPTIONS": f"--require {shop.folder / 'tuf.cjs'}", "NPM_IS_AT": str(npm)}
+    dist = shop.registry.packages[NAME].versions["1.0.0"]["dist"]
+    good, other = dist["signatures"], Keys().sign(NAME, "1.0.0", dist["integrity"])
+
+    def audited(signatures: list[dict[str, str]]) -> tuple[int, str]:
+        dist["signatures"] = signatures
+        return shop.npm("audit", "signatures", at=place, token="", env=preload)
+
+    status, said = audited(good)
+    assert (status, "1 package has a verified registry signature" in said) == (0, True), said
+    status, said = audited([])
+    assert (status, "1 package has a missing registry signature" in said) == (1, True), said
+    status, said = audited([{**other, "keyid": good[0]["keyid"]}])
+    assert (status, "1 package has an invalid registry signature" in said) == (1, True), said
+    status, said = audited([other])
+    assert (status, "EMISSINGSIGNATUREKEY" in said) == (1, True), said
+    shop.registry.keys.rotate(shop.registry.packages[NAME].times["1.0.0"] - timedelta(days=1))
+    status, said = audited(good)
+    assert (status, "EEXPIREDSIGNATUREKEY" in said) == (1, True), said

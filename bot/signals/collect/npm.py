@@ -1,4 +1,4 @@
-"""npm: a package's document (packument), and the attestations of a version.
+"""npm: a package's document (packument), the attestations of a version, and the keys of the registry's signatures.
 
 The document names who published each version (``_npmUser``, with ``trustedPublisher`` where it was the pipeline's own
 identity) and whether npm holds provenance (``dist.attestations``). Only the attestation says from where it was built.
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from bot.signals.facts import Fact, Origin, Version, utc
+from bot.signals.facts import Fact, Origin, RegistryKey, Version, utc
 
 OIDC = "npm-oidc-no-reply@github.com"  # the address that npm writes for trusted publishing
 SLSA = "https://slsa.dev/provenance/v1"
@@ -39,6 +39,34 @@ def packument(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
             means="trusted" if trusted else "token" if user else "",
             provenance="yes" if dist.get("attestations") else "no", digests=digests,
             commit=str(manifest.get("gitHead") or ""), yanked=bool(manifest.get("deprecated")),
+            integrity=_integrity(dist), signatures=tuple(map(_signature, dist.get("signatures") or ())),
+        )  # fmt: skip
+
+
+def _integrity(dist: dict[str, Any]) -> str:
+    """What is signed; of a version that is older than ``integrity``, its shasum in that form (pacote, ssri)."""
+    if dist.get("integrity"):
+        return str(dist["integrity"])
+    return "sha1-" + base64.b64encode(bytes.fromhex(str(dist["shasum"]))).decode() if dist.get("shasum") else ""
+
+
+def _signature(row: Any) -> tuple[str, str]:
+    return (str(row.get("keyid") or ""), str(row.get("sig") or "")) if isinstance(row, dict) else ("", "")
+
+
+def is_keys(document: Any) -> bool:
+    """Whether it is the answer of ``/-/npm/v1/keys``."""
+    rows = document.get("keys") if isinstance(document, dict) else None
+    return isinstance(rows, list) and all(isinstance(row, dict) and "keyid" in row for row in rows)
+
+
+def keys(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
+    """The keys by which npm signs what it takes in, those too that have ended."""
+    for row in document["keys"]:
+        yield RegistryKey(
+            at=utc("1970-01-01T00:00:00Z"), origin=Origin("npm", origin.where), registry="npm", id=str(row["keyid"]),
+            key=str(row["key"]), scheme=str(row.get("scheme") or row.get("keytype") or ""),
+            until=utc(row["expires"]) if row.get("expires") else None,
         )  # fmt: skip
 
 
