@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bot.oidc.plan import plan
 from bot.oidc.repository import FOLDER, Repository
 from tests.oidc.test_cases import CASES
@@ -22,3 +24,36 @@ def test_a_name_that_hands_a_key_on_and_that_a_script_reads_is_left() -> None:
     text = (CASES / "aws" / "handed-by-env.before.yml").read_bytes()
     assert plan(Repository.of({FILE: text, "site.py": b"import os\n"})).changed
     assert plan(Repository.of({FILE: text, "site.py": b"key = os.environ['SITE_KEY']\n"})).changed == {}
+
+
+DEPLOY = """\
+on: {push: {branches: [main]}}
+jobs:
+  deploy:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - run: bash scripts/deploy.sh live
+        env:
+          AWS_ACCESS_KEY_ID: ${{ secrets.AWS_ACCESS_KEY_ID }}
+          AWS_SECRET_ACCESS_KEY: ${{ secrets.AWS_SECRET_ACCESS_KEY }}
+          AWS_REGION: eu-west-1
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "moves"),
+    [
+        ("aws s3 sync . s3://acme", True),
+        ('[ -z "$AWS_SECRET_ACCESS_KEY" ] && exit 1', True),
+        ("# docker run -e AWS_SECRET_ACCESS_KEY", True),
+        ("aws configure set aws_secret_access_key $AWS_SECRET_ACCESS_KEY", True),  # the environment goes first
+        ("docker run -e AWS_ACCESS_KEY_ID -e AWS_SECRET_ACCESS_KEY -e AWS_SESSION_TOKEN acme/tool", True),
+        ("docker run -e AWS_ACCESS_KEY_ID -e AWS_SECRET_ACCESS_KEY acme/tool", False),
+        ('s3cmd --secret_key="$AWS_SECRET_ACCESS_KEY" ls', False),
+    ],
+)
+def test_a_script_that_hands_two_values_on_by_name_would_leave_the_third_behind(line: str, moves: bool) -> None:
+    made = plan(Repository.of({FILE: DEPLOY.encode(), "scripts/deploy.sh": f"#!/bin/sh\n{line}\n".encode()}))
+    assert bool(made.changed) is moves
+    assert [outcome.refusal and outcome.refusal.code for outcome in made.outcomes] == [None if moves else "forwarded"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from bot.oidc import elsewhere, permissions
@@ -301,9 +302,13 @@ def _consumer(work: Work, step: Step, carriers: list[Carrier]) -> bool:
     texts = {c.path for c in carriers if c.kind == "run"}
     if step.action == SYNC:
         _sync(work, step)
+    named: dict[str, str] = {}
     for carrier in carriers:
         if carrier.kind == "step-env":
-            _standard(carrier)
+            if aws_script.named_back(step, carrier):
+                named[carrier.name] = carrier.secrets[0]
+            else:
+                _standard(carrier)
             if not ONLY_SECRET.fullmatch(carrier.text) and not _chosen(carrier.text):
                 raise Refusal("computed", f"{carrier.where} makes the value from an expression")
             work.drop(carrier)
@@ -316,8 +321,8 @@ def _consumer(work: Work, step: Step, carriers: list[Carrier]) -> bool:
                 "forwarded", f"{carrier.where} hands the key to {step.uses.split('@')[0]}, without its session",
                 "Use the action's own OIDC or the SDK's environment, then plan again.",
             )  # fmt: skip
-    if texts and work.draft(step.job.workflow.path).edit_lines(
-        (*step.path, "run"), lambda lines: aws_script.without(work, lines, step.folder)
+    if (texts or named) and work.draft(step.job.workflow.path).edit_lines(
+        (*step.path, "run"), partial(aws_script.without, work, step, named)
     ):
         work.draft(step.job.workflow.path).delete_step(step.path)
         later = [s for s in step.job.steps if s.index > step.index]
@@ -455,7 +460,9 @@ def _refuse_both_ways(job: Job, logins: set[int], consumers: Mapping[int, Step])
     if not consumers:
         return
     for step in job.steps:
-        if step.action == CONFIGURE and step.index not in logins and permissions.mints(permissions.effective(job)):
+        apart = step.condition and all(each.condition not in {"", step.condition} for each in consumers.values())
+        beside = step.action == CONFIGURE and step.index not in logins and not apart
+        if beside and permissions.mints(permissions.effective(job)):
             raise Refusal(
                 "both-ways", f"job {job.id} has a role by OIDC in step {step.name!r} and the key beside it",
                 "Find out what the key is for; if the role may do it, take the key out.",
