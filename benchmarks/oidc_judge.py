@@ -45,7 +45,8 @@ RAISED = re.compile(r"(?<![\w@/-])(semantic-release|npm)@[~^v=]*(\d+)[\w.-]*")
 LEAST = {"semantic-release": 25, "npm": 11}
 NODE = re.compile(r"v?(2[4-9]|[3-9]\d)(\.\S*)?|lts/\*|lts/krypton|latest|current|node")
 COMPANIONS = re.compile(
-    r"USER(NAME)?$|_USER|FILE_OVERRIDE|APPLICATION_CREDENTIALS|SESSION_TOKEN|GOOGLE_CREDENTIALS", re.IGNORECASE
+    r"USER(NAME)?$|_USER|^AWS_ACCESS_KEY_ID$|FILE_OVERRIDE|APPLICATION_CREDENTIALS|SESSION_TOKEN|GOOGLE_CREDENTIALS",
+    re.IGNORECASE,
 )
 STORES = re.compile(
     r"_authToken|npmAuthToken|npmrc|pypirc|pypi-token|http-basic|cargo\s+login|credentials|aws_(access|secret|session)"
@@ -180,6 +181,8 @@ def _stands_for(old: str, new: str) -> bool:
 
 
 def _reads(text: Any, secrets: set[str]) -> bool:
+    if re.search(r"secrets\s*\[\s*matrix\.", str(text)):
+        return bool(secrets)  # what the matrix names, `_named_by_matrix` asks
     return any(name.upper() in secrets for name in re.findall(r"secrets\s*(?:\.\s*|\[\s*['\"])([\w-]+)", str(text)))
 
 
@@ -195,10 +198,22 @@ def _job(old: Tree, new: Tree, was: Tree, now: Tree, secrets: set[str], wide: se
         yield from _steps(old["steps"], new.get("steps") or [], secrets)
         yield from _folders(old, new, was)
     yield from _scopes(old, new, was, now)
+    yield from _named_by_matrix(new, secrets)
     yield from _logged_in(old, new, secrets)
     yield from _dangling(old, new, gone | wide)
     if old != new:
         yield from _order(new, now, {_title(step).split("@")[0] for step in old.get("steps") or []})
+
+
+def _named_by_matrix(job: Tree, secrets: set[str]) -> Iterator[str]:
+    """A secret that was migrated and that the job still reads by a name which its matrix writes out."""
+    strategy = job.get("strategy")
+    matrix = strategy.get("matrix") if isinstance(strategy, dict) else None
+    for key in re.findall(r"secrets\s*\[\s*matrix\.([\w-]+)", str(job)) if isinstance(matrix, dict) else ():
+        rows = matrix.get("include") if isinstance(matrix.get("include"), list) else []
+        listed = matrix.get(key) if isinstance(matrix.get(key), list) else []
+        named = {str(value).upper() for value in [*listed, *(row.get(key) for row in rows if isinstance(row, dict))]}
+        yield from (f"{name} is still read, by its matrix" for name in sorted(named & secrets))
 
 
 def _narrower(where: str, old: Tree, new: Tree) -> Iterator[str]:
@@ -276,6 +291,8 @@ def _step(old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:
             yield f"{key} has changed"
     yield from _narrower("its condition", old, new)
     gone = yield from _env("it", old, new, secrets)
+    if "AWS_SECRET_ACCESS_KEY" in gone and "AWS_ACCESS_KEY_ID" in (new.get("env") or {}):
+        yield "the id of a key stays and its secret went"
     if not (old.get("uses") and not new.get("uses")):
         yield from _with(old.get("with") or {}, new.get("with") or {}, secrets, _action(old))
         yield from _run(str(old.get("run") or ""), str(new.get("run") or ""), secrets)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ from bot.oidc.source import Node, Path
 _USER = re.compile(r"USER(NAME)?(_\d+)?$|EMAIL$", re.IGNORECASE)
 _LOGIN = re.compile(r"\b(?:docker|podman|buildah|skopeo|helm registry|crane auth|oras)\s+login\b([^\n|;&]*)")
 _REGISTRY = re.compile(r"[\w${}-]+(\.[\w${}-]+)+(:\d+)?(/\S*)?")
+BY_MATRIX = re.compile(r"\s*\$\{\{\s*secrets\[\s*matrix\.([\w-]+)\s*\]\s*\}\}\s*")
 _OF_ENV = re.compile(r"\s*\$\{\{\s*env\s*\.\s*([A-Za-z_]\w*)\s*\}\}\s*")
 _ASSIGNED = re.compile(r"(?<![\w-])([A-Za-z]\w*)=[\"']?\$\{\{\s*secrets\s*\.\s*(\w+)\s*\}\}")
 MERGED = ("aws", "vault")  # their ids and secrets go in pairs
@@ -51,6 +52,11 @@ class Carrier:
     def named(self) -> bool:
         """Whether the secrets that it reads can be named, if it computes a name: a matrix writes them all out."""
         return bool(self.secrets) and not any(name.startswith("(") for name in self.secrets)
+
+    @property
+    def taken_out(self) -> Carrier:
+        """One whose name a matrix chooses, as the carrier that it would be if it named one secret."""
+        return replace(self, kind=_kind(self.path), name=str(self.path[-1]))
 
     @property
     def where(self) -> str:
@@ -156,7 +162,7 @@ def _carrier(
 
 def _of_matrix(job: Node, text: str) -> tuple[str, ...]:
     """The secrets of ``secrets[matrix.NAME]``, where the matrix writes every value out; () where it does not."""
-    chosen = re.fullmatch(r"\s*\$\{\{\s*secrets\[\s*matrix\.([\w-]+)\s*\]\s*\}\}\s*", text)
+    chosen = BY_MATRIX.fullmatch(text)
     node: Node | None = job
     for key in ("strategy", "matrix"):
         node = node.get(key) if node is not None and node.real.kind == "map" else None
@@ -352,11 +358,10 @@ def _groups(
             for one, two in pairwise(own):
                 if owner[one] == owner[two]:
                     parent[root(two)] = root(one)
-        for secret in own:
-            if owner[secret] in MERGED:
-                place = (carrier.file, carrier.path[:-1], owner[secret])
-                beside.setdefault(place, []).append(secret)
-                parts.setdefault(place, []).append(carrier.part)
+        for provider in dict.fromkeys(owner[secret] for secret in own if owner[secret] in MERGED):
+            place = (carrier.file, carrier.path[:-1], provider)
+            beside.setdefault(place, []).extend(secret for secret in own if owner[secret] == provider)
+            parts.setdefault(place, []).append(carrier.part)  # once, however many secrets it chooses from
     for (file, path, provider), group in beside.items():
         one_pair = sorted(parts[file, path, provider]) == ["id", "secret"]
         if provider == "aws" and path[-1:] in {("env",), ("secrets",)} and not one_pair:

@@ -118,9 +118,18 @@ class Work:
         jobs_found = [(self.repository.job(file, name), carriers) for (file, name), carriers in found.items()]
         return [(job, carriers, first.get(job.workflow.path)) for job, carriers in jobs_found if not job.uses]
 
-    def refuse_odd(self) -> None:
-        """Refuse carriers that no recipe knows how to take out."""
+    def refuse_odd(self, *, by_matrix: bool = False) -> None:
+        """Refuse carriers that no recipe knows how to take out.
+
+        ``by_matrix``: the recipe can take out those whose names a matrix writes out.
+        """
+        own = set(self.credential.secrets)
+        if by_matrix:
+            carriers = [c.taken_out if c.kind == "computed" and c.named else c for c in self.credential.carriers]
+            self.credential = replace(self.credential, carriers=tuple(carriers))
         for carrier in self.everything():
+            if by_matrix and carrier.named and own.issuperset(carrier.secrets):
+                continue
             raise Refusal(
                 "computed", f"{carrier.where} reads all secrets, or one by a computed name",
                 "Name the secret in the expression and let environments hold its values, then plan again.",

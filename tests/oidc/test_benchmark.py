@@ -215,6 +215,9 @@ jobs:
          "an upload takes dist, and the packages were built in ['lib']"),
         ("      - uses: cucumber/action-publish-npm@v1\n        with: {npm-token: '${{ secrets.K }}'}\n",
          "      - run: npm run deploy\n", "went"),
+        ("      - {name: x, run: aws, env: {AWS_ACCESS_KEY_ID: A, AWS_SECRET_ACCESS_KEY: '${{ secrets.K }}'}}\n",
+         ("      - uses: aws-actions/configure-aws-credentials@v4\n        with: {role-to-assume: r, aws-region: x}\n"
+         "      - {name: x, run: aws, env: {AWS_ACCESS_KEY_ID: A}}\n"), "the id of a key stays"),
         ("      - {name: x, run: x, env: {A: '${{ env.B }}', B: '${{ secrets.K }}'}}\n", "      - {name: x, run: x}\n",
          "variable A went and was no secret"),
     ],
@@ -249,6 +252,14 @@ def test_habits_of_people_and_a_round_trip_are_counted(tmp_path: Path) -> None:
     assert figures["ours"]["AWS logins with an end of their own"] == 1
     assert figures["round_trip"] == {"files": 1, "identical": 1}
     assert not oidc_peers.round_trip(b"on:   push\njobs: { a: { runs-on: x } }\n")
+
+
+def test_a_secret_that_a_matrix_names_is_read_as_long_as_something_reads_it() -> None:
+    job = "on: push\njobs: {a: {runs-on: x, strategy: {matrix: {t: [ONE, TWO]}}, steps: [{run: x%s}]}}\n"
+    before = {"w": job % ", env: {T: '${{ secrets[matrix.t] }}'}"}
+    assert judge(before, {"w": job % ""}, {"ONE", "TWO"}) == []
+    kept = {"w": job % ", env: {T: '${{ secrets[matrix.t] }}', U: x}"}
+    assert any("ONE is still read, by its matrix" in said for said in judge(before, kept, {"ONE"}))
 
 
 def test_a_called_job_that_asks_for_more_than_its_caller_has_is_found() -> None:

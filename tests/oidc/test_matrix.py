@@ -1,4 +1,4 @@
-"""Secrets that a matrix names: those that it writes out are followed, and what it computes stops every other one."""
+"""Secrets that a matrix names: those that it writes out move, and what it computes stops every other one."""
 
 from __future__ import annotations
 
@@ -36,10 +36,14 @@ def planned(matrix: str) -> Plan:
 @pytest.mark.parametrize("matrix", [WRITTEN, "{id: [TEST_AWS_ID], key: [TEST_AWS_KEY], include: [{id: LIVE_AWS_ID}]}"])
 def test_what_a_matrix_writes_out_is_named_and_stops_no_other_secret(matrix: str) -> None:
     made = planned(matrix)
-    assert {each.refusal.code for each in made.refused if each.refusal} == {"computed"}
-    stay = {secret for each in made.refused for secret in each.credential.secrets}
-    assert {"TEST_AWS_ID", "TEST_AWS_KEY", "LIVE_AWS_ID"} <= stay
-    assert [each.credential.key for each in made.migrated] == ["npm:NPM_TOKEN"]
+    assert made.refused == []
+    key, token = made.migrated
+    assert {"TEST_AWS_ID", "TEST_AWS_KEY", "LIVE_AWS_ID"} <= set(key.credential.secrets)
+    assert token.credential.key == "npm:NPM_TOKEN"
+    text = made.after.files[FILE].decode()
+    assert "role-to-assume: ${{ vars[format('{0}_ROLE_ARN', matrix.id)] }}\n" in text
+    assert {name for name in key.asks if "ROLE" in name} == {"vars.LIVE_AWS_ID_ROLE_ARN", "vars.TEST_AWS_ID_ROLE_ARN"}
+    assert "secrets" not in text
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from bot.oidc import elsewhere, permissions
-from bot.oidc.find import Carrier
+from bot.oidc.find import BY_MATRIX, Carrier
 from bot.oidc.hands import aws_script, composite
 from bot.oidc.hands.aws_script import KEYS
 from bot.oidc.hands.aws_users import (
@@ -64,7 +64,7 @@ FED = {
 
 def migrate(work: Work) -> None:
     """Draft the migration of one key pair. Raises Refusal."""
-    work.refuse_odd()
+    work.refuse_odd(by_matrix=True)
     found = work.by_job()
     wide = [c for c in work.credential.carriers if c.kind == "workflow-env"]
     for carrier in [each for each in wide if _ASKS.fullmatch(each.text)]:
@@ -80,7 +80,23 @@ def migrate(work: Work) -> None:
         if job.uses:
             continue  # what it hands on goes in pass_on
         _job(work, job, carriers, bool(wide and any(c.file == file for c in wide)))
+    _companions(work)
     work.pass_on()
+
+
+def _companions(work: Work) -> None:
+    """What stands beside a key's variable under a name of the key goes with it: no half of it outlives a login."""
+    for carrier in work.credential.carriers:
+        if not carrier.kind.endswith("-env") or carrier.name.upper() not in KEYS:
+            continue
+        draft, table = work.draft(carrier.file), carrier.path[:-1]
+        for entry in draft.source.at(table).real.entries if draft.deleted(carrier.path) else []:
+            path = (*table, entry.key.value)
+            if entry.key.value.upper() not in KEYS or draft.deleted(path):
+                continue
+            if "secrets" in entry.value.real.value:
+                raise Refusal("half", f"{carrier.where} stands beside {entry.key.value} of another credential")
+            draft.delete(path)
 
 
 def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
@@ -309,7 +325,8 @@ def _consumer(work: Work, step: Step, carriers: list[Carrier]) -> bool:
                 named[carrier.name] = carrier.secrets[0]
             else:
                 _standard(carrier)
-            if not ONLY_SECRET.fullmatch(carrier.text) and not _chosen(carrier.text):
+            told = ONLY_SECRET.fullmatch(carrier.text) or BY_MATRIX.fullmatch(carrier.text)
+            if not told and not _chosen(carrier.text):
                 raise Refusal("computed", f"{carrier.where} makes the value from an expression")
             work.drop(carrier)
         elif carrier.kind == "input" and step.action == "docker/login-action":
@@ -370,7 +387,7 @@ def _chosen(text: str) -> bool:
 
 def _step(work: Work, job: Job, consumers: list[Step], condition: str) -> Mapping[str, Any]:
     inputs = {
-        "role-to-assume": _role(work, [c for c in work.credential.carriers if c.file == job.workflow.path], consumers),
+        "role-to-assume": _role(work, _of(work, job), consumers),
         "role-session-name": "gha-${{ github.run_id }}",
         "role-duration-seconds": str(_session_s(work, job)),
         "aws-region": _region(work, job, consumers),
@@ -382,6 +399,12 @@ def _step(work: Work, job: Job, consumers: list[Step], condition: str) -> Mappin
         role = inputs["role-to-assume"]
         condition = _ENV_KEY.sub(lambda _: operand(role), condition)
     return work.uses_step(CONFIGURE, inputs, **{"if": condition})
+
+
+def _of(work: Work, job: Job) -> list[Carrier]:
+    """The carriers that feed a job: its own, or else those of its file."""
+    found = [c for c in work.credential.carriers if c.file == job.workflow.path]
+    return [c for c in found if c.job == job.id] or found
 
 
 def _role(work: Work, carriers: list[Carrier], steps: list[Step], role: str = "") -> str:
@@ -396,6 +419,11 @@ def _own_role(work: Work, carriers: list[Carrier]) -> str:
     for name in (*work.credential.secrets, ""):
         if given := work.answers.roles.get(name):
             return given
+    by = next(((c, found[1]) for c in carriers if c.part == "id" and (found := BY_MATRIX.fullmatch(c.text))), None)
+    if by is not None:
+        for secret in by[0].secrets:
+            work.need(f"{secret}_ROLE_ARN", "the ARN of the role that this repository may assume")
+        return f"${{{{ vars[format('{{0}}_ROLE_ARN', matrix.{by[1]})] }}}}"
     chosen = next((c for c in carriers if c.part == "id" and _chosen(c.text)), None)
     if chosen is not None:
         return SECRET.sub(lambda m: f"vars.{_variable(work, m[1] or m[2])}", chosen.text)

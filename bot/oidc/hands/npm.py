@@ -44,7 +44,7 @@ _FLAG = re.compile(
 
 def migrate(work: Work) -> None:
     """Draft the migration of one token. Raises Refusal."""
-    work.refuse_odd()
+    work.refuse_odd(by_matrix=True)
     for carrier in work.wide():
         work.drop(carrier)
     publishes = npm_tools.PUBLISH.search
