@@ -63,18 +63,31 @@ def hasten() -> None:
 def main() -> None:
     """Print the matrix. Exit status 1 where a cell is wrong."""
     given = _options()
+    done = _kept(given.keep) if given.keep else []
     with tempfile.TemporaryDirectory(prefix="faults-") as place, ExitStack() as stack:
         arenas = [stack.enter_context(range_up()) for _ in range(given.jobs)]
         clean = {name: _clean(name, arenas[0], Path(place)) for name in given.drill}
-        cells = list(_cells(given, clean))
-        sys.stderr.write(f"{len(cells)} cells, {given.jobs} at once\n")
-        done = list(_all(cells, clean, arenas, Path(place), given.until))
-    left = len(cells) - len(done)
+        known = set(map(_name, done))
+        cells = [cell for cell in _cells(given, clean) if _name(cell) not in known]
+        sys.stderr.write(f"{len(cells)} cells, {given.jobs} at once; {len(done)} are known\n")
+        for cell in _all(cells, clean, arenas, Path(place), given.until):
+            done.append(cell)
+            if given.keep:
+                with given.keep.open("a") as kept:
+                    kept.write(json.dumps(asdict(cell)) + "\n")
+    left = len(cells) + len(known) - len(done)
     text = json.dumps([asdict(cell) for cell in done]) if given.json else report(done, left)
     if given.out:
         given.out.write_text(text + "\n")
     print(text)
     raise SystemExit(any(cell.said == "WRONG" for cell in done))
+
+
+def _kept(file: Path) -> list[Cell]:
+    """What an earlier run has done; what was wrong is to be done again."""
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    cells = [Cell(**row | {"faults": [Fault(**fault) for fault in row["faults"]]}) for row in rows]
+    return [cell for cell in {_name(cell): cell for cell in cells}.values() if cell.said != "WRONG"]
 
 
 def _options() -> argparse.Namespace:
@@ -88,6 +101,7 @@ def _options() -> argparse.Namespace:
     options.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="drills at once")
     options.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell later than that")
     options.add_argument("--json", action="store_true", help="for a program")
+    options.add_argument("--keep", type=Path, help="a file that what is done is added to, and not done again")
     options.add_argument("--out", type=Path, help="write what is printed to a file too")
     given = options.parse_args()
     given.drill, given.kind = given.drill or list(DRILLS), given.kind or list(KINDS)

@@ -36,7 +36,13 @@ def matrix(tmp_path: Path, *args: str) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["answer-lost", "garbage"])
 def test_a_sample_of_the_matrix(tmp_path: Path, kind: str) -> None:
-    assert len(matrix(tmp_path, "--drill", "github-pat-in-image", "--kind", kind, "--sample", "4")) == 4
+    kept = tmp_path / "kept"
+    args = ("--drill", "github-pat-in-image", "--kind", kind, "--keep", str(kept), "--sample")
+    assert len(matrix(tmp_path, *args, "3")) == 3
+    begun = kept.read_text()
+    assert len(matrix(tmp_path, *args, "4")) == 4
+    assert kept.read_text().startswith(begun), "what an earlier run has done is not done again"
+    assert len(kept.read_text().splitlines()) == 4
 
 
 @pytest.mark.slow
