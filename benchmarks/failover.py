@@ -66,7 +66,7 @@ def measure(how: signal.Signals, arena: Range, begin: Begin, folder: Path, datab
     crew = Crew(arena=arena.anew(), begin=begin, home=folder, database=database, name=DRILL)
     still = Stillness(folder, database)
     try:
-        result, bulkhead = crew.play(AT, how)
+        result, bulkhead = crew.play([AT], how)
         bulkhead.close()
     finally:
         crew.stop()

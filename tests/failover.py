@@ -1,4 +1,7 @@
-"""Two workers on one PostgreSQL and a drill beside them, one of which is killed or stopped at a boundary."""
+"""Two workers on one PostgreSQL and a drill beside them: one is killed or stopped at a boundary, and again later on.
+
+Who is gone has a successor, so that there are two whenever the next one goes.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ from bot.actions import CATALOGUE
 from bot.playbook import load_folder
 from bot.scenario import Drill, load_drill
 from bot.settings import Settings
+from bot.store_workers import LEASE
 
 Begin = Callable[[dict[str, Any]], int]  # an order of failover_child -> the worker's process id
+Leases = Callable[[], set[str]]
 CHILD = Path(__file__).parent / "failover_child.py"
 LEASE_S = 5.0
 LATER = ("postmortem", "follow-up")  # kinds
@@ -71,6 +76,30 @@ def hatchery(lease_s: float = LEASE_S) -> Iterator[Begin]:
             process.stdin.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """A worker that was killed or stopped: its process, the boundary at which that was, the name of its lease."""
+
+    pid: int
+    where: str
+    lease: str
+
+
+def downs(home: Path) -> list[Gone]:
+    """All that are gone, the first one first."""
+    return [Gone(**json.loads((home / f"down-{k}").read_text())) for k in range(len(list(home.glob("down-*"))))]
+
+
+def leases_of(bulkhead: app.Bulkhead) -> Leases:
+    """Asks for the names of the leases that stand."""
+    return lambda: set(bulkhead.store.settings(LEASE))
+
+
+async def _until(condition: Callable[[], Any]) -> None:
+    while not await asyncio.to_thread(condition):
+        await asyncio.sleep(0.05)
+
+
 def end(pid: int) -> None:
     """End a worker, whatever it does."""
     with contextlib.suppress(ProcessLookupError):
@@ -96,7 +125,7 @@ class Onlooker(drill.Run):
 
 @dataclass(kw_only=True)
 class Crew:
-    """Two workers, a drill, and the moment at which one of them is gone."""
+    """Two workers, a drill, and the moments at which one of them is gone."""
 
     arena: drill.Range
     begin: Begin
@@ -105,8 +134,8 @@ class Crew:
     name: str
     pids: list[int] = field(default_factory=list)
 
-    def play(self, at: str, how: signal.Signals) -> tuple[drill.Result, app.Bulkhead]:
-        """The drill, with one of both gone at ``at``. Raises EngineError when the other does not finish it."""
+    def play(self, at: list[str], how: signal.Signals) -> tuple[drill.Result, app.Bulkhead]:
+        """The drill, with one of both gone at each of ``at``. Raises EngineError when the others do not finish it."""
         scenario = scenario_of(self.name)
         settings = settings_of(self.home, self.database, ",".join(scenario.responders))
         bulkhead = app.Bulkhead(settings, sites={"range": sites.range_site(self.arena.endpoints)}, release=True)
@@ -115,24 +144,55 @@ class Crew:
             "responders": settings.responders,
         }  # fmt: skip
         self.pids = [self.begin(order) for _ in range(2)]
-        self.wait(lambda: len(bulkhead.store.settings("lease:")) == len(self.pids), "both workers to work")
+        leases = leases_of(bulkhead)
+        self.wait(lambda: len(leases()) == len(self.pids), "both workers to work")
         run = Onlooker(scenario, bulkhead, self.arena, lambda _kind, _data: None)
-        run.patience_s = PATIENCE_S
-        return asyncio.run(run.run()), bulkhead
+        run.patience_s = PATIENCE_S + 2 * LEASE_S * len(at)
+        return asyncio.run(self._with_successors(run, leases, order)), bulkhead
+
+    async def _with_successors(self, run: Onlooker, leases: Leases, order: dict[str, Any]) -> drill.Result:
+        relay = asyncio.create_task(self._relay(leases, order))
+        try:
+            return await run.run()
+        finally:
+            relay.cancel()
+            await asyncio.gather(relay, return_exceptions=True)
+
+    async def _relay(self, leases: Leases, order: dict[str, Any]) -> None:
+        async with asyncio.TaskGroup() as waking:
+            for k in range(len(order["at"]) - 1):  # the last one has no successor
+                gone = await self._succeeded(k, leases, order)
+                if order["signal"] == signal.SIGSTOP:
+                    waking.create_task(self._woken(gone, leases))
+
+    async def _succeeded(self, k: int, leases: Leases, order: dict[str, Any]) -> Gone:
+        """Wait for the one that is gone next and begin its successor. Until that works, nobody else goes."""
+        await _until(lambda: len(self.gone) > k)
+        known = leases()
+        self.pids.append(self.begin(order))
+        await _until(lambda: leases() - known)
+        (self.home / f"back-{k}").touch()
+        return self.gone[k]
+
+    async def _woken(self, gone: Gone, leases: Leases) -> None:
+        """Let one go on once others have its work, until it has noticed; then it may leave."""
+        await _until(lambda: gone.lease not in leases())
+        os.kill(gone.pid, signal.SIGCONT)
+        await _until(lambda: gone.lease in leases())
+        end(gone.pid)
 
     @property
-    def gone(self) -> int:
-        """Which one it was; 0 while nobody has come to the boundary."""
-        down = self.home / "down"
-        return int(down.read_text()) if down.exists() else 0
+    def gone(self) -> list[Gone]:
+        """Who is, the first one first."""
+        return downs(self.home)
 
-    def wake(self, bulkhead: app.Bulkhead) -> None:
-        """Let the stopped one go on, until it has noticed that others have its work."""
-        os.kill(self.gone, signal.SIGCONT)
-        leases = len(self.pids)
-        self.wait(lambda: len(bulkhead.store.settings("lease:")) == leases, "the one that was stopped to begin anew")
+    def wake(self, leases: Leases) -> None:
+        """Let the one that was stopped last go on, until it has noticed that others have its work."""
+        last = self.gone[-1]
+        os.kill(last.pid, signal.SIGCONT)
+        self.wait(lambda: last.lease in leases(), "the one that was stopped to begin anew")
         time.sleep(0.5)
-        os.kill(self.gone, 0)  # it lives
+        os.kill(last.pid, 0)  # it lives
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         give_up = time.monotonic() + PATIENCE_S

@@ -1,9 +1,9 @@
 """Workers in processes that can be killed or stopped. Each line of the input is one, its process id is the answer:
 ``{"home", "range", "database", "responders", "at", "signal", "lease_s"}``.
 
-Each is a worker as production has it, over a range for its World. The first of them that comes to the boundary ``at``
-sends itself the signal; which one that was stands in HOME/down. They are forked from this process, which has done
-nothing but import.
+Each is a worker as production has it, over a range for its World. One that comes to a boundary of ``at`` where nobody
+has been yet sends itself the signal, unless one before it has no successor; who that was and where stands in
+HOME/down-0, down-1 and so on. They are forked from this process, which has done nothing but import.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import os
 import signal
 import sys
 import traceback
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from bot import app, drill, sites
 from bot.engine.run import Engine
-from tests.failover import settings_of
+from bot.store_workers import LEASE
+from tests.failover import Gone, downs, settings_of
 
 
 class House(app.Bulkhead):
@@ -34,17 +35,17 @@ class House(app.Bulkhead):
 
 def work(order: dict[str, Any]) -> None:
     """Work until something ends this process."""
-    down = Path(order["home"], "down")
+    home, places = Path(order["home"]), frozenset(order["at"])
 
     def boundary(name: str) -> None:
-        if name != order["at"]:
+        if name not in places or any(gone.where == name for gone in downs(home)):
             return
+        mine = home / f"mine-{os.getpid()}"
+        mine.write_text(json.dumps(asdict(Gone(pid=os.getpid(), where=name, lease=LEASE + house.store.process))))
         try:
-            mark = os.open(down, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            os.link(mine, home / f"down-{len(list(home.glob('back-*')))}")
         except FileExistsError:
-            return  # it is the other one's turn to be gone
-        os.write(mark, str(os.getpid()).encode())
-        os.close(mark)
+            return  # somebody else is gone, and has no successor yet
         os.kill(os.getpid(), order["signal"])
 
     site = sites.range_site(drill.Range(info=order["range"]).endpoints)
