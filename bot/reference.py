@@ -7,6 +7,7 @@ number steps into a list: ``$triage.owners.0.name``. Types are read from the dat
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import types
 import typing
@@ -120,10 +121,13 @@ def _inside(here: Any, part: str) -> Mapping[str, Any]:
     return {}
 
 
-def fields_of(kind: Any) -> dict[str, tuple[Any, bool]]:
+def fields_of(kind: Any) -> Mapping[str, tuple[Any, bool]]:
     """Field -> (type, whether it must be given) of a dataclass; empty for anything else."""
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        return {}
+    return _fields(kind) if isinstance(kind, type) and dataclasses.is_dataclass(kind) else {}
+
+
+@functools.cache
+def _fields(kind: Any) -> Mapping[str, tuple[Any, bool]]:
     hints = typing.get_type_hints(kind)
     return {
         field.name: (

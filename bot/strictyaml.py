@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from yaml.composer import Composer
+from yaml.resolver import BaseResolver
 
 from bot.errors import PlaybookError, SettingsError
 
@@ -88,8 +91,7 @@ def read(text: str, source: str) -> Node:
     if len(text.encode(errors="replace")) > MAX_BYTES:
         raise PlaybookError(source, [(1, f"the file is larger than {MAX_BYTES // 1024} KiB")])
     try:
-        _survey(text, source)
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
+        root = _Composed(list(_surveyed(text, source))).get_single_node()
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         said = exc.problem or exc.context or "not YAML"
@@ -105,8 +107,26 @@ def read(text: str, source: str) -> Node:
     return node
 
 
-def _survey(text: str, source: str) -> None:
-    """Refuse what must not even be built, from the parser's events alone."""
+class _Composed(Composer, BaseResolver):
+    """Nodes of events that were parsed before: the parser in Python is what reading takes its time for."""
+
+    def __init__(self, events: Sequence[yaml.Event]) -> None:
+        Composer.__init__(self)
+        BaseResolver.__init__(self)
+        self._left = deque(events)
+
+    def check_event(self, *choices: type[yaml.Event]) -> bool:
+        return bool(self._left) and isinstance(self._left[0], choices)
+
+    def peek_event(self) -> yaml.Event:
+        return self._left[0]
+
+    def get_event(self) -> yaml.Event:
+        return self._left.popleft()
+
+
+def _surveyed(text: str, source: str) -> Iterator[yaml.Event]:
+    """The parser's events. What must not even be built is refused by them alone."""
     depth = documents = 0
     for values, event in enumerate(yaml.parse(text, Loader=yaml.BaseLoader)):
         line = event.start_mark.line + 1 if event.start_mark else 1
@@ -124,6 +144,7 @@ def _survey(text: str, source: str) -> None:
             raise PlaybookError(source, [(line, "one file holds one document; remove the second ---")])
         if depth > MAX_DEPTH or values > MAX_VALUES:
             raise PlaybookError(source, [(line, "nested too deeply" if depth > MAX_DEPTH else "too many values")])
+        yield event
 
 
 def _node(node: yaml.Node, problems: Problems, line: int = 0) -> Node:
