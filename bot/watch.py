@@ -20,7 +20,7 @@ from typing import Any
 
 from bot import clock, signals
 from bot.actions.signal_facts import HISTORY, Collected, of_github, of_logs, of_npm
-from bot.actions.signal_registries import of_codeartifact, of_ecr, of_ghcr, of_registries
+from bot.actions.signal_registries import of_attestations, of_codeartifact, of_ecr, of_ghcr, of_registries
 from bot.actions.signal_trail import of_aws
 from bot.actions.signals import identities, networks
 from bot.errors import BulkheadError, InputError
@@ -144,6 +144,7 @@ class Watch:
             of_ecr(world, one.repository, found)
             of_codeartifact(world, one.repository, found)
             of_aws(world, one.user, since, found, history)
+        of_attestations(world, one.repository, since, found)
         found.verify(world.trust_root)
         return found
 

@@ -73,11 +73,13 @@ def test_at_ghcr_nobody_gets_the_bad_image_and_github_can_restore_it(tmp_path: P
     undone = [(each["step"], each["came"]) for each in result.undone]
     assert undone == [("delete-packages#0", "undone"), ("move-tags#0", "undone")]
     tags = state["github"]["packages"]["harbor-lights/container/lantern"].values()
-    assert sorted(tags) == [["2.4.0"], ["latest"]], "and it has the tag again that it took"
+    assert sorted(tags) == [["2.2.0"], ["2.3.0"], ["2.4.0"], ["latest"]], "and it has the tag again that it took"
+    found = next(e for e in result.timeline if e["kind"] == "outcome" and e["step"] == "find-packages")
+    assert "tagged latest, without the provenance that 3 others have" in found["body"]["outcome"]["summary"]
     for start in ("packages/harbor-lights-lantern-", "ghcr/harbor-lights/lantern:latest/record.json"):
         assert any(row["name"].startswith(start) for row in result.evidence)
     repository = state["github"]["repositories"]["harbor-lights/lantern"]
-    assert not any(run["logs"] for run in repository["runs"])
+    assert [bool(run["logs"]) for run in repository["runs"]] == [True, True, False], "of the run that printed it"
     assert state["github"]["secrets"].get("actions repository harbor-lights/lantern", {}) == {}
 
     assert [(n, hit) for n, data in everything(tmp_path) if (hit := found_in(data, canaries))] == []

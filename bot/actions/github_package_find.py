@@ -18,10 +18,13 @@ from typing import Any
 from urllib.parse import quote
 
 from bot.action import Action
+from bot.actions import attested
 from bot.actions.explained import Explains
 from bot.actions.github_packages import TYPES
-from bot.errors import Forbidden, NotFound
+from bot.errors import Forbidden, InputError, NotFound, ProviderError
 from bot.model import Before, Effect, Grade, HostedVersion, Outcome, Proof, TagMove
+from bot.signals.collect import images
+from bot.signals.facts import Origin, Version, of_kind
 from bot.world import World
 
 MOST_PACKAGES = 200  # of one type
@@ -94,12 +97,28 @@ class _Search:
             rows = list(self.world.github.pages(path))
             bad = [row for row in rows if not self._explained(house, kind, name, row)]
             good = [Good(str(row["name"]), _tags(row), str(row["created_at"])) for row in rows if row not in bad]
+            said = self._attested(f"{organization}/{name}", house, rows, bad) if kind == "container" and bad else {}
             for row in bad:
                 version = HostedVersion(organization=organization, package=name, version=int(row["id"]), type=kind)
                 tags = _tags(row)
-                yield version, f"{name} {row['name'][:19]}" + (f", tagged {', '.join(tags)}" if tags else "")
+                named = [f"tagged {', '.join(tags)}"] if tags else []
+                words = said.get(str(row["name"]), "")
+                yield version, ", ".join([f"{name} {row['name'][:19]}", *named, *([words] if words else [])])
                 for tag in tags if kind == "container" else ():
                     self._back(f"{organization}/{name}", tag, str(row["name"]), good)
+
+    def _attested(
+        self, package: str, house: Explains, rows: list[dict[str, Any]], bad: list[dict[str, Any]]
+    ) -> dict[str, str]:  # fmt: skip
+        """What the provenance of bad images says that people pull by a name, by their digests."""
+        tagged = [one for one in of_kind(images.ghcr(rows, Origin("", package), package), Version) if one.tagged]
+        names = {str(row["name"]) for row in bad}
+        doubted, good = ([one for one in tagged if (one.digests[0] in names) == is_bad] for is_bad in (True, False))
+        try:
+            return attested.told(self.world, house.repository, doubted, good) if doubted else {}
+        except (ProviderError, InputError) as exc:
+            self.unknown.append(f"What {house.repository} attests of {package} could not be read: {exc}")
+            return {}
 
     def _back(self, package: str, tag: str, bad: str, good: list[Good]) -> None:
         if to := last_good(tag, good):
@@ -178,5 +197,8 @@ find_unexplained_packages = Action(
     name="github.find_unexplained_packages", title="Find packages and images that no run explains",
     inputs=FindHostedIn, before=FindHostedBefore, outcome=FoundHosted, effect=Effect.READ, look=_look, run=_find,
     prove=_prove,
-    permissions=("a classic token with `read:packages`, of an administrator of the organization", "actions:read"),
+    permissions=(
+        "a classic token with `read:packages`, of an administrator of the organization", "actions:read",
+        "attestations:read",
+    ),
 )  # fmt: skip

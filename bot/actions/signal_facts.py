@@ -26,12 +26,12 @@ from bot.signals.collect import github, npm
 from bot.signals.collect.logs import of_zip
 from bot.signals.encodings import Known
 from bot.signals.facts import AnyFact, Origin, Push, Run, Text, WorkflowFile, of_kind, utc
-from bot.signals.provenance import verified
+from bot.signals.provenance import unproven, verified
 from bot.world import World
 
 HISTORY = timedelta(days=30)  # before the window: what is usual
 MOST_RUNS, MOST_JOBS, MOST_LOGS, MOST_PACKAGES = 1000, 60, 20, 100
-MOST_PROVENANCE = 15  # versions of a package, the newest; signal 2 looks back at ten
+MOST_PROVENANCE = 15  # versions of a package or an image, the newest; signal 2 looks back at ten
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +61,7 @@ class Collected:
         self.facts = registry_signatures.verified(self.facts)
         try:
             self.facts = verified(self.facts, root)
+            self.unknown += unproven(self.facts)
         except InputError as exc:
             self.unknown.append(f"No provenance was verified: {exc}")
 

@@ -1,4 +1,5 @@
-"""Facts of registries, asked through the World: PyPI, crates.io, RubyGems.org, Docker Hub, GHCR, ECR, CodeArtifact.
+"""Facts of registries, asked through the World: PyPI, crates.io, RubyGems.org, Docker Hub, GHCR, ECR, CodeArtifact;
+and what GitHub attests of images.
 
 Only packages that a repository makes are asked for: those that files at its root name, those that a held token tells,
 the images that GitHub links to it or that its workflows name, and what is called after it in ECR and CodeArtifact.
@@ -9,23 +10,26 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from bot.actions.attested import attested
 from bot.actions.aws_image_find import MANY, listed
 from bot.actions.aws_package_find import INTERNAL
 from bot.actions.aws_package_find import listed as packages_listed
 from bot.actions.aws_packages import codeartifact
 from bot.actions.github import repository_path
-from bot.actions.signal_facts import MOST_PACKAGES, Collected
+from bot.actions.signal_facts import MOST_PACKAGES, MOST_PROVENANCE, Collected
 from bot.errors import NotFound
 from bot.model import Secret
 from bot.registries import DockerHubClient
 from bot.registries.dockerhub import images_in
 from bot.signals import collect
-from bot.signals.facts import Fact, Origin, Version
+from bot.signals.facts import Fact, Origin, Version, of_kind
 from bot.world import Registry, World
 
+IMAGES = frozenset({"ghcr", "ecr", "dockerhub"})
 MOST_VERSIONS = 200  # of a package in CodeArtifact: each is asked for by itself
 
 
@@ -114,6 +118,24 @@ def of_ecr(world: World, repository: str, found: Collected) -> None:
 
     for region in world.aws.regions:
         found.take(f"images in ECR ({region})", lambda region=region: rows(region))  # type: ignore[misc]
+
+
+def of_attestations(world: World, repository: str, since: datetime, found: Collected) -> None:
+    """The provenance that GitHub holds of images, whichever registry they are in: of those that have a new one."""
+    packages: dict[tuple[str, str], list[Version]] = {}
+    for version in of_kind(found.facts, Version):
+        if version.registry in IMAGES and version.digests[0].startswith("sha256:"):
+            packages.setdefault((version.registry, version.package), []).append(version)
+    fresh = [versions for versions in packages.values() if any(one.at >= since for one in versions)]
+
+    def rows() -> Iterator[Fact]:
+        home = str(world.github.get(repository_path(repository))["full_name"])  # it may have been renamed
+        for versions in fresh:
+            for version in sorted(versions, key=lambda one: one.at, reverse=True)[:MOST_PROVENANCE]:
+                yield attested(world, home, version.digests[0])
+
+    if fresh:
+        found.take("attestations of images", rows)
 
 
 def of_codeartifact(world: World, repository: str, found: Collected) -> None:

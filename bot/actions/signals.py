@@ -7,6 +7,7 @@ before the exposure are enough to know what is usual, and how many there were is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from bot import signals
 from bot.action import Action
@@ -18,7 +19,7 @@ from bot.actions.signal_facts import (
     of_npm,
     window_start,
 )
-from bot.actions.signal_registries import of_codeartifact, of_ecr, of_ghcr, of_registries
+from bot.actions.signal_registries import of_attestations, of_codeartifact, of_ecr, of_ghcr, of_registries
 from bot.actions.signal_trail import of_aws
 from bot.errors import InputError, ProviderError
 from bot.model import Before, Credential, Effect, Grade, Outcome, PackageVersion, Proof
@@ -89,7 +90,7 @@ def _signs(world: World, given: JudgeIn, before: JudgeBefore) -> tuple[list[Find
     if given.repository:
         of_github(world, given.repository, since, found)
         of_logs(world, since, found)
-        _packages(world, given, found)
+        _packages(world, given, since, found)
     if given.user:
         of_aws(world, given.user, since, found)
     found.verify(world.trust_root)
@@ -107,7 +108,7 @@ def _signs(world: World, given: JudgeIn, before: JudgeBefore) -> tuple[list[Find
     return [one for one in signs if one.at >= since], found
 
 
-def _packages(world: World, given: JudgeIn, found: Collected) -> None:
+def _packages(world: World, given: JudgeIn, since: datetime, found: Collected) -> None:
     """What the credential may have published: at its own registry, as images where it is GitHub's, both where AWS's."""
     credential = given.credential
     if credential.provider == "npm":
@@ -119,6 +120,7 @@ def _packages(world: World, given: JudgeIn, found: Collected) -> None:
     elif given.user:
         of_ecr(world, given.repository, found)
         of_codeartifact(world, given.repository, found)
+    of_attestations(world, given.repository, since, found)
 
 
 def identities(found: Collected, user: str) -> set[str]:
@@ -171,8 +173,8 @@ judge = Action(
     name="signals.judge", title="Find signs of misuse in the window", inputs=JudgeIn, before=JudgeBefore,
     outcome=JudgeOutcome, effect=Effect.READ, look=_look, run=_judge, prove=_prove,
     permissions=(
-        "actions:read", "contents:read", "deployments:read", "cloudtrail:LookupEvents", "ecr:DescribeRepositories",
-        "ecr:DescribeImages", "codeartifact:ListRepositories", "codeartifact:ListPackages",
+        "actions:read", "contents:read", "deployments:read", "attestations:read", "cloudtrail:LookupEvents",
+        "ecr:DescribeRepositories", "ecr:DescribeImages", "codeartifact:ListRepositories", "codeartifact:ListPackages",
         "codeartifact:ListPackageVersions", "codeartifact:DescribePackageVersion",
         "`s3:ListBucket` and `s3:GetObject` of `BULKHEAD_TRAIL`, where that is set",
         "a classic token with `read:packages` for images at ghcr.io",

@@ -1,7 +1,7 @@
 """A classic token that pushes images, in a public run log, and whoever finds it there.
 
 The release workflow logs in to ghcr.io with a maintainer's own token, from before GITHUB_TOKEN could push packages, and
-a step that somebody left in prints the environment in base64.
+a step that somebody left in prints it in base64. Releases prove where they were built; the thief's image does not.
 """
 
 from __future__ import annotations
@@ -22,17 +22,27 @@ if TYPE_CHECKING:
     from bot.range.server import Range
 
 REPOSITORY, SECRET, RELEASE = f"{company.ORG}/lantern", "CR_PAT", ".github/workflows/release.yml"
-UNNOTICED_S = 6 * 3600
-LATEST, GOOD_TAG = "latest", "2.4.0"
+BETWEEN_S, UNNOTICED_S = 8 * 3600, 6 * 3600
+LATEST, GOOD_TAG, EARLIER = "latest", "2.4.0", ("2.2.0", "2.3.0")
 BACKDOOR = b"a backdoor of the drill: it does nothing"
 _TOKEN = re.compile(r"ghp_\w{36}")
-_WORKFLOW = f"""\
+_LEAKS = f"""\
+      - name: Why is the login refused
+        run: echo ${SECRET} | base64
+"""
+
+
+def workflow(tag: str, *, leaks: bool = False) -> str:
+    """The release of a version: it pushes the image, and proves where it was built."""
+    return f"""\
 name: Release
 on:
   workflow_dispatch:
 
 permissions:
   contents: read
+  id-token: write
+  attestations: write
 
 jobs:
   image:
@@ -43,13 +53,19 @@ jobs:
       - uses: actions/checkout@v5
       - name: Build
         run: docker build .
-      - name: Why is the login refused
-        run: env | base64
+{_LEAKS if leaks else ""}\
       - name: Push
+        id: push
         run: |
           echo ${SECRET} | docker login ghcr.io -u mara --password-stdin
-          docker push ghcr.io/{REPOSITORY}:{GOOD_TAG}
+          docker push ghcr.io/{REPOSITORY}:{tag}
           docker push ghcr.io/{REPOSITORY}:{LATEST}
+          docker buildx imagetools inspect ghcr.io/{REPOSITORY}:{tag} \\
+            --format 'digest={{{{.Manifest.Digest}}}}' >> $GITHUB_OUTPUT
+      - uses: actions/attest-build-provenance@v3
+        with:
+          subject-name: ghcr.io/{REPOSITORY}
+          subject-digest: ${{{{ steps.push.outputs.digest }}}}
 """
 
 
@@ -66,26 +82,33 @@ class GhcrTheft:
         state.add_repo(REPOSITORY)
         for login, role in (("mara", "admin"), ("jonas", "write"), ("bulkhead-bot", "admin")):
             state.add_collaborator(REPOSITORY, login, role)
-        files: dict[str, str | bytes | None] = {
-            "Dockerfile": "FROM scratch\nCOPY . /\n", "CODEOWNERS": "* @jonas\n/.github/workflows/ @mara\n",
-            RELEASE: _WORKFLOW,
-        }  # fmt: skip
-        state.commit_files(REPOSITORY, files, "Release by a workflow", "mara", runs=False)
         token = state.add_token("mara", scopes=("read:packages", "write:packages"))
         state.set_secret(REPOSITORY, SECRET, token)
-        self._range.clock.advance(86400)  # nothing of this is news when the release runs
-        run = dispatch(self._range, "release.yml", repository=REPOSITORY)
-        if run["conclusion"] != "success":
-            raise InputError(f"the release did not go as planned: {run['status']}, {run['conclusion']}")
+        for tag in EARLIER:
+            self._releases(tag)
+        run = self._releases(GOOD_TAG, leaks=True)
         self._run_url, self._good = run["html_url"], self._range.images.tagged(REPOSITORY, LATEST)
         said = (
-            f"The image ghcr.io/{REPOSITORY} was released. A debug step that somebody left in printed the environment "
-            f"of the job as base64, so masking missed {SECRET}, and the log of the run is public:"
+            f"The image ghcr.io/{REPOSITORY} was released. A debug step that somebody left in printed {SECRET} as "
+            "base64, so masking missed it, and the log of the run is public:"
         )
         return {
             "run_url": self._run_url, "run_id": run["id"], "image": f"ghcr.io/{REPOSITORY}:{LATEST}",
             "story": [said, self._run_url],
         }  # fmt: skip
+
+    def _releases(self, tag: str, *, leaks: bool = False) -> dict[str, Any]:
+        """Mara releases a version, hours after it is written, so that nothing of it is news when it runs; the run."""
+        files: dict[str, str | bytes | None] = {
+            "Dockerfile": "FROM scratch\nCOPY . /\n", "VERSION": f"{tag}\n",
+            "CODEOWNERS": "* @jonas\n/.github/workflows/ @mara\n", RELEASE: workflow(tag, leaks=leaks),
+        }  # fmt: skip
+        self._range.github.state.commit_files(REPOSITORY, files, f"Release {tag}", "mara", runs=False)
+        self._range.clock.advance(BETWEEN_S)
+        run: dict[str, Any] = dispatch(self._range, "release.yml", repository=REPOSITORY)
+        if run["conclusion"] != "success":
+            raise InputError(f"the release did not go as planned: {run['status']}, {run['conclusion']}")
+        return run
 
     def abuse(self, where: str) -> list[dict[str, Any]]:
         """Read the log, push an image as ``latest``, wait until somebody wonders."""

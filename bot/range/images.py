@@ -112,6 +112,14 @@ def push_to_ghcr(url: str, token: str, name: str, tag: str, blobs: dict[str, byt
     return digest_of(manifest)
 
 
+def digest_at(url: str, name: str, tag: str) -> str:
+    """The digest that a registry tells of a tag, or ''."""
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.head(f"{url}/v2/{name}/manifests/{tag}", timeout=20)
+    return answer.headers["docker-content-digest"] if answer.ok else ""
+
+
 class Keeper(Protocol):
     """What a registry asks of whoever keeps its packages."""
 

@@ -13,7 +13,7 @@ import botocore.exceptions
 
 from bot.range import shell, tampered
 from bot.range.expressions import Unsupported, condition, fill, text
-from bot.range.github import caches, deployments
+from bot.range.github import attestations, caches, deployments
 from bot.range.github.nouns import Job, Run, StepRecord
 from bot.range.registries.docker import Docker
 from bot.range.workflow_file import action_refused, branch_allowed, environment_of, token_scopes
@@ -305,6 +305,8 @@ class JobRun:
             return self._artifact(given)
         if name == "actions/cache":
             return self._cache(given, str(spec.get("id") or ""))
+        if name in attestations.ACTIONS:
+            return attestations.attest(self, given)
         if name in _NO_EFFECT:
             return 0
         if (status := tampered.played(self, uses)) is not None:

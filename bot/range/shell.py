@@ -24,7 +24,7 @@ import botocore.session
 import requests
 from botocore.config import Config
 
-from bot.range.images import Layer, PushDenied, built, push_to_ecr, push_to_ghcr
+from bot.range.images import Layer, PushDenied, built, digest_at, push_to_ecr, push_to_ghcr
 from bot.range.npm_package import NpmCommand, NpmFailed
 from bot.range.registries import packages
 from bot.range.registries.docker import Docker
@@ -360,6 +360,8 @@ def _docker(args: list[str], given: str, box: Box) -> tuple[int, str]:
         if box.docker is not None:
             box.docker.build(args, box.files)
         return 0, f"docker {' '.join(args)}: done\n"
+    if args[:3] == ["buildx", "imagetools", "inspect"] and args[4:5] == ["--format"] and len(args) == 6:
+        return _inspected(args[3], args[5], box)
     if args[:2] == ["login", "ghcr.io"] and args[-1] == "--password-stdin":
         box.docker_token = given.strip()
         return 0, "Login Succeeded\n"
@@ -382,6 +384,17 @@ def _docker(args: list[str], given: str, box: Box) -> tuple[int, str]:
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, PushDenied) as exc:
         return 1, f"denied: {exc}\n"
     return 0, f"{pushed['tag']}: digest: {digest} size: {len(manifest)}\n"
+
+
+def _inspected(name: str, template: str, box: Box) -> tuple[int, str]:
+    """``docker buildx imagetools inspect NAME --format TEMPLATE``, for an image at ghcr.io and its digest."""
+    image = _IMAGE.fullmatch(name)
+    if image is None or image["host"] != "ghcr.io":
+        raise NotInterpreted(f"docker buildx imagetools inspect {name}")
+    digest = digest_at(box.registries["ghcr"], image["repository"], image["tag"])
+    if not digest:
+        return 1, f"ERROR: {name}: not found\n"
+    return 0, template.replace("{{.Manifest.Digest}}", digest) + "\n"
 
 
 def _npm(words: list[str], url: str, box: Box) -> tuple[int, str]:

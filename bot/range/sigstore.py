@@ -1,10 +1,11 @@
 """Sigstore of the range: a certificate authority, a transparency log and a trust root of its own.
 
-What it gives is a bundle as npm and PyPI publish it: a certificate for the identity of a job, ten minutes long and
-logged, a signature over an in-toto statement, and the proof that a log has taken both in. Sources: github.com/sigstore/
-protobuf-specs (bundle v0.3, trusted root), fulcio docs/oid-info.md (extensions), RFC 6962 (SCTs, Merkle tree), c2sp.org
-tlog-checkpoint, rekor's type dsse 0.0.1, DSSE v1 (the pre-authentication encoding). Who asks shows an id-token; what a
-thief signs with a certificate of their own making is made by another ``Sigstore``, whose root nobody trusts.
+What it gives is a bundle as npm, PyPI and GitHub publish it: a certificate for the identity of a job, ten minutes long
+and logged, a signature over an in-toto statement, and the proof that a log has taken both in. Sources:
+github.com/sigstore/protobuf-specs (bundle v0.3, trusted root), fulcio docs/oid-info.md (extensions), RFC 6962 (SCTs,
+Merkle tree), c2sp.org tlog-checkpoint, rekor's type dsse 0.0.1, DSSE v1 (the pre-authentication encoding). Who asks
+shows an id-token; what a thief signs with a certificate of their own making is made by another ``Sigstore``, whose root
+nobody trusts.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Sigstore:
         self, key: ec.EllipticCurvePrivateKey, claims: dict[str, Any], at: datetime
     ) -> x509.Certificate:  # fmt: skip
         """The log's word (SCT) is over the certificate without it, so it is signed twice."""
-        own = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"{GITHUB}/{claims['workflow_ref']}")])
+        own = x509.SubjectAlternativeName([_identity(claims)])
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
         builder = (
             x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(self._authority.subject)
@@ -164,15 +165,24 @@ class Sigstore:
 
 def npm_statement(claims: dict[str, Any], name: str, version: str, sha512: str) -> dict[str, Any]:
     """What npm's client says of a build on GitHub Actions (slsa-framework.github.io/github-actions-buildtypes)."""
+    subject = {"name": f"pkg:npm/{name.replace('@', '%40')}@{version}", "digest": {"sha512": sha512}}
+    return _statement(claims, subject, "https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1")
+
+
+def image_statement(claims: dict[str, Any], name: str, digest: str) -> dict[str, Any]:
+    """What ``actions/attest-build-provenance`` says of one (github.com/actions/buildtypes, workflow/v1)."""
+    subject = {"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}
+    return _statement(claims, subject, "https://actions.github.io/buildtypes/workflow/v1")
+
+
+def _statement(claims: dict[str, Any], subject: dict[str, Any], kind: str) -> dict[str, Any]:
     where = f"{GITHUB}/{claims['repository']}"
     path = str(claims["workflow_ref"]).removeprefix(f"{claims['repository']}/").partition("@")[0]
-    purl = f"pkg:npm/{name.replace('@', '%40')}@{version}"
     return {
-        "_type": "https://in-toto.io/Statement/v1", "predicateType": SLSA,
-        "subject": [{"name": purl, "digest": {"sha512": sha512}}],
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": SLSA, "subject": [subject],
         "predicate": {
             "buildDefinition": {
-                "buildType": "https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1",
+                "buildType": kind,
                 "externalParameters": {"workflow": {"ref": claims["ref"], "repository": where, "path": path}},
                 "resolvedDependencies": [
                     {"uri": f"git+{where}@{claims['ref']}", "digest": {"gitCommit": claims["sha"]}}
@@ -186,9 +196,19 @@ def npm_statement(claims: dict[str, Any], name: str, version: str, sha512: str) 
     }  # fmt: skip
 
 
+def _identity(claims: dict[str, Any]) -> x509.GeneralName:
+    """A job is called by its workflow, a person by their e-mail address."""
+    if "email" in claims:
+        return x509.RFC822Name(claims["email"])
+    return x509.UniformResourceIdentifier(f"{claims.get('host', GITHUB)}/{claims['workflow_ref']}")
+
+
 def _named(claims: dict[str, Any], issuer: str) -> dict[int, str]:
-    """Fulcio's extensions for a job of GitHub Actions, by the last number of their names."""
-    where, file = f"{GITHUB}/{claims['repository']}", f"{GITHUB}/{claims['workflow_ref']}"
+    """Fulcio's extensions for a job, by the last number of their names; of a person there is the issuer alone."""
+    if "email" in claims:
+        return {1: issuer, 8: issuer}
+    host = claims.get("host", GITHUB)
+    where, file = f"{host}/{claims['repository']}", f"{host}/{claims['workflow_ref']}"
     return {
         1: issuer, 8: issuer, 9: file, 12: where, 13: str(claims["sha"]), 14: str(claims["ref"]), 18: file,
         20: str(claims.get("event_name", "push")), 21: f"{where}/actions/runs/{claims['run_id']}/attempts/1",

@@ -146,14 +146,23 @@ class WorkflowFile(Fact):
 
 
 class Signed(StrEnum):
-    """What became of the signature of a version's provenance."""
+    """What became of the signature of a version's provenance, the worst last."""
 
     UNCHECKED = ""
     VERIFIED = "verified"
+    UNREAD = "in a form that cannot be read"
+    UNKNOWN = "of no authority that the trust root knows"
     OTHER = "of another identity than the one it names"
     FORGED = "not of what it signs, though its certificate is good"
-    UNKNOWN = "of no authority that the trust root knows"
-    UNREAD = "in a form that cannot be read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attestations(Fact):
+    """What a repository at GitHub has of a digest: Sigstore bundles of provenance, or none."""
+
+    repository: str  # OWNER/NAME; '' when that was not told
+    digest: str  # sha256:HEXADECIMAL
+    bundles: tuple[str, ...] = field(default=(), repr=False)  # as JSON, not verified yet
 
 
 class RegistrySigned(StrEnum):
@@ -206,6 +215,8 @@ class Version(Fact):
     yanked: bool = False
     bundle: str = field(default="", repr=False)  # a Sigstore bundle as JSON, not verified yet
     attested: tuple[str, ...] = ()  # the digests that provenance speaks of
+    home: str = ""  # OWNER/NAME: the repository whose attestations an image's digest was looked for in
+    tagged: bool = False  # an image that people pull by a name, and no part or signature of one
     signed: Signed = Signed.UNCHECKED
     signed_why: str = ""
     integrity: str = ""  # as the registry writes it, and signs it

@@ -3,30 +3,31 @@
 A bundle holds if its certificate is of a known authority and logged, its entry is in the transparency log, and its
 signature is over the statement (sigstore-python, ``Verifier.verify_dsse``). What it is worth is the identity in the
 certificate: which repository, workflow, ref and run its authority has seen an id-token of. That replaces what the
-statement says of itself, and is what signal 2 compares with the package's history. The library is imported when there
-is something to verify: that takes half a second.
+statement says of itself, and is what signal 2 compares with the package's history. A package has one bundle a file; of
+an image GitHub holds any number, by its digest, and one that holds is enough, as for ``gh attestation verify``. The
+library is imported when there is something to verify: that takes half a second.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import tempfile
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import InputError
-from bot.signals.facts import AnyFact, Signed, Version
+from bot.signals import slsa
+from bot.signals.facts import AnyFact, Attestations, Signed, Version, of_kind
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 # Fulcio's extensions by the last number of their names (docs/oid-info.md): a DER UTF8String each, the first ones text.
 _FULCIO = "1.3.6.1.4.1.57264.1."
-_HOST = re.compile(r"(https://)?[\w-]+(\.[\w-]+)+/")
 _TEXT = {1: "issuer", 3: "commit", 6: "ref"}
 _CODED = {8: "issuer", 12: "repository", 13: "commit", 14: "ref", 18: "config", 21: "run"}
 # Sigstore's public trust root as the library brings it along: a private place, so the library is pinned.
@@ -39,10 +40,32 @@ def verified(facts: Iterable[AnyFact], root: str = "") -> list[AnyFact]:
     ``root``: a Sigstore trusted root as JSON; '' is Sigstore's public one. Raises InputError for one that is none.
     """
     rows = list(facts)
-    if not any(isinstance(fact, Version) and fact.bundle for fact in rows):
-        return rows
+    told: dict[str, list[Attestations]] = {}
+    for one in of_kind(rows, Attestations):
+        told.setdefault(one.digest, []).append(one)
+    each = [list(_proofs(fact, told)) if isinstance(fact, Version) else [fact] for fact in rows]
+    if not any(isinstance(fact, Version) and fact.bundle for some in each for fact in some):
+        return [some[0] for some in each]
     verify = _verifier(root)
-    return [_judged(fact, verify) if isinstance(fact, Version) and fact.bundle else fact for fact in rows]
+    judged = [[_judged(f, verify) if isinstance(f, Version) and f.bundle else f for f in some] for some in each]
+    return _best(judged)
+
+
+def unproven(facts: Iterable[AnyFact]) -> Iterator[str]:
+    """Sentences about images of which nothing was verified: they have no provenance, or none that can be."""
+    images: dict[str, list[Version]] = {}
+    for version in of_kind(facts, Version):
+        if version.home:
+            images.setdefault(f"{version.package} ({version.registry})", []).append(version)
+    for name, versions in sorted(images.items()):
+        signed = [version for version in versions if version.signed]
+        if not signed:
+            said = f"has no provenance of the {len(versions)} newest images of {name}, so none was verified"
+            yield f"GitHub, asked for {versions[0].home}, {said}"
+        elif all(version.signed in (Signed.UNKNOWN, Signed.UNREAD) for version in signed):
+            why = f"{signed[-1].signed}: {signed[-1].signed_why}"
+            own = "that of a private repository is signed by GitHub's own authority and cannot be verified here"
+            yield f"No provenance of {name} could be verified ({why}); {own}"
 
 
 def pypi_bundle(attestation: dict[str, Any]) -> str:
@@ -60,6 +83,38 @@ def pypi_bundle(attestation: dict[str, Any]) -> str:
             "signatures": [{"sig": envelope["signature"]}],
         },
     })  # fmt: skip
+
+
+def _proofs(fact: Version, told: dict[str, list[Attestations]]) -> Iterator[Version]:
+    """The version as it is; an image of which attestations are known once with each of them."""
+    known = [one for digest in fact.digests for one in told.get(digest, ())]
+    bundles = {bundle: one for one in known for bundle in one.bundles}
+    if not known:
+        yield fact
+    elif not bundles:
+        yield replace(fact, home=known[0].repository, provenance="no" if fact.tagged else "")
+    for bundle, one in bundles.items():
+        bare = replace(fact, home=one.repository, provenance="yes")
+        try:
+            statement = slsa.statement_of(json.loads(bundle))
+            subjects = slsa.digests_of(statement)
+            own = tuple(each for each in subjects if each in fact.digests)
+            yield replace(bare, bundle=bundle, attested=own or subjects, **slsa.built(statement))
+        except slsa.MALFORMED as exc:
+            yield replace(bare, signed=Signed.UNREAD, signed_why=_first(exc))
+
+
+def _best(judged: list[list[AnyFact]]) -> list[AnyFact]:
+    """Of several proofs of an image the best: one that holds, of its digest, its repository, the usual workflow."""
+    usual = Counter(one.workflow for some in judged for one in of_kind(some, Version) if one.signed == Signed.VERIFIED)
+
+    def worth(version: AnyFact) -> tuple[int, bool, bool, int]:
+        assert isinstance(version, Version)
+        elsewhere = version.built_by.lower() != version.home.lower()
+        other = not set(version.attested) <= set(version.digests)
+        return list(Signed).index(version.signed), other, elsewhere, -usual[version.workflow]
+
+    return [some[0] if len(some) == 1 else min(some, key=worth) for some in judged]
 
 
 @dataclass(slots=True)
@@ -119,14 +174,15 @@ def _first(exc: Exception) -> str:
 def _as_certified(fact: Version, claims: dict[str, str]) -> Version:
     """What the certificate says in place of what the statement says; where these differ, that is told."""
     place, config = claims.get("repository", ""), claims.get("config", "")
-    repository = _HOST.sub("", place, count=1)
+    repository = slsa.repository_of(place)
     path = config.removeprefix(f"{place}/").lstrip("/").partition("@")[0]
     told = fact.built_by
-    same = not (told and repository) or told.lower() == repository.lower()
+    same = not told or told.lower() == repository.lower()
+    whose = repository or f"no repository, and an identity that {claims['issuer']} vouches for"
     run = claims.get("run", "").partition("/actions/runs/")[2].partition("/")[0]
     return replace(
         fact, signed=Signed.VERIFIED if same else Signed.OTHER,
-        signed_why="" if same else f"its statement says {told}, its certificate {repository}",
-        built_by=repository or told, workflow=path or fact.workflow, built_from=claims.get("ref", ""),
+        signed_why="" if same else f"its statement says {told}, its certificate {whose}",
+        built_by=repository, workflow=path or fact.workflow, built_from=claims.get("ref", ""),
         commit=claims.get("commit", ""), run=int(run) if run.isdigit() else fact.run,
     )  # fmt: skip

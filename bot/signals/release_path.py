@@ -36,8 +36,6 @@ EXPLAINED = 0.8  # share of earlier versions with a tag, release or run: then on
 BURST = timedelta(minutes=15)
 NOTHING = "0" * 40
 _LINE = re.compile(r"v?(?P<line>\d+\.\d+)\.?(?P<last>[\d.]*)")
-# Of the files of a version the worst counts.
-_WORST = (Signed.UNCHECKED, Signed.VERIFIED, Signed.UNREAD, Signed.UNKNOWN, Signed.OTHER, Signed.FORGED)
 # What a registry's own signature shows, where it does not hold.
 _TAKEN_IN = {
     RegistrySigned.FORGED: (Sure.CERTAIN, "is not what {registry} took in: its registry signature does not verify"),
@@ -118,9 +116,9 @@ def joined(versions: Iterable[Version]) -> list[Version]:
         other = found.get(one.key)
         if other is not None:
             real, more = (one, other) if one.at > other.at else (other, one)
-            names = ("built_by", "workflow", "built_from", "run", "commit", "uploader", "means")
+            names = ("built_by", "workflow", "built_from", "run", "commit", "uploader", "means", "home")
             filled = {name: getattr(real, name) or getattr(more, name) for name in names}
-            signed = max((real, more), key=lambda v: _WORST.index(v.signed))
+            signed = max((real, more), key=lambda v: list(Signed).index(v.signed))  # of its files the worst counts
             taken_in = max((real, more), key=lambda v: list(RegistrySigned).index(v.registry_signed))
             one = replace(  # noqa: PLW2901
                 real, **filled, provenance=_best(real.provenance, more.provenance), signed=signed.signed,
@@ -152,7 +150,7 @@ def _package(versions: list[Version], known: Known, baseline: Baseline, given: G
         why = known.explain(version, workflows) if known else ""
         found = [
             *_unexplained(version, history, explained, known, why, workflows), *_weaker(version, history),
-            *_signature(version), *_registry_signature(version, versions), *_elsewhere(version, history),
+            *_signature(version, history), *_registry_signature(version, versions), *_elsewhere(version, history),
             *_burst(version, history, known, why),
         ]  # fmt: skip
         found = [one for one in found if not _declared(one, version, baseline)]
@@ -177,7 +175,8 @@ def _unexplained(
     if why or len(history) < TWICE:
         return
     share = explained / len(history)
-    if failed and (version.run or share >= EXPLAINED):
+    # An image is pushed before its run is over, and what fails afterwards is not the build.
+    if failed and ((version.run and not version.home) or share >= EXPLAINED):
         text = f"was published while {failed[0].key} ran, which ended in {failed[0].conclusion}"
         ruled = ("no tag and no release has its name", "no run that succeeded published it")
         yield _finding(version, "failed-run", failed[0].key, Sure.CERTAIN, text, ruled, str(failed[0].origin))
@@ -221,10 +220,14 @@ def _weaker(version: Version, history: list[Version]) -> Iterator[Finding]:
         ))  # fmt: skip
 
 
-def _signature(version: Version) -> Iterator[Finding]:
-    """Provenance whose signature does not hold, or that speaks of other files. Needs no history."""
+def _signature(version: Version, history: list[Version]) -> Iterator[Finding]:
+    """Provenance whose signature does not hold, or that speaks of other files. It needs no history, but for an image
+    whose authority is not known: where none was ever verified that is GitHub's own, for private repositories.
+    """
     sure = {Signed.FORGED: Sure.CERTAIN, Signed.OTHER: Sure.CERTAIN, Signed.UNKNOWN: Sure.LIKELY,
             Signed.UNREAD: Sure.POSSIBLE}.get(version.signed)  # fmt: skip
+    if version.home and version.signed in (Signed.UNKNOWN, Signed.UNREAD):
+        sure = Sure.LIKELY if any(one.signed == Signed.VERIFIED for one in history) else None
     if sure is not None:
         text = f"has provenance whose signature is {version.signed}: {version.signed_why}"
         ruled = ["verified offline, by Sigstore's rules"]
@@ -256,7 +259,12 @@ def _registry_signature(version: Version, versions: list[Version]) -> Iterator[F
 
 
 def _elsewhere(version: Version, history: list[Version]) -> Iterator[Finding]:
-    """Provenance that is there and names another place than it always did."""
+    """Provenance that is there and names another place than it always did, or of an image, than its repository."""
+    if version.home and version.signed == Signed.VERIFIED and version.built_by.lower() != version.home.lower():
+        text = f"has provenance that was not made by {version.home}: {version.built_by or 'it names no repository'}"
+        ruled = (f"{version.home} keeps it, and its name is not in the certificate",)
+        yield _finding(version, "provenance-built-by", version.built_by, Sure.CERTAIN, text, ruled)
+        return
     for what, of, sure in (("built-by", "built_by", Sure.CERTAIN), ("workflow", "workflow", Sure.LIKELY),
                            ("ref", "built_from", Sure.LIKELY)):  # fmt: skip
         shown = pattern if of == "built_from" else str

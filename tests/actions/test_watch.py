@@ -17,6 +17,7 @@ from bot.intake.inbox import Inbox
 from bot.playbook import load_folder
 from bot.range import history
 from bot.range.company import FERRY
+from bot.range.ghcr_theft import REPOSITORY, GhcrTheft
 from bot.range.npm_company import BAD, PACKAGE
 from bot.range.npm_package import release
 from bot.range.npm_theft import NpmTheft
@@ -214,3 +215,18 @@ def test_what_is_no_repository_is_refused(text: str) -> None:
 
 def test_repositories_with_and_without_a_user() -> None:
     assert watched_of(" o/a, o/b=ci ") == [Watched(repository="o/a"), Watched(repository="o/b", user="ci")]
+
+
+@pytest.mark.slow
+def test_an_image_without_what_those_before_it_had_is_a_line_and_is_told_once(drill: Drill, inbox: Inbox) -> None:
+    """Nobody tells with which credential an image came."""
+    theft = GhcrTheft(drill.range)
+    theft.leak()
+    one = Watch(inbox=inbox, watched=(Watched(repository=REPOSITORY),), world="range")
+    one.turn()
+    assert not [row for row in told(inbox.store) if row["what"].startswith("provenance")]
+    theft.abuse("")
+    for _ in range(2):
+        one.turn()
+        (line,) = [row for row in told(inbox.store) if row["what"].startswith("provenance")]
+        assert (line["what"], line["sure"], line["became"]) == ("provenance-lost", "likely", "digest")

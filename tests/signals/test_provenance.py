@@ -129,6 +129,33 @@ def test_a_statement_that_names_another_repository_than_its_certificate_is_belie
     assert "quiet-otter/ferry" in one.says
 
 
+def test_a_certificate_of_another_host_or_of_a_person_is_not_the_repository_that_the_statement_names() -> None:
+    """A group at GitLab may have our name, and anybody gets a certificate for an e-mail address."""
+    for who in (claims() | {"host": "https://gitlab.com"}, {"email": "otter@example.net"}):
+        lying = HOUSE.sign(who, npm_statement(claims(), NAME, "1.0.5", sha512("1.0.5")))
+        one = found({**HISTORY, "1.0.5": lying})["provenance-signature"]
+        assert (one.sure, one.value) == (Sure.CERTAIN, "other"), who
+
+
+def test_a_project_of_gitlab_at_pypi_is_the_one_in_its_certificate() -> None:
+    who, data = claims() | {"host": "https://gitlab.com"}, hashlib.sha256(b"a wheel").hexdigest()
+    file = {"name": "ferry-1.0.0-py3-none-any.whl", "digest": {"sha256": data}}
+    signed = HOUSE.sign(who, {"_type": "https://in-toto.io/Statement/v1", "subject": [file], "predicateType": "x"})
+    material, envelope = signed["verificationMaterial"], signed["dsseEnvelope"]
+    attestation = {
+        "version": 1, "envelope": {"statement": envelope["payload"], "signature": envelope["signatures"][0]["sig"]},
+        "verification_material": {
+            "certificate": material["certificate"]["rawBytes"], "transparency_entries": material["tlogEntries"],
+        },
+    }  # fmt: skip
+    for kind, state in (("GitLab", Signed.VERIFIED), ("GitHub", Signed.OTHER)):
+        publisher = {"kind": kind, "repository": REPOSITORY, "workflow": "release.yml"}
+        document = {"attestation_bundles": [{"publisher": publisher, "attestations": [attestation]}]}
+        (one,) = verified(collect.told(document, Origin("", "pypi"), "ferry"), HOUSE.trusted_root)
+        assert isinstance(one, Version)
+        assert (one.signed, one.built_by) == (state, f"https://gitlab.com/{REPOSITORY}")
+
+
 def test_what_cannot_be_read_is_a_line_and_a_trust_root_that_is_none_is_said() -> None:
     odd = bundle("1.0.5") | {"mediaType": "application/vnd.dev.sigstore.bundle.v9+json"}
     assert found({**HISTORY, "1.0.5": odd})["provenance-signature"].sure == Sure.POSSIBLE

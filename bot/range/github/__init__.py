@@ -21,6 +21,7 @@ from bot.range.github import (
     actions,
     advisories,
     alerts,
+    attestations,
     caches,
     deployments,
     hooks,
@@ -42,6 +43,7 @@ from bot.range.switchboard import AsgiApp, Switchboard
 OPS: tuple[Op, ...] = (
     *accounts.OPS, *secret_stores.OPS, *settings.OPS, *hooks.OPS, *alerts.OPS, *repos.OPS, *pulls.OPS,
     *advisories.OPS, *packages.OPS, *rulesets.OPS, *members.OPS, *caches.OPS, *actions.OPS, *deployments.OPS,
+    *attestations.OPS,
 )  # fmt: skip
 API = "/api/v3"  # where an Enterprise Server has its API (docs.github.com/enterprise-server, "Getting started")
 REVOKES_SINCE = (3, 19)

@@ -21,13 +21,16 @@ VERSIONS = ("2022-11-28", "2026-03-10")
 # Role that a user needs for an App permission on a repository (docs.github.com/rest, each endpoint's own words)
 _ROLE_FOR = {
     "metadata:read": "read", "contents:read": "read", "actions:read": "read", "pull_requests:read": "read",
+    "attestations:read": "read",
     "issues:read": "read", "issues:write": "read", "pull_requests:write": "read",
     "secret_scanning_alerts:read": "admin", "secret_scanning_alerts:write": "admin",
     "repository_advisories:read": "admin", "repository_advisories:write": "admin",
     "administration:read": "admin", "administration:write": "admin", "environments:write": "admin",
     "webhooks:read": "admin", "webhooks:write": "admin",
 }  # fmt: skip
-_PUBLIC_READS = {"metadata:read", "contents:read", "actions:read", "pull_requests:read", "issues:read"}
+_PUBLIC_READS = {
+    "metadata:read", "contents:read", "actions:read", "pull_requests:read", "issues:read", "attestations:read",
+}  # fmt: skip
 # Scopes by which a classic token may use a permission on an organization, where it is not admin:org
 _ORG_SCOPES = {
     "organization_hooks": ("admin:org_hook",), "secret_scanning_alerts": ("repo", "security_events"),

@@ -140,6 +140,7 @@ class Repo:
     deployments: list[dict[str, Any]] = field(default_factory=list)
     artifacts: dict[int, dict[str, Any]] = field(default_factory=dict)
     caches: dict[int, dict[str, Any]] = field(default_factory=dict)
+    attestations: list[dict[str, Any]] = field(default_factory=list)
     hooks: dict[int, dict[str, Any]] = field(default_factory=dict)
     invitations: dict[int, dict[str, Any]] = field(default_factory=dict)
     rulesets: dict[int, dict[str, Any]] = field(default_factory=dict)

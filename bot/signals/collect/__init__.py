@@ -23,6 +23,7 @@ FORMATS: tuple[tuple[str, Callable[[Any], bool], Reader], ...] = (
     ("npm packument", npm.is_packument, npm.packument),
     ("npm attestations", npm.is_attestations, npm.attestations),
     ("npm keys", npm.is_keys, npm.keys),
+    ("attestations at GitHub", images.is_attested, images.attested),
     ("PyPI simple index", pypi.is_simple, pypi.simple),
     ("PyPI provenance", pypi.is_provenance, pypi.provenance),
     ("crates.io crate", crates.is_crate, crates.crate),

@@ -1,19 +1,28 @@
-"""Images: the versions of a container at GitHub Packages (GHCR), ``DescribeImages`` of Amazon ECR, tags of Docker Hub.
+"""Images: the versions of a container at GitHub Packages (GHCR), ``DescribeImages`` of Amazon ECR, tags of Docker Hub;
+and GitHub's attestations of a digest, in whatever registry the image with that digest is.
 
 GHCR and ECR tell neither who pushed an image nor by what; GitHub tells when a version was made, ECR when an image was
 pushed. Docker Hub tells of each tag its last push and whose it was, and an organization's log tells of every push. An
 image has no number of its own: it is called by the tag that looks most like one, or by its digest.
+
+Attestations are asked for by digest (docs.github.com/rest/repos/attestations, "List attestations"). The registry may
+hold copies as referrers of the image; ghcr.io does not have the API for that, and what was said to be pushed there may
+be missing (github.com/sbomify/sbomify, issue 1530), so GitHub's own store is what counts. Where that API is missing
+they look like images with the tag ``sha256-DIGEST`` (OCI distribution-spec, "Unavailable Referrers API").
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.signals.facts import Fact, Origin, Version, utc
+from bot.signals import slsa
+from bot.signals.facts import Attestations, Fact, Origin, Version, utc
 
+_REFERS = re.compile(r"sha256-[0-9a-f]{64}(\..*)?")
 _NUMBER = re.compile(r"v?\d+\.\d+(\.\d+)*([-+][\w.-]+)?")
 
 
@@ -103,6 +112,36 @@ def hub_log(document: Any, origin: Origin, name: str) -> Iterator[Fact]:
         yield _version("dockerhub", package, digest, named, utc(row["timestamp"]), origin, by)
 
 
+def is_attested(document: Any) -> bool:
+    """Whether it is the answer of ``/repos/OWNER/NAME/attestations/DIGEST``."""
+    rows = document.get("attestations") if isinstance(document, dict) else None
+    return isinstance(rows, list) and all(isinstance(row, dict) and {"bundle", "bundle_url"} & set(row) for row in rows)
+
+
+def attested(document: Any, origin: Origin, name: str) -> Iterator[Fact]:
+    """The provenance among them, by what it speaks of; other statements (SBOMs) say nothing of a build."""
+    for row in document["attestations"]:
+        statement = slsa.statement_of(bundle_in(row))
+        if statement["predicateType"] == slsa.PROVENANCE:
+            for digest in slsa.digests_of(statement):
+                yield attestations(origin.where, name if "/" in name else "", digest, [row["bundle"]])
+
+
+def bundle_in(row: dict[str, Any]) -> dict[str, Any]:
+    """The bundle of one attestation. Raises ValueError where GitHub tells only where it lies, as from 2026-03-10 on."""
+    if not isinstance(bundle := row.get("bundle"), dict):
+        raise ValueError("a bundle is not given, only its address; ask by the API's version 2022-11-28")  # noqa: TRY004
+    return bundle
+
+
+def attestations(where: str, repository: str, digest: str, bundles: Iterable[Any]) -> Attestations:
+    """What a repository has of a digest."""
+    return Attestations(
+        at=utc("1970-01-01T00:00:00Z"), origin=Origin("github", where), repository=repository, digest=digest,
+        bundles=tuple(json.dumps(bundle) for bundle in bundles),
+    )  # fmt: skip
+
+
 def _version(
     registry: str, package: str, digest: str, tags: Iterable[str], at: datetime, origin: Origin, by: str = ""
 ) -> Version:  # fmt: skip
@@ -110,4 +149,5 @@ def _version(
     return Version(
         at=at, origin=Origin(registry, f"{origin.where} {digest[:19]}"), registry=registry, package=package,
         name=numbers[-1] if numbers else digest[:19], digests=(digest,), uploader=by,
+        tagged=any(not _REFERS.fullmatch(tag) for tag in tags),
     )  # fmt: skip

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from bot.signals import slsa
 from bot.signals.facts import Fact, Origin, RegistryKey, Version, utc
 
 OIDC = "npm-oidc-no-reply@github.com"  # the address that npm writes for trusted publishing
-SLSA = "https://slsa.dev/provenance/v1"
 _PURL = re.compile(r"pkg:npm/(.+)@([^@]+)")
-_RUN = re.compile(r"github\.com/[^/]+/[^/]+/actions/runs/(\d+)")
 
 
 def is_packument(document: Any) -> bool:
@@ -79,24 +78,17 @@ def is_attestations(document: Any) -> bool:
 def attestations(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
     """What the provenance says, with the bundle whose signature ``bot.signals.provenance`` verifies."""
     for row in document["attestations"]:
-        if row["predicateType"] != SLSA:
+        if row["predicateType"] != slsa.PROVENANCE:
             continue
-        statement = json.loads(base64.b64decode(row["bundle"]["dsseEnvelope"]["payload"]))
+        statement = slsa.statement_of(row["bundle"])
         subject = statement["subject"][0]
         named, digests = _PURL.fullmatch(unquote(str(subject["name"]))), subject.get("digest") or {}
         if named is None:
             continue
-        build, run = statement["predicate"]["buildDefinition"], statement["predicate"].get("runDetails") or {}
-        workflow = (build.get("externalParameters") or {}).get("workflow") or {}
-        number = _RUN.search(str((run.get("metadata") or {}).get("invocationId") or ""))
-        commits = [str(d["digest"]["gitCommit"]) for d in build.get("resolvedDependencies") or () if "gitCommit" in
-                   (d.get("digest") or {})]  # fmt: skip
         yield Version(
             at=utc("1970-01-01T00:00:00Z"), origin=Origin("npm", origin.where), registry="npm", package=named[1],
-            name=named[2], provenance="yes", built_by=repository_of(str(workflow.get("repository") or "")),
-            workflow=str(workflow.get("path") or ""), built_from=str(workflow.get("ref") or ""),
-            run=int(number[1]) if number else 0, commit=commits[0] if commits else "",
-            bundle=json.dumps(row["bundle"]), attested=tuple(map(str, digests.values())),
+            name=named[2], provenance="yes", bundle=json.dumps(row["bundle"]),
+            attested=tuple(map(str, digests.values())), **slsa.built(statement),
         )  # fmt: skip
 
 
@@ -107,8 +99,3 @@ def _hex(digest: str) -> str:
         return base64.b64decode(coded, validate=True).hex() if coded and name.startswith("sha") else digest
     except ValueError:
         return digest
-
-
-def repository_of(url: str) -> str:
-    """OWNER/NAME of an address at GitHub."""
-    return url.removesuffix(".git").rstrip("/").split("github.com/")[-1] if "github.com/" in url else url

@@ -72,10 +72,15 @@ def provenance(document: Any, origin: Origin, _name: str) -> Iterator[Fact]:
             yield Version(
                 at=utc("1970-01-01T00:00:00Z"), origin=Origin("pypi", origin.where), registry="pypi",
                 package=re.sub(r"[-_.]+", "-", file.split(f"-{name}")[0]).lower(), name=name, provenance="yes",
-                means="trusted", built_by=str(publisher.get("repository") or ""),
+                means="trusted", built_by=_repository(publisher),
                 workflow=_path(str(publisher.get("workflow") or "")), bundle=pypi_bundle(row),
                 attested=tuple(map(str, (statement["subject"][0].get("digest") or {}).values())),
             )  # fmt: skip
+
+
+def _repository(publisher: dict[str, Any]) -> str:
+    """OWNER/NAME at GitHub. A project of GitLab's has such a name too: of what host it is, the certificate says."""
+    return str(publisher.get("repository") or "") if publisher.get("kind", "GitHub") == "GitHub" else ""
 
 
 def _path(workflow: str) -> str:
