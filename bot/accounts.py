@@ -241,9 +241,9 @@ class Accounts:
             raise SettingsError(f"AWS account {number} is not in the account map ({VARIABLE})")
         return InAccount(self, number=number or self.map.home)
 
-    def everywhere(self) -> tuple[InAccount, ...]:
-        """AWS as each account of the map, the home account first."""
-        return tuple(InAccount(self, number=number) for number in dict.fromkeys([self.map.home, *self.map.accounts]))
+    def everywhere(self) -> dict[str, InAccount]:
+        """AWS as each account of the map, by its number, the home account first."""
+        return {number: InAccount(self, number=number) for number in [self.map.home, *self.map.accounts]}
 
     def trail_of(self, credential_key: str, otherwise: str) -> str:
         """Where the log files of a credential's account are; ``otherwise`` is the home account's place."""

@@ -228,11 +228,11 @@ class Bulkhead:
         tail = site.long_tail(self.recognizer) if site.long_tail else None
 
         def world(incident: str) -> World:
-            aws, trail, everywhere = site.aws, site.trail, tuple[Aws, ...]()
+            aws, trail, everywhere = site.aws, site.trail, dict[str, Aws]()
             if site.accounts is not None:
                 key = self._credential_of(incident)
                 aws, trail = site.accounts.for_credential(key), site.accounts.trail_of(key, trail)
-                everywhere = site.accounts.everywhere()
+                everywhere |= site.accounts.everywhere()
             return World(
                 name=site.name, aws=aws, github=site.github, clock=site.clock, identities=site.identities,
                 secrets=self.vault.of(incident, site.clock), evidence=self.room.of(incident, site.clock),

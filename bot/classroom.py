@@ -22,6 +22,7 @@ from bot.store import Store
 from bot.store_drills import ALONE, Line, Lines, Order
 
 LOOK_S = 0.5
+LONGEST_S = 4 * 3600.0  # a drill that nobody brings to its end is ended
 ALERT, PUT, SCORED = "alert", "put", "scored"
 
 

@@ -61,8 +61,8 @@ def polls(settings: Settings, inbox: Inbox) -> list[Poll]:
         found.append(gitguardian.Incidents(inbox, gitguardian.Client(settings.gitguardian_api, token)))
     if settings.catch_up_aws:
         found.append(aws.Quarantined(inbox, world))
-        for more in world.aws_everywhere[1:]:  # the first is the home account
-            found.append(aws.Quarantined(inbox, replace(world, aws=more), f"aws-quarantine-{more}"))
+        for number, more in [*world.aws_everywhere.items()][1:]:  # the first is the home account
+            found.append(aws.Quarantined(inbox, replace(world, aws=more), f"aws-quarantine-{number}"))
     return found
 
 

@@ -58,6 +58,7 @@ class Range:
         """What the bot may know of it. Raises InputError for an address outside loopback."""
         bot = self.info["cast"]["aws"]["bulkhead-responder"]
         app = self.info["cast"].get("app") or {"app_id": 0, "private_key": ""}
+        tokens = self.info["cast"].get("stores", {})
         return RangeEndpoints(
             aws=self.info["aws"], github=self.info["github"], control=self.info["control"],
             aws_key_id=bot["key_id"], aws_secret=bot["secret"],
@@ -67,6 +68,9 @@ class Range:
             registries=self.info.get("registries", {}), registry_tokens=self.info["cast"].get("registries", {}),
             gcp=self.info.get("gcp", ""), gcp_key_file=self.info["cast"].get("gcp", {}).get("bulkhead-bot", ""),
             trust_root=self.info.get("trust_root", ""),
+            account_map=self.info.get("account_map", ""), stores=self.info.get("stores", ""),
+            vault=self.info.get("vault", ""), kubernetes=self.info.get("kubernetes", ""),
+            vault_token=tokens.get("vault", ""), kubernetes_token=tokens.get("kubernetes", ""),
         )  # fmt: skip
 
     def anew(self) -> Range:
@@ -209,6 +213,16 @@ def answer_of(drill: Drill, ask: Ask, range_: Range, seal: Callable[[str, str, s
     if "secret" in done:
         return seal(ask.incident, ask.step, done["secret"])
     return drill.answers.get(step, "I do not know")
+
+
+def ready_again(drill: Drill, ask: Ask, range_: Range) -> bool:
+    """Whether a step that has failed may be tried again: somebody does in the range first what the drill says, if any.
+
+    False while they wait for something there.
+    """
+    step = ask.step.partition("/")[0].partition("#")[0]
+    act = drill.retries.get(step) if ask.purpose == "failure" else None
+    return not act or "waits" not in range_.post("/drill/person", {"act": act, "scenario": drill.scenario})
 
 
 def not_contained(
@@ -401,6 +415,8 @@ class Run:
         done = {d.by for d in self.store.decisions(ask.incident) if d.step == ask.step and d.plan_hash == ask.plan_hash}
         person = next((p for p in self.drill.responders if p not in done), None)
         if person is None or len(done) >= ask.needs:
+            return
+        if not ready_again(self.drill, ask, self.range):
             return
         kind = "answer" if ask.purpose == "answer" else "approve"
         if kind == "answer":

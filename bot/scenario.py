@@ -25,18 +25,19 @@ PERSON_ACTS = (  # what somebody does in the range
     "revoke-crates-token", "revoke-rubygems-key", "revoke-every-pypi-token", "revoke-dockerhub-token",
     "mint-dockerhub-token", "run-hub-access", "wait-eleven-minutes", "isolate-laptop", "pin-the-action",
     "clean-github-account", "take-down-on-npm", "clean-pypi-account", "end-the-grants", "release-without-cache",
+    "sync-the-cluster",
 )  # fmt: skip
 MIGRATE = "migrate"  # the bot opens the migration's pull request, and the company rolls it out
 ACTS = (MIGRATE, "leak", "abuse")  # what the range's company and attacker can be told to do
 CONTAINED, NOTHING = "contained", "nothing"
 ENDS = (CONTAINED, NOTHING)  # what ends a drill: all is proven dead, or it was seen that there was nothing to cut
 _OPTIONAL = ("delay_s", "answers", "people", "scenario", "contrast", "truth", "choices", "injects", "order", "ends",
-             "undoes", "beside", "signs", "alerts")  # fmt: skip
+             "undoes", "beside", "signs", "alerts", "retries")  # fmt: skip
 _HOLE = re.compile(r"\{[^{}]*\}")
 _KEYS = (
     "id", "title", "briefing", "playbook", "scenario", "acts", "report", "responders", "delay_s", "answers", "people",
     "refused", "contrast", "truth", "choices", "injects", "order", "ends", "undoes", "beside", "signs",
-    "alerts",
+    "alerts", "retries",
 )  # fmt: skip
 
 
@@ -56,6 +57,10 @@ SCENARIOS: Mapping[str, Scenario] = {
     "aws-key-in-public-log": Scenario(
         tries=("key", "second-key", "planted-user", "saved-session", "role-session"),
         happens=("hide", "show", "leak-again"),
+    ),
+    "aws-key-of-another-account": Scenario(
+        tries=("key", "second-key", "planted-user", "saved-session", "role-session"),
+        happens=("come-back", "old-key-again", "restart-pods"), scanners=("stepsecurity",),
     ),
     "aws-key-replaces-image": Scenario(
         tries=(
@@ -230,6 +235,7 @@ class Drill:
     delay_s: float  # how long they think
     answers: Mapping[str, str]  # step of a person -> what is answered
     people: Mapping[str, str]  # step of a person -> what they do in the range before they answer
+    retries: Mapping[str, str]  # step that fails -> what somebody does in the range before it is tried again
     refused: tuple[str, ...]  # the attacker's tries that must fail before the drill counts as contained
     source: str
     contrast: str = ""  # the drill that plays the same leak under OIDC
@@ -266,7 +272,8 @@ def load_drill(source_text: str, source: str, playbooks: Mapping[str, Playbook] 
         responders=tuple(_person(node, problems) for node in _list(top.get("responders"), "responders", problems)),
         delay_s=_delay(top.get("delay_s"), problems),
         answers=_answers(top.get("answers"), problems),
-        people=_acts(top.get("people"), problems),
+        people=_acts(top.get("people"), "people", problems),
+        retries=_acts(top.get("retries"), "retries", problems),
         refused=tuple(
             choice(node, "a try", stage.tries, problems) for node in _list(top.get("refused"), "refused", problems)
         ),
@@ -390,8 +397,8 @@ def _answers(node: Node | None, problems: Problems) -> dict[str, str]:
     return {step: text(value, f"the answer to {step}", problems) for step, value in rows.items()}
 
 
-def _acts(node: Node | None, problems: Problems) -> dict[str, str]:
-    rows = table(node, "people", problems, node.value if isinstance(node.value, dict) else ()) if node else {}
+def _acts(node: Node | None, what: str, problems: Problems) -> dict[str, str]:
+    rows = table(node, what, problems, node.value if isinstance(node.value, dict) else ()) if node else {}
     return {step: choice(value, f"what is done for {step}", PERSON_ACTS, problems) for step, value in rows.items()}
 
 
@@ -426,7 +433,8 @@ def _check_playbook(
         if name not in playbooks:
             problems.add(top["beside"].line, f"there is no playbook {name!r}{hint(name, playbooks)}")
     beside = [step.id for name in drill.beside if name in playbooks for step in playbooks[name].steps]
-    named = [(top[key].value[step].line, step) for key in ("answers", "people") for step in getattr(drill, key)]
+    by_step = ("answers", "people", "retries")
+    named = [(top[key].value[step].line, step) for key in by_step for step in getattr(drill, key)]
     for line, step in [*named, *((top["undoes"].line, step) for step in drill.undoes)]:
         if step not in [*steps, *beside]:
             problems.add(line, f"the playbook {found.id} has no step {step[:60]!r}{hint(step, steps)}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import github
 
-from bot.accounts import Accounts, load_map
+from bot.accounts import Accounts, load_map, read_map
 from bot.clients import AwsClients, GitHubClient, RangeClock, RealClock
 from bot.errors import SettingsError
-from bot.external import Stores, clients_of, load_stores
+from bot.external import SignIn, Stores, clients_at, clients_of, load_stores, read_stores
 from bot.gcp import KIND as GCP_KEY
 from bot.gcp import GcpClient, own_name
 from bot.images import ImageClient
@@ -67,11 +68,22 @@ def range_site(endpoints: RangeEndpoints) -> Site:
     """The range's clients. ``RangeEndpoints`` has refused every address outside loopback."""
     _without_proxy("127.0.0.1")
     clock = RangeClock(endpoints.control)
+    aws = AwsClients(
+        key_id=endpoints.aws_key_id, secret=endpoints.aws_secret, endpoint=endpoints.aws, others=RANGE_REGIONS
+    )
+    known = read_map(endpoints.account_map, "the range's account map") if endpoints.account_map else None
+    accounts = Accounts(known, aws, clock.now, partial(AwsClients, endpoint=endpoints.aws)) if known else None
+    stores = read_stores(endpoints.stores, "the range's stores") if endpoints.stores else Stores()
     return Site(
         name="range",
-        aws=AwsClients(
-            key_id=endpoints.aws_key_id, secret=endpoints.aws_secret, endpoint=endpoints.aws, others=RANGE_REGIONS
+        aws=aws,
+        accounts=accounts,
+        external=clients_at(
+            stores, lambda number: _in_account(number, accounts, aws),
+            vault=SignIn(endpoints.vault, endpoints.vault_token),
+            kubernetes=SignIn(endpoints.kubernetes, endpoints.kubernetes_token),
         ),
+        declared=stores.declared,
         github=GitHubClient(token=endpoints.github_token, base_url=endpoints.github),
         clock=clock,
         identities=(

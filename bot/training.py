@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar
 from bot import drill as drills
 from bot import makes_way, rehearsal
 from bot.choices import END, REPORT
-from bot.classroom import Classroom
+from bot.classroom import LONGEST_S, Classroom
 from bot.drill import Range
 from bot.engine.decisions import Ask, Desk, open_asks
 from bot.engine.ledger import Ledger
@@ -46,7 +46,6 @@ from bot.world import REAL, Clock, RangeEndpoints
 IDLE_S = 1.0
 LOOK_S = 0.5
 ENDING_S = 60.0
-LONGEST_S = 4 * 3600.0  # a drill that nobody brings to its end is ended
 LOST = "its company of the range has ended with the worker that ran it; order the drill again"
 T = TypeVar("T")
 log = logging.getLogger("bulkhead")
@@ -261,17 +260,21 @@ class Lesson:
         for incident, head in heads.items():
             if self._heads.get(incident) == head:
                 continue
-            events = load(self._house.store, incident)
+            events, ready = load(self._house.store, incident), True
             for ask in open_asks(events):
                 step = ask.step.split("#")[0]
                 if ask.purpose == "answer" and (step in self.drill.people or step in self.drill.answers):
                     self._choose(step)
                     self._answer(ask, events)
-                elif ask.purpose != "answer" and self.order.mode == ALONE:
-                    self._agree(ask, events)
+                elif ask.purpose != "answer":
+                    again = drills.ready_again(self.drill, ask, self._here)
+                    if again and self.order.mode == ALONE:
+                        self._agree(ask, events)
+                    ready = ready and again
             if self.order.mode == ALONE and self.drill.signs:
                 self._sign(incident, events)
-            self._heads[incident] = head
+            if ready:  # somebody waits in the range for what another step does: they look again
+                self._heads[incident] = head
 
     def _choose(self, step: str) -> None:
         if self.classroom is not None:

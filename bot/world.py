@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from bot.errors import InputError
@@ -268,7 +268,9 @@ class Held:
 class ExternalStore(Protocol):
     """A store of secrets outside GitHub. All methods raise ``bot.errors`` only; no write is repeated."""
 
-    kind: ClassVar[str]
+    @property
+    def kind(self) -> str:
+        """As the file of stores calls it."""
 
     def read(self, name: str) -> Held:
         """What a secret holds now. Raises NotFound, Forbidden, and InputError for a name that it cannot have."""
@@ -364,7 +366,7 @@ class World:
     gcp: Gcp | None = None
     external: Mapping[str, ExternalStore] = field(default_factory=dict)  # by its name in the file of stores
     declared: tuple[Declared, ...] = ()  # what stands in them
-    aws_everywhere: tuple[Aws, ...] = ()  # every account of the map, for what is looked for in all of them
+    aws_everywhere: Mapping[str, Aws] = field(default_factory=dict)  # each account of the map, our own first
     ghcr: ImageTags | None = None
     trust_root: str = ""  # of Sigstore, as JSON; '': its public one
     trail: str = ""  # s3://BUCKET/…/CloudTrail, where CloudTrail's log files are; '': LookupEvents is asked
@@ -404,9 +406,15 @@ class RangeEndpoints:
     gcp: str = ""  # '' where the range has none
     gcp_key_file: str = ""
     trust_root: str = ""  # of the range's Sigstore
+    account_map: str = ""  # as the drill company's file has it; '' where it has one account
+    stores: str = ""  # its file of stores; '' where it has none
+    vault: str = ""
+    vault_token: str = ""
+    kubernetes: str = ""
+    kubernetes_token: str = ""
 
     def __post_init__(self) -> None:
-        optional = filter(None, (self.registry, self.npm, self.gcp))
+        optional = filter(None, (self.registry, self.npm, self.gcp, self.vault, self.kubernetes))
         for url in (self.aws, self.github, self.control, *optional, *self.registries.values()):
             parts = urlsplit(url)
             try:

@@ -71,6 +71,8 @@ WRONG = [
     ("order:", "undoes: []\norder:", "undoes must not be empty"),
     ("by: jonas (simulated)", "scanner: github\n  by: jonas (simulated)", "no scanner sees anything of this scenario"),
     ("order:", "alerts: [https://example.org]\norder:", "no scanner sees anything of this scenario"),
+    ("order:", "retries: {store: delete-everything}\norder:", "what is done for store must be one of"),
+    ("order:", "retries: {stor: sync-the-cluster}\norder:", "did you mean 'store'"),
     ("truth: >-", "besides: >-", "the drill has no key 'besides'"),
 ]
 

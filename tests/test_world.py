@@ -13,7 +13,7 @@ import pytest
 
 from bot import app, sites
 from bot.drill import Range, range_up
-from bot.errors import InputError, PlaybookError
+from bot.errors import InputError, PlaybookError, Unavailable
 from bot.scenario import load_drill
 from bot.settings import Settings
 from bot.world import RangeEndpoints
@@ -28,7 +28,10 @@ GOOD = RangeEndpoints(
 )
 
 
-@pytest.mark.parametrize("field", ["aws", "github", "control", "registry", "npm", "gcp"])
+OPTIONAL = ("registry", "npm", "gcp", "vault", "kubernetes")
+
+
+@pytest.mark.parametrize("field", ["aws", "github", "control", *OPTIONAL])
 @pytest.mark.parametrize("url", [
     "https://api.github.com", "http://api.github.com", "https://127.0.0.1:1", "http://10.0.0.1", "http://169.254.169.254",
     "http://localhost:1", "http://127.0.0.1.example.org", "http://user@example.org", "ftp://127.0.0.1", "127.0.0.1:1",
@@ -36,7 +39,7 @@ GOOD = RangeEndpoints(
     "http://2130706433", "http://0.0.0.0:1", "http://[::]:1",
 ])  # fmt: skip
 def test_an_address_outside_loopback_is_refused(field: str, url: str) -> None:
-    if not url and field in ("registry", "npm", "gcp"):  # the range may have none, and then nothing is asked
+    if not url and field in OPTIONAL:  # the range may have none, and then nothing is asked
         assert getattr(replace(GOOD, **{field: url}), field) == ""
         return
     with pytest.raises(InputError, match="not a loopback address"):
@@ -52,7 +55,7 @@ def test_an_address_of_a_registry_outside_loopback_is_refused() -> None:
 def test_endpoints_print_without_their_credentials() -> None:
     more = {
         "github_app_key": "made-up-key", "npm_token": "made-up-npm", "gcp_key_file": "made-up-file",
-        "registry_tokens": {"crates": "made-up"},
+        "registry_tokens": {"crates": "made-up"}, "vault_token": "made-up-vault", "kubernetes_token": "made-up-k8s",
     }  # fmt: skip
     shown = repr(replace(GOOD, aws_secret="made-up-secret", github_token="made-up-token", **more))
     assert "made-up" not in shown
@@ -64,6 +67,24 @@ def test_a_range_that_says_it_lives_elsewhere_is_refused() -> None:
                 "github": {"bulkhead-bot": "c"}}}  # fmt: skip
     with pytest.raises(InputError, match="not a loopback address"):
         _ = Range(info=info).endpoints
+
+
+def test_whatever_its_file_of_stores_names_a_drill_asks_the_range_for_it(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("made-up-real-token")
+    stores = f"""
+stores:
+  vault: {{kind: vault, url: "https://vault.example.org", token_file: {tmp_path / "token"}}}
+  cluster: {{kind: kubernetes, kubeconfig: {tmp_path / "kubeconfig"}}}
+copies: []
+"""
+    here = replace(GOOD, stores=stores, vault="http://127.0.0.1:4", kubernetes="http://127.0.0.1:5", vault_token="t")
+    external = sites.range_site(here).external
+    assert {name: store.kind for name, store in external.items()} == {"vault": "vault", "cluster": "kubernetes"}
+    vault, cluster = (external[name]._store for name in ("vault", "cluster"))  # type: ignore[attr-defined]
+    assert vault._url == here.vault
+    assert cluster._configured().cluster.server == here.kubernetes
+    with pytest.raises(Unavailable):
+        external["vault"].read("ci/ferry")
 
 
 def test_a_drills_bulkhead_has_no_real_site(tmp_path: Path) -> None:

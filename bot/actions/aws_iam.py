@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from bot.accounts import VARIABLE, console
 from bot.clients import aws_errors
-from bot.errors import Conflict, Forbidden, InputError, NotFound, Refused
+from bot.errors import Conflict, Forbidden, InputError, NotFound, Refused, Unmapped
 from bot.model import Breaks
 from bot.world import World
 
@@ -52,6 +53,20 @@ _alone: defaultdict[tuple[Holder, str], threading.Lock] = defaultdict(threading.
 def alone_with(holder: Holder, name: str) -> threading.Lock:
     """Held while one step looks at a user or role and changes it: between the two, no other of this process does."""
     return _alone[holder, name]
+
+
+def where(world: World, role: str) -> tuple[World, str]:
+    """Where a role is, and its name there: an ARN is of another account. Raises Unmapped where the map has not that."""
+    if not role.startswith("arn:"):
+        return world, role
+    number, name = role.split(":")[4], role.rpartition("/")[2]
+    there = world.aws_everywhere.get(number)
+    if there is None:
+        raise Unmapped(
+            f"{role} is of AWS account {number}, which is not in the account map ({VARIABLE}): a person has to do it "
+            f"there, signed in at {console(number)}", provider="aws", account=number,
+        )  # fmt: skip
+    return replace(world, aws=there), name
 
 
 def named(holder: Holder, name: str) -> dict[str, str]:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bot.accounts import console
 from bot.action import Action
 from bot.actions import aws_disable, aws_iam, aws_trail, aws_trust
 from bot.actions.aws_iam import Holder
 from bot.actions.aws_sessions import cutoff_in
-from bot.errors import NotFound
+from bot.errors import NotFound, ProviderError
 from bot.model import Before, Effect, Grade, Outcome, Planted, Proof
 from bot.world import World
 
@@ -52,7 +53,8 @@ class WindowBefore(Before):
 class Found(Outcome):
     """What the key planted and is still there. ``own_keys``: ids of planted keys of the user itself.
 
-    ``others`` are changes that only a person can judge; ``unknown`` says in sentences what could not be seen.
+    ``assumed_roles``: by name; those of other accounts of the map by ARN. ``others`` are changes that only a person can
+    judge; ``unknown`` says in sentences what could not be seen.
     """
 
     planted: tuple[Planted, ...] = ()
@@ -160,13 +162,40 @@ def _let_in(roles: list[dict[str, Any]], deeds: aws_trail.Deeds) -> Iterator[Pla
 
 def _find(world: World, window: Window, before: WindowBefore) -> Found:
     deeds, planted = search(world, window, before)
+    _look_abroad(world, deeds, aws_iam.parse(before.since))
     own = tuple(p.id for p in planted if p.kind == "access-key" and p.name == window.user)
-    roles = tuple(sorted(set(deeds.roles) - deeds.names("role")))
+    roles = (*sorted(set(deeds.roles) - deeds.names("role")), *sorted(_mapped(world, deeds)))
     return Found(
         changed=False, planted=planted, own_keys=own, assumed_roles=roles,
         others=tuple(deeds.others), unknown=(*deeds.unknown, *_unseen(world)),
         summary=f"{window.key} planted {len(planted)} things and assumed {', '.join(roles) or 'no role'}",
     )  # fmt: skip
+
+
+def _mapped(world: World, deeds: aws_trail.Deeds) -> dict[str, datetime]:
+    """The roles of other accounts of which it took sessions, as far as the map has a way in there."""
+    return {arn: at for arn, at in deeds.abroad.items() if arn.split(":")[4] in world.aws_everywhere}
+
+
+def _look_abroad(world: World, deeds: aws_trail.Deeds, since: datetime) -> None:
+    """What sessions of other accounts' roles did there: a person judges it, and takes it back."""
+    mapped, until = _mapped(world, deeds), aws_iam.now(world) + timedelta(seconds=1)
+    for arn, at in deeds.abroad.items():
+        if arn not in mapped:
+            deeds.unknown.append(
+                f"at {aws_iam.iso(at)} it took a session of {arn}, a role of another account: what that one did, and "
+                f"whether it still lives, is to be seen there, signed in at {console(arn.split(':')[4])}"
+            )
+    for session, arn in deeds.opened.items():
+        if arn not in mapped:
+            continue
+        there, _ = aws_iam.where(world, arn)
+        try:
+            calls = aws_trail.changed_abroad(there, session, since, until)
+        except ProviderError as exc:
+            deeds.unknown.append(f"what the session {session} of {arn} did there could not be read: {exc}")
+            continue
+        deeds.others += [f"{aws_trail.shown(call)}, by {session} of {arn}" for call in calls]
 
 
 def _unseen(world: World) -> Iterator[str]:
@@ -197,6 +226,10 @@ def _alive(world: World, window: Window, before: WindowBefore) -> tuple[list[str
         for name, at in sorted(taken.items()):
             if aws_iam.now(world) - at < _LONGEST[holder] and not _ended(world, holder, name, at):
                 said.append(f"a session of {holder} {name} taken at {aws_iam.iso(at)} can still act")
+    for arn, at in sorted(_mapped(world, deeds).items()):
+        there, name = aws_iam.where(world, arn)
+        if aws_iam.now(world) - at < _LONGEST["role"] and not _ended(there, "role", name, at):
+            said.append(f"a session of {arn} taken at {aws_iam.iso(at)} can still act")
     return said, acting
 
 

@@ -35,7 +35,10 @@ class UserSessions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSessions:
-    """``after``: a moment that the cut-off must not precede."""
+    """``role``: its name, or the ARN of one of another account of the map.
+
+    ``after``: a moment that the cut-off must not precede.
+    """
 
     role: str
     after: str = ""
@@ -126,25 +129,25 @@ def restore(world: World, holder: Holder, name: str, policy: str, *, before: str
     return True
 
 
-def look(world: World, holder: Holder, name: str) -> SessionsBefore:
-    """What stands at a role or a user."""
+def look(world: World, holder: Holder, name: str, of: str = "") -> SessionsBefore:
+    """What stands at a role or a user; ``of``: of which account it is, in words, where that has to be said."""
     looked_at = aws_iam.iso(aws_iam.now(world))
     try:
         found = aws_iam.iam(world, f"get_{holder}", f"read {holder} {name}", **aws_iam.named(holder, name))
     except NotFound:
-        summary = f"there is no {holder} {name}: AWS refuses the sessions of one that is gone"
-        return SessionsBefore(needed=False, exists=False, summary=summary, holder=name, looked_at=looked_at)
+        summary = f"there is no {holder} {name}{of}: AWS refuses the sessions of one that is gone"
+        return SessionsBefore(needed=False, exists=False, summary=summary, holder=name + of, looked_at=looked_at)
     protected = str(found[holder.capitalize()].get("Path", "/")).startswith(_PROTECTED)
     document = aws_iam.inline_policy(world, holder, name, POLICY)
     own = _own_sessions(world, holder, name)
-    said = f"every session of {holder} {name} issued before the cut-off is denied everything"
+    said = f"every session of {holder} {name}{of} issued before the cut-off is denied everything"
     standing = cutoff_in(document)
     if standing:
         said += f"; a cut-off of {aws_iam.iso(standing)} stands and moves to now"
     if own:
         said += "; Bulkhead itself works in such a session"
     return SessionsBefore(
-        holder=name, document=document, protected=protected, cuts_own=own, summary=said, looked_at=looked_at
+        holder=name + of, document=document, protected=protected, cuts_own=own, summary=said, looked_at=looked_at
     )
 
 
@@ -196,6 +199,17 @@ def undo(world: World, holder: Holder, name: str, before: SessionsBefore, out: S
     return Outcome(changed=changed, summary=f"sessions of {name} from before the cut-off are allowed again")
 
 
+def _of(world: World, given: RoleSessions) -> tuple[World, Holder, str]:
+    """A role, where it is. Raises Unmapped."""
+    there, name = aws_iam.where(world, given.role)
+    return there, "role", name
+
+
+def _look_at_role(world: World, given: RoleSessions) -> SessionsBefore:
+    account = given.role.split(":")[4] if given.role.startswith("arn:") else ""
+    return look(*_of(world, given), f" of account {account}" if account else "")
+
+
 def _breaks(what: str) -> Callable[[SessionsBefore], Breaks]:
     return lambda before: Breaks(stops=(f"{what} {before.holder} that is open now; a new one works",) * before.needed)
 
@@ -223,10 +237,10 @@ deny_older_role_sessions = Action(
     name="aws.deny_older_role_sessions",
     title="Deny everything to the sessions a role already has",
     inputs=RoleSessions, before=SessionsBefore, outcome=SessionsOutcome, effect=Effect.CONTAIN,
-    look=lambda world, i: look(world, "role", i.role),
-    run=lambda world, i, before: deny(world, "role", i.role, i.after, before),
-    prove=lambda world, i, before, out: prove(world, "role", i.role, i.after, before, out),
-    undo=lambda world, i, before, out: undo(world, "role", i.role, before, out),
+    look=_look_at_role,
+    run=lambda world, i, before: deny(*_of(world, i), i.after, before),
+    prove=lambda world, i, before, out: prove(*_of(world, i), i.after, before, out),
+    undo=lambda world, i, before, out: undo(*_of(world, i), before, out),
     breaks=_breaks("every session, of everybody who assumed"),
     kills=lambda i: f"aws-role-sessions:{i.role}",  # a row of its own: nothing else in the ledger stands for them
     ends=lambda i: ("sts-session", f"aws-role:{i.role}"),

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from bot.accounts import console
 from bot.actions.aws_iam import canonical, iso
 from bot.clients import aws_errors
 from bot.errors import RateLimited
@@ -141,6 +140,8 @@ class Deeds:
     keys: set[str] = field(default_factory=set)  # access keys and sessions that were the attacker's
     planted: dict[str, Planted] = field(default_factory=dict)  # by ledger key
     roles: dict[str, datetime] = field(default_factory=dict)  # role -> the last time it was assumed
+    abroad: dict[str, datetime] = field(default_factory=dict)  # the same of roles of other accounts, by their ARNs
+    opened: dict[str, str] = field(default_factory=dict)  # session abroad -> the ARN of its role
     sessions: dict[str, datetime] = field(default_factory=dict)  # user -> the last time a session was taken
     others: list[str] = field(default_factory=list)  # changes that no kind of Planted names
     images: list[Call] = field(default_factory=list)  # changes at ECR
@@ -179,16 +180,20 @@ def follow(world: World, deeds: Deeds, since: datetime, until: datetime) -> None
                 _judge(deeds, call)
 
 
+def changed_abroad(world: World, session: str, since: datetime, until: datetime) -> list[Call]:
+    """What a session of another account's role changed there, or opened; ``world``: AWS as that account."""
+    calls = lookup(world, "AccessKeyId", session, since, until)
+    return [call for call in calls if not call.reads or call.made_key]
+
+
 def _judge(deeds: Deeds, call: Call) -> None:
     """Sort one call of the attacker's."""
     if call.made_key:
         deeds.keys.add(call.made_key)
     if call.name in ("AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity") and call.abroad:
         arn = call.asked("roleArn")
-        deeds.unknown.append(
-            f"at {iso(call.at)} it took a session of {arn}, a role of another account: what that one did, and whether "
-            f"it still lives, is to be seen there, signed in at {console(arn.split(':')[4])}"
-        )
+        deeds.abroad[arn] = max(call.at, deeds.abroad.get(arn, call.at))
+        deeds.opened |= {call.made_key: arn} if call.made_key else {}
     elif call.name in ("AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"):
         deeds.roles[call.role] = max(call.at, deeds.roles.get(call.role, call.at))
     elif call.name in ("GetSessionToken", "GetFederationToken"):
@@ -198,7 +203,12 @@ def _judge(deeds: Deeds, call: Call) -> None:
     elif not call.reads and call.source == "ecr.amazonaws.com":
         deeds.images.append(call)
     elif not call.reads and call.source == "iam.amazonaws.com":
-        deeds.others.append(f"{call.name} at {iso(call.at)} ({', '.join(_shown(call))})")
+        deeds.others.append(shown(call))
+
+
+def shown(call: Call) -> str:
+    """A call in words, without documents."""
+    return f"{call.name} at {iso(call.at)} ({', '.join(_shown(call))})"
 
 
 def _shown(call: Call) -> Iterator[str]:

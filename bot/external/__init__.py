@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 from bot.model import Credential, SecretStore, StoredCopy
 from bot.strictyaml import Node, Problems, hint, items, of_settings, read, table, text
-from bot.world import Aws, Declared, ExternalStore
+from bot.world import Aws, Declared, ExternalStore, Held
 
 VARIABLE = "BULKHEAD_STORES"
 _KINDS = {
@@ -157,3 +158,47 @@ def clients_of(stores: Stores, aws: Callable[[str], Aws]) -> dict[str, ExternalS
             kind = SecretsManager if place.kind == "secretsmanager" else ParameterStore
             made[place.name] = kind(aws(said.get("account", "")), said.get("region", ""))
     return made
+
+
+class Late:
+    """A store whose client is made, and its library imported, when it is first asked: each takes half a second."""
+
+    def __init__(self, kind: str, make: Callable[[], ExternalStore]) -> None:
+        self.kind, self._make = kind, make
+
+    @cached_property
+    def _store(self) -> ExternalStore:
+        return self._make()
+
+    def read(self, name: str) -> Held:
+        return self._store.read(name)
+
+    def write(self, name: str, values: Mapping[str, str], held: Held) -> None:
+        self._store.write(name, values, held)
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Where a server is, and the token by which it takes us in."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+def clients_at(
+    stores: Stores, aws: Callable[[str], Aws], *, vault: SignIn, kubernetes: SignIn
+) -> dict[str, ExternalStore]:
+    """A client for each store of a range: whatever addresses and files its file names, it is asked where these are."""
+
+    def made(place: Place) -> ExternalStore:
+        if place.kind == "vault":
+            from bot.external.vault import VaultStore
+
+            return VaultStore.at(vault.url, vault.token)
+        if place.kind == "kubernetes":
+            from bot.external.kubernetes import KubernetesStore
+
+            return KubernetesStore.at(kubernetes.url, kubernetes.token)
+        return clients_of(Stores(places=(place,)), aws)[place.name]
+
+    return {place.name: Late(place.kind, partial(made, place)) for place in stores.places}

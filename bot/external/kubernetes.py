@@ -1,7 +1,9 @@
 """Secrets of a Kubernetes cluster, one patch each, bound to the resourceVersion that was read.
 
 kubernetes.io/docs/reference/using-api/api-concepts (409 Conflict where the resourceVersion is another);
-kubernetes.io/docs/concepts/configuration/secret (immutable; what pods see of a change).
+kubernetes.io/docs/concepts/configuration/secret (immutable; what pods see of a change). What a controller writes says
+so: kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents, and the labels of the External Secrets
+Operator (external-secrets.io, "ExternalSecret") and of the Secrets Store CSI Driver.
 """
 
 from __future__ import annotations
@@ -22,6 +24,15 @@ from bot.reads import again
 from bot.world import Held
 
 TIMEOUT_S = 20.0
+_MANAGED = {
+    "reconcile.external-secrets.io/managed": "the External Secrets Operator",
+    "secrets-store.csi.k8s.io/managed": "the Secrets Store CSI Driver",
+}  # fmt: skip
+# How what a controller writes gets a new value (external-secrets.io, FAQ; github.com/bitnami-labs/sealed-secrets).
+_ANEW = {
+    "ExternalSecret": "kubectl -n {namespace} annotate externalsecret {owner} force-sync=$(date +%s) --overwrite",
+    "SealedSecret": "seal the new value with kubeseal, and apply it",
+}  # fmt: skip
 
 
 @contextmanager
@@ -84,6 +95,16 @@ class KubernetesStore:
         with made:
             yield made
 
+    @classmethod
+    def at(cls, url: str, token: str) -> KubernetesStore:
+        """By an address and a token of a service account."""
+        config = {
+            "clusters": [{"name": "it", "cluster": {"server": url}}],
+            "users": [{"name": "we", "user": {"token": token}}],
+            "contexts": [{"name": "so", "context": {"cluster": "it", "user": "we"}}], "current-context": "so",
+        }  # fmt: skip
+        return cls(lambda: KubeConfig.from_dict(config).get())
+
     def read(self, name: str) -> Held:
         return again(lambda: self._read(name))
 
@@ -98,7 +119,9 @@ class KubernetesStore:
             except ValueError:  # bytes that are no text are none of ours
                 continue
         shut = f"the secret {name} is immutable: make another, and point what reads it there" if found.immutable else ""
-        return Held(values=values, version=str(found.metadata.resourceVersion), locked=shut)
+        return Held(
+            values=values, version=str(found.metadata.resourceVersion), locked=shut or _controlled(name, found.metadata)
+        )
 
     def write(self, name: str, values: Mapping[str, str], held: Held) -> None:
         namespace, _, secret = name.partition("/")
@@ -106,3 +129,18 @@ class KubernetesStore:
         change = {"metadata": {"resourceVersion": held.version}, "data": data}
         with self._client() as client, _errors(f"patch the secret {name}"):
             client.patch(Secret, secret, change, namespace=namespace, patch_type=PatchType.MERGE)
+
+
+def _controlled(name: str, metadata: Any) -> str:
+    """Why nobody may write to a secret that a controller writes, and what to do instead; '' for any other."""
+    namespace, _, _ = name.partition("/")
+    owner = next((one for one in metadata.ownerReferences or () if one.controller), None)
+    labels = metadata.labels or {}
+    writer = f"{owner.kind} {owner.name}" if owner else next((_MANAGED[one] for one in _MANAGED if one in labels), "")
+    if not writer:
+        return ""
+    how = _ANEW[owner.kind].format(namespace=namespace, owner=owner.name) if owner and owner.kind in _ANEW else ""
+    return (
+        f"the secret {name} is written by {writer}, which would put its own value back: the new value goes where that "
+        f"one reads. Once it stands there, have it read again{f' ({how})' if how else ''}, then try again"
+    )

@@ -77,6 +77,15 @@ class VaultStore:
             namespace=said.get("namespace", ""), ca_file=said.get("ca_file", ""),
         )  # fmt: skip
 
+    @classmethod
+    def at(cls, url: str, token: str) -> VaultStore:
+        """By an address and a token, at the usual mount."""
+
+        def login(client: Any) -> None:
+            client.token = token
+
+        return cls(url=url, login=login)
+
     @contextmanager
     def _client(self) -> Iterator[Any]:
         """Signed in anew each time: calls are few, and what a file holds is renewed by others."""

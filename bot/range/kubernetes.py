@@ -2,7 +2,8 @@
 
 Sources: kubernetes.io/docs/reference/using-api/api-concepts, /docs/reference/access-authn-authz/rbac and
 /docs/concepts/configuration/secret. Enforced: RBAC before existence, optimistic concurrency (409 Conflict), immutable
-secrets (422 Invalid), base64 in data, media types of patches (415). A change of nothing makes no new version.
+secrets (422 Invalid), base64 in data, media types of patches (415). A change of nothing makes no new version. What a
+controller owns (working-with-objects/owners-dependents) it writes over at once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,6 +30,15 @@ class Rule:
     names: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controller:
+    """What writes a secret: an object of this kind and name. ``reads`` gives what stands where it reads."""
+
+    kind: str
+    name: str
+    reads: Callable[[], dict[str, str]]
+
+
 def _no(code: int, reason: str, message: str) -> Problem:
     body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message,
             "reason": reason, "code": code}  # fmt: skip
@@ -44,6 +55,7 @@ class Kubernetes(Served):
             self.accounts: dict[str, tuple[str, tuple[Rule, ...]]] = {}  # token -> name and rules
             self.secrets: dict[tuple[str, str], dict[str, Any]] = {}
             self.writes: dict[tuple[str, str], int] = {}
+            self.controllers: dict[tuple[str, str], Controller] = {}
             self._version = 1000
 
     # what an administrator does
@@ -62,6 +74,21 @@ class Kubernetes(Served):
             meta = {"name": name, "namespace": namespace, "resourceVersion": str(self._version)}
             made = {"kind": "Secret", "apiVersion": "v1", "metadata": meta, "type": "Opaque", "data": data}
             self.secrets[namespace, name] = made | ({"immutable": True} if immutable else {})
+
+    def control(self, namespace: str, name: str, controller: Controller) -> None:
+        """Have a controller write a secret from now on: it owns it, and puts back what others change."""
+        with self.lock:
+            self.controllers[namespace, name] = controller
+            self.sync(namespace, name)
+
+    def sync(self, namespace: str, name: str) -> None:
+        """The controller of a secret reads again, and writes what it has read."""
+        with self.lock:
+            controller = self.controllers[namespace, name]
+            self.put(namespace, name, controller.reads())
+            owner = {"apiVersion": "external-secrets.io/v1", "kind": controller.kind, "name": controller.name,
+                     "uid": f"uid-of-{controller.name}", "controller": True, "blockOwnerDeletion": True}  # fmt: skip
+            self.secrets[namespace, name]["metadata"]["ownerReferences"] = [owner]
 
     # for the range itself
 
@@ -127,7 +154,12 @@ class Kubernetes(Served):
         self._version += 1
         place = asked.words["namespace"], name
         self.writes[place] = self.writes.get(place, 0) + 1
-        found["data"], found["metadata"]["resourceVersion"] = data, str(self._version)
-        return found
+        before, found["data"], found["metadata"]["resourceVersion"] = found["data"], data, str(self._version)
+        if place not in self.controllers:
+            return found
+        answer = found | {"metadata": dict(found["metadata"])}
+        self._version += 1  # its controller sees the change, and writes over it
+        found["data"], found["metadata"]["resourceVersion"] = before, str(self._version)
+        return answer
 
     routes: ClassVar[tuple[tuple[str, str, Handler], ...]] = (("GET", _SECRET, _get), ("PATCH", _SECRET, _patch))

@@ -25,6 +25,7 @@ from bot.range.registries.cache_theft import PoisonedCache
 from bot.range.registries.docker_theft import DockerTheft
 from bot.range.registries.doors import HalfRotated, LeftOver, MintedToken, PhishedOwner
 from bot.range.registries.theft import RegistryTheft
+from bot.range.second_account import KeyOfSecondAccount
 from bot.range.token_thief import TokenInImage
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Scenario(Protocol):
 SCENARIOS: dict[str, Callable[[Range], Scenario]] = {
     FIRST: KeyInLog,
     "aws-key-in-every-re-run": Echo,
+    "aws-key-of-another-account": KeyOfSecondAccount,
     "aws-key-replaces-image": ImageSwap,
     "documentation-key-in-log": DocumentationKey,
     "npm-token-stolen-by-dependency": NpmTheft,

@@ -26,7 +26,7 @@ from starlette.routing import Route
 
 from bot.errors import InputError
 from bot.range import aws as aws_range
-from bot.range import company, npm_theft, poisoned_action
+from bot.range import company, npm_theft, poisoned_action, second_account
 from bot.range.attacker import Attacker, Loot, NothingFound
 from bot.range.clock import RangeClock
 from bot.range.gcp import Gcp
@@ -94,11 +94,14 @@ class Range:
         self.slack.base_url = self._serve(self.slack.asgi)
         self.slack.start()
         self.control_url = self._serve(control(self))
+        vault, cluster = self.stores()
         cast = self.reset()
         return {
             "aws": self.aws_url, "github": self.github_url, "npm": self.npm.base_url, "control": self.control_url,
             "registries": {n: s.base_url for n, s in self.registries.items()}, "registry": self.registry_url,
             "slack": self.slack.base_url, "gcp": self.gcp.base_url,
+            "vault": vault.base_url, "kubernetes": cluster.base_url, "account_map": second_account.ACCOUNT_MAP,
+            "stores": second_account.stores(vault.base_url),
             "oidc_issuer": f"{self.control_url}/oidc", "trust_root": self.sigstore.trusted_root,
             "pid": os.getpid(), "cast": cast,
         }  # fmt: skip
@@ -116,7 +119,7 @@ class Range:
         return f"http://{HOST}:{listener.getsockname()[1]}"
 
     def stores(self) -> tuple[Vault, Kubernetes]:
-        """A Vault and a cluster, which are opened when they are first asked for: most stories have no use for them."""
+        """A Vault and a cluster."""
         if self._stores is None:
             self._stores = Vault(self.clock, self.switchboard), Kubernetes(self.clock, self.switchboard)
             for server in self._stores:
@@ -153,6 +156,7 @@ class Range:
             self.company = company.seed(self.aws, self.github, self.npm, self.collector.url)
             self.company.cast["registries"] = seed_registries(self.registries)
             self.company.cast["gcp"] = seed_gcp(self.gcp)
+            self.company.cast["stores"] = second_account.sign_ins(*self.stores())
             self.company.cast["slack"] = self.slack.reset()
             self.switchboard.reset()
             token = self.company.cast["github"]["quiet-otter"]
@@ -217,7 +221,10 @@ class Range:
             raise InputError(f"nobody in the range does {act[:60]!r}; they do {', '.join(known)}")
         with self._drill:
             if act not in self._did:  # who is asked again says what came of it; nobody does it twice
-                self._did[act] = known[act]()
+                done = known[act]()
+                if done.get("waits"):
+                    return done
+                self._did[act] = done
             return self._did[act]
 
     def happens(self, act: str, scenario: str = "") -> dict[str, Any]:

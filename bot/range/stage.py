@@ -32,6 +32,7 @@ TITLES = {
     "action-tags-moved": "A tampered action prints secrets in three repositories",
     "scanner-sends-secrets": "A poisoned scanner sends secrets away",
     "aws-key-in-every-re-run": "A deploy run prints its AWS key, and was run again",
+    "aws-key-of-another-account": "A deploy run prints the key of another AWS account",
     "aws-key-replaces-image": "A deploy run prints its AWS key, and somebody replaces the image",
     "documentation-key-in-log": "A run prints the key of AWS's documents",
     "pull-request-with-secrets": "A stranger's pull request runs with a token",
@@ -68,13 +69,14 @@ ACTS = {
     "isolate-laptop": ("Mara takes her laptop off the network", "The laptop is off the network, and still on."),
     "release-without-cache": ("Mara takes the cache out of the release", "The release builds from git now."),
     "end-the-grants": ("Mara and Jonas take the App out", "The App is out of both accounts, and its tokens are dead."),
+    "sync-the-cluster": ("Mara has the cluster read Vault again", "The ExternalSecret has read Vault: the new key."),
     "run-registry-access": ("Mara runs Registry access", "Mara has started the workflow Registry access."),
 }
 # In which scenario she does it; npm's are the others.
 _PLAYED_IN = {
     "revoke-pypi-token": "pypi-token-in-public-log", "yank-on-pypi": "pypi-token-in-public-log",
     "revoke-crates-token": "crates-token-with-scopes", "revoke-rubygems-key": "rubygems-key-in-public-log",
-    "pin-the-action": "action-tags-moved",
+    "pin-the-action": "action-tags-moved", "sync-the-cluster": "aws-key-of-another-account",
     **dict.fromkeys(
         ("revoke-dockerhub-token", "mint-dockerhub-token", "run-hub-access"), "dockerhub-pat-in-public-log"
     ),
@@ -111,7 +113,10 @@ class Stage:
         """Mara does something on a page of a registry's or GitHub's; returns what she says of it. Raises InputError."""
         if name not in ACTS or _played_in(name) not in self._now():
             raise InputError("there is nothing to do for Mara yet")
-        return ACTS[name][1] + str(self._range.person(name, _played_in(name)).get("secret", ""))
+        done = self._range.person(name, _played_in(name))
+        if "waits" in done:
+            raise InputError(f"Mara waits: {done['waits']}")
+        return ACTS[name][1] + str(done.get("secret", ""))
 
     def leak(self, name: str) -> None:
         """Let the secret leak and be abused, and let somebody wonder about it in Slack. Raises InputError."""

@@ -46,7 +46,7 @@ from bot.triage.image import ImageLeak, find_in_image, read_image
 from bot.triage.liveness import NOT_ITS_OWN, iam_user, liveness
 from bot.triage.npm import NPM_TOKEN, PUBLISHER, npm_account, npm_home
 from bot.triage.owner import owners
-from bot.triage.reach import reach_of_run
+from bot.triage.reach import AWS_KEY, reach_of_run
 from bot.triage.registries import Published
 from bot.triage.runs import RunLeak, find_in_run, of_a_job, read_run, siblings
 from bot.triage.token import OWNER, USER_TOKENS, TokenFacts, home, reach_of_token, token_facts
@@ -414,7 +414,9 @@ class _Case:
     def _copies(self) -> tuple[StoredCopy, ...]:
         """Its copies outside GitHub, as declared. Which IAM user a key is of is asked where that decides it."""
         user = ""
-        if self.credential.kind == "aws-access-key" and any(one.user for one in self.world.declared):
+        account = self.credential.account
+        users = (one.user for one in self.world.declared if one.kind == AWS_KEY and one.account in ("", account))
+        if self.credential.kind == AWS_KEY and any(users):
             try:
                 user = iam_user(self.world, self.credential.id)
             except ProviderError as exc:

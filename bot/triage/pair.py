@@ -19,7 +19,7 @@ def key_of_repository(world: World, repository: str, names: str, unknown: list[s
     """The key, or None and a sentence. ``names`` are the secrets that hold it, in words."""
     keys: list[str] = []
     shut = False
-    for aws in world.aws_everywhere or (world.aws,):
+    for aws in world.aws_everywhere.values() or (world.aws,):
         try:
             keys += _tagged(aws, repository, names, unknown)
         except ProviderError as exc:

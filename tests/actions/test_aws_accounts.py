@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from bot.accounts import AccountMap, account_of_key, load_map, read_map
 from bot.actions import CATALOGUE
 from bot.actions.aws import Key, Rotation
 from bot.actions.aws_iam import is_own, iso
 from bot.actions.aws_planted import Window
+from bot.actions.aws_sessions import RoleSessions
 from bot.actions.people import DoIn
 from bot.app import real_site
 from bot.clients import AwsClients
 from bot.errors import Forbidden, PlaybookError, SettingsError, Unmapped
 from bot.external import load_stores
-from bot.model import Credential, Grade, Planted, Verdict
+from bot.model import Credential, Grade, Planted, Secret, Verdict
 from bot.range.aws_sts import ACCOUNT, SECOND, access_key_id
 from bot.range.company import ACTS, EXTERNAL_ID, QUAY_USER, READS
 from bot.settings import Settings
@@ -171,7 +173,76 @@ def test_a_session_taken_of_another_accounts_role_is_said_and_not_looked_for_her
     _, found = drill.do("aws.find_planted", Window(key=drill.leaked, user="ferry-ci", since=since))
     assert found.assumed_roles == ()
     assert any(arn in one and f"https://{SECOND}.signin" in one for one in found.unknown)
+    with pytest.raises(Unmapped, match=f"{SECOND}, which is not in the account map"):
+        drill.do("aws.deny_older_role_sessions", RoleSessions(role=arn))
     assert AwsClients(key_id=key, secret=secret, endpoint=drill.range.aws_url).client("sts").get_caller_identity()
+
+
+@pytest.mark.parametrize("late", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["found", "later"])
+def test_a_session_taken_of_another_mapped_accounts_role_is_ended_there(drill: Drill, *, late: bool) -> None:
+    """By the roles of the map, and proven, confirmed and taken back there; what it did there is told."""
+    let_in(drill)
+    known = accounts(drill, roles())
+    drill.world = replace(
+        drill.world, aws=known.for_credential(f"aws-access-key:{drill.leaked}"), aws_everywhere=known.everywhere()
+    )
+    since = iso(drill.world.now())
+    session = abroad(drill)
+    session("iam").create_user(UserName="svc-abroad")
+    window = Window(key=drill.leaked, user="ferry-ci", since=since)
+    _, found = drill.do("aws.find_planted", window)
+    assert (found.assumed_roles, found.planted) == ((ABROAD,), ())
+    assert any(one.startswith("CreateUser at") and ABROAD in one and "svc-abroad" in one for one in found.others)
+    drill.do("aws.deactivate_access_key", Key(key=drill.leaked))
+    _, clean = drill.do("aws.confirm_clean", window)
+    assert [one for one in clean.alive if ABROAD in one], "it can still act"
+    assert session("iam").list_users()["Users"]
+    if late:
+        drill.range.clock.advance(600)
+    action, given = CATALOGUE["aws.deny_older_role_sessions"], RoleSessions(role=ABROAD)
+    before, out = drill.do(action.name, given)
+    assert f"role quay-release of account {SECOND}" in before.summary
+    assert (before.cuts_own, out.changed) == (False, True)
+    proof = action.prove(drill.world, given, before, out)
+    assert (proof.verdict, proof.grade) == (Verdict.PROVEN, Grade.STATE)
+    with pytest.raises(ClientError, match="explicit deny"):
+        session("iam").list_users()
+    assert drill.do("aws.confirm_clean", window)[1].alive == ()
+    assert callers(drill, "PutRolePolicy") == [f"arn:aws:sts::{SECOND}:assumed-role/{ACTS}/bulkhead-acts"]
+    assert action.undo is not None
+    action.undo(drill.world, given, before, out)
+    assert session("iam").list_users()["Users"], "taken back"
+
+
+ABROAD = f"arn:aws:iam::{SECOND}:role/quay-release"
+
+
+def let_in(drill: Drill) -> None:
+    """A role of the second account that the deploy user of the first may take."""
+    trusted = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    may = {"Effect": "Allow", "Action": "iam:*", "Resource": "*"}
+    documents = ({"Version": "2012-10-17", "Statement": [one]} for one in (trusted, may))
+    with drill.range.aws.account.dated(days_ago=90):
+        drill.range.aws.accounts[SECOND].add_role("quay-release", trust=next(documents), policy=next(documents))
+
+
+def abroad(drill: Drill) -> Callable[[str], Any]:
+    """The leaked key takes a session of it. Returns what makes clients that sign with that."""
+    made = drill.as_leaked("sts").assume_role(RoleArn=ABROAD, RoleSessionName="up")["Credentials"]
+    secret, token = (Secret(made[name], "hmac:x") for name in ("SecretAccessKey", "SessionToken"))
+    return lambda service: drill.world.aws.client_as(service, made["AccessKeyId"], secret, token)
+
+
+@pytest.mark.slow
+def test_where_the_other_account_does_not_let_us_read_its_trail_that_is_said(drill: Drill) -> None:
+    let_in(drill)
+    known = accounts(drill, roles(external_id="wrong-one"))
+    drill.world = replace(drill.world, aws_everywhere=known.everywhere())
+    since = iso(drill.world.now())
+    abroad(drill)
+    _, found = drill.do("aws.find_planted", Window(key=drill.leaked, user="ferry-ci", since=since))
+    assert found.assumed_roles == (ABROAD,), "it is tried all the same, and stops there with the reason"
+    assert any("did there could not be read" in one and "cannot be assumed" in one for one in found.unknown)
 
 
 def test_an_account_that_an_old_key_does_not_tell_is_looked_up(drill: Drill) -> None:

@@ -16,6 +16,7 @@ from bot.errors import BulkheadError, Conflict, Forbidden, InputError, NotFound,
 from bot.external import Stores, clients_of, copies_of, load_stores, read_stores
 from bot.external.vault import VaultStore
 from bot.model import Credential, SecretStore, StoredCopy, Verdict
+from bot.range.kubernetes import Controller
 from bot.range.secret_copies import BESIDE, ID, NAME, NAMESPACE, PARAMETER, POD_SECRET, SECRET, held
 from tests.actions import test_catalogue
 from tests.actions.arrangements import Arrangement
@@ -154,6 +155,33 @@ def test_an_immutable_secret_and_one_that_rotates_itself_are_left_to_people(dril
     own.rotation_requested = own.rotation_enabled = True  # by a function that the range does not have
     with pytest.raises(Conflict, match="is rotated by its own function"):
         PUT.look(drill.world, given)
+
+
+@pytest.mark.slow
+def test_what_a_controller_writes_is_left_to_a_person_until_it_has_read_the_new_value(drill: Drill) -> None:
+    given, _ = looked(drill, "cluster")
+    _, cluster = drill.range.stores()
+    place, key, secret = (NAMESPACE, POD_SECRET), *drill.range.company.deploy_key
+    reads = {ID: key, SECRET: secret}
+    cluster.control(*place, Controller(kind="ExternalSecret", name="ferry", reads=lambda: dict(reads)))
+    said = "build/ferry-aws is written by ExternalSecret ferry, .*kubectl -n build annotate externalsecret ferry force"
+    with pytest.raises(Conflict, match=said):
+        PUT.look(drill.world, given)
+    store = drill.world.external["cluster"]
+    store.write(given.copy.name, {SECRET: "made-up-by-hand-" + "h" * 24}, store.read(given.copy.name))
+    assert cluster.held(*place) == reads, "whoever writes there all the same is written over"
+    reads |= {ID: NEW["id"], SECRET: NEW["secret"]}
+    cluster.sync(*place)
+    before = PUT.look(drill.world, given)
+    assert (before.needed, before.holds) == (False, "the new value")
+    assert PUT.prove(drill.world, given, before, PUT.run(drill.world, given, before)).verdict == Verdict.PROVEN
+    cluster.put(*place, {ID: key, SECRET: secret})
+    meta = cluster.secrets[place]["metadata"]
+    for label, who in (("reconcile.external-secrets.io/managed", "External Secrets Operator"),
+                       ("secrets-store.csi.k8s.io/managed", "Secrets Store CSI Driver")):  # fmt: skip
+        meta["labels"] = {label: "true"}
+        with pytest.raises(Conflict, match=f"is written by the {who}, .* have it read again, then try again"):
+            PUT.look(drill.world, given)
 
 
 @pytest.mark.slow

@@ -96,8 +96,11 @@ def control(process: Control) -> Control:
 def test_the_line_names_every_address_and_the_whole_cast(control: Control) -> None:
     found = control.endpoints
 
-    servers = {"aws", "github", "npm", "registries", "registry", "gcp", "slack", "control", "oidc_issuer"}
-    assert set(found) == {*servers, "pid", "cast", "trust_root"}
+    servers = {
+        "aws", "github", "npm", "registries", "registry", "gcp", "slack", "control", "oidc_issuer", "vault",
+        "kubernetes",
+    }  # fmt: skip
+    assert set(found) == {*servers, "pid", "cast", "trust_root", "account_map", "stores"}
     assert all(found[name].startswith("http://127.0.0.1:") for name in ("aws", "github", "control", "oidc_issuer"))
     assert set(found["cast"]["aws"]) == {"bulkhead-responder", "harbor-backup"}
     assert set(found["cast"]["github"]) == {"mara", "jonas", "bulkhead-bot", "quiet-otter"}
