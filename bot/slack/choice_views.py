@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot.choices import BEST, HARMFUL
-from bot.classroom import ALERT, PUT, SCORED, open_put
+from bot.classroom import ALERT, LONGEST_S, PUT, SCORED, open_put
 from bot.scenario import Drill
 from bot.slack import forms, kit, names
 from bot.slack.card import DRILL_BANNER, Posting
@@ -29,6 +29,16 @@ def message(order: Order, line: Line) -> Posting:
     meta = {"event_type": "bulkhead_drill", "event_payload": {"order": order.id, "what": line.kind}}
     blocks = [kit.context(f":construction: *{DRILL_BANNER}*"), *_blocks(order, line)]
     return Posting(blocks=blocks[: kit.BLOCKS], text=kit.clip(text, 300), metadata=meta)
+
+
+def reminder(order: Order, line: Line, who: Sequence[str], waited: str) -> Posting:
+    """The call to those who may answer a question that waits; ``who``: mentions."""
+    question = kit.escape(line.body["question"])
+    hours = f"{LONGEST_S / 3600:.0f} hours"
+    said = f"this question has waited {waited} for an answer: {question} A drill that nobody brings to its end ends by "
+    text = " ".join(["*DRILL*", ":bell:", *who, f"{said}itself after {hours}."])
+    meta = {"event_type": "bulkhead_drill", "event_payload": {"order": order.id, "what": "reminder"}}
+    return Posting(blocks=[kit.section(kit.clip(text))], text=kit.clip(text, 300), metadata=meta)
 
 
 def _short(line: Line) -> str:

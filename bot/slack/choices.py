@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from bot.classroom import PUT
 from bot.errors import BulkheadError, DecisionRefused, InputError, RateLimited, Rejected, Unavailable
 from bot.posts import INTENDED, OVER, SENT, Post
-from bot.slack import choice_views, homes
+from bot.slack import choice_views, homes, kit
+from bot.slack.calls import Called
 from bot.slack.choice_views import ALONE_BUTTON, CHOOSE, FORM, NAME, OPTION, PICK, SURE
 from bot.slack.drills import alone, with_choices
 from bot.slack.heard import FormWrong, Heard, carried
@@ -24,8 +25,8 @@ from bot.slack.kit import Block
 from bot.slack.names import user_of
 from bot.slack.telling import Telling, digest
 from bot.slack.wire import EDITS
-from bot.store import Store, iso
-from bot.store_drills import ALONE, FAILED, Line, Lines, Order, Orders
+from bot.store import Store, iso, when
+from bot.store_drills import ALONE, FAILED, RUNNING, Line, Lines, Order, Orders
 from bot.store_drills import OVER as ENDED
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 KIND = "drill-line"
 EVERY_S = 1.0
+REMINDED = timedelta(minutes=45)  # a question to the team that waits so long is called out once; the drill ends later
 FOLLOWED = timedelta(days=2)  # so long a drill's thread, and the home of who trains alone, are kept in step
 log = logging.getLogger("bulkhead.slack")
 
@@ -120,6 +122,7 @@ class Threads:
 
     store: Store
     telling: Telling
+    called: Called
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _after: float = 0.0
@@ -160,9 +163,20 @@ class Threads:
                     posting=choice_views.message(order, line), state=SENT if line.kind == PUT else OVER,
                 ))  # fmt: skip
             thread = thread or str(row.body["ts"])
-            if row.state == SENT and (done := self._redraw(order, line, row)):
+            if row.state == SENT and (done := self._redraw(order, line, row) or self._remind(order, line, row, thread)):
                 return done
         return 0
+
+    def _remind(self, order: Order, line: Line, row: Post, thread: str) -> int:
+        """Call those who may answer, once a question. A drill can wait: in quiet hours nobody is called for it."""
+        now, quiet = self.now(), self.called.quiet
+        if line.answer or order.state != RUNNING or now < when(row.at) + REMINDED or (quiet and quiet.until(now)):
+            return 0
+        who = self.called.answering("one")
+        return int(self.telling.once(
+            f"drill:{order.id}/reminder/{line.name}", incident="", kind=KIND, channel=str(row.body["channel"]),
+            thread=thread, posting=choice_views.reminder(order, line, who, kit.left(now, when(row.at))),
+        ))  # fmt: skip
 
     def _redraw(self, order: Order, line: Line, row: Post) -> int:
         """A question that was answered, or waits no more, says so and loses its button."""

@@ -150,7 +150,7 @@ def board_of(house: House) -> Board:
         scrub=scrub, learnt=partial(learnt_blocks, house),
     )  # fmt: skip
     telling = Telling(posts=posts, wire=wire, places=places, scrub=scrub)
-    threads = choices.Threads(store=house.store, telling=telling)
+    threads = choices.Threads(store=house.store, telling=telling, called=called)
     teacher = Teacher(
         store=house.store, telling=telling, called=called, quiz=house.quiz,
         postmortems=house.postmortems, url=lambda: house.store.setting(PAGES_AT),

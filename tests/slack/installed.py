@@ -113,14 +113,16 @@ class Installed:
             ]  # fmt: skip
 
     def press(self, user: str, card: dict[str, Any], action: str, wanted: Callable[[Click], bool]) -> bool:
-        """Press the first button of a card that fits; False when there is none."""
+        """Press the first button of a card that fits; False when there is none, or none any more."""
         for block in card["blocks"]:
             for one in [*block.get("elements", ()), *([block["accessory"]] if "accessory" in block else [])]:
                 if one.get("action_id") == action and wanted(json.loads(one["value"])):
-                    self.slack.hand(
-                        user, "click", channel=card["channel"], ts=card["ts"], action_id=action,
-                        block_id=block["block_id"], confirmed=True,
-                    )  # fmt: skip
+                    body = {"channel": card["channel"], "ts": card["ts"], "action_id": action,
+                            "block_id": block["block_id"], "confirmed": True}  # fmt: skip
+                    answer = self.slack.http.post(f"{self.slack.url}/hand/{user}/click", json=body, timeout=30)
+                    if answer.status_code == 400 and answer.json().get("error") == "no_such_element":
+                        return False  # the card was drawn anew since it was read
+                    assert answer.status_code == 200, answer.text
                     return True
         return False
 

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,13 +19,18 @@ from bot.app import SHIPPED
 from bot.choices import REPORT
 from bot.classroom import Classroom, open_put
 from bot.learn.score import score
+from bot.quiet import Quiet
 from bot.range.slack import payloads
 from bot.scenario import load_drills
+from bot.schedule import DAYS
 from bot.slack import choice_views
+from bot.slack.choices import REMINDED, Threads
 from bot.slack.features import FEATURES
 from bot.slack.heard import carried
 from bot.slack.kit import value_of
 from bot.slack.room import Room
+from bot.slack.telling import Telling
+from bot.store import iso
 from bot.store_drills import ALONE, FAILED, OVER, RUNNING, TEAM, Line, Lines, Order, Orders
 from tests.played import played
 from tests.slack.installed import Installed, installed
@@ -237,6 +244,43 @@ def test_a_restart_of_slacks_side_repeats_nothing_and_a_drill_that_ended_takes_n
     assert happened == []
 
 
+def later(work: Workspace, after: timedelta, quiet: Quiet | None = None) -> Threads:
+    """Slack's side of drills as it is so much later, started anew."""
+    parts = work.room.board.parts
+    telling = Telling(posts=parts.posts, wire=parts.wire, places=parts.places)
+    called = replace(parts.called, quiet=quiet)
+    return Threads(
+        store=work.house.store, telling=telling, called=called, now=lambda: datetime.now(UTC) + after, _after=-1.0
+    )  # fmt: skip
+
+
+def reminders(work: Workspace) -> list[Any]:
+    return [m for m in lines_of(work) if m.metadata["event_payload"]["what"] == "reminder"]
+
+
+@pytest.mark.slow
+def test_a_question_that_nobody_answers_is_called_out_once_and_not_in_quiet_hours(team: Workspace) -> None:
+    begins, ends = ((datetime.now(UTC) + timedelta(hours=k)).time() for k in (-2, 2))
+    quiet = Quiet(begins=begins, ends=ends, zone=ZoneInfo("UTC"))
+    with taught(team, TEAM) as (room, _):
+        waiting(team)
+        told(team)
+        assert later(team, REMINDED - timedelta(minutes=1)).turn() == 0, "they have time"
+        assert later(team, REMINDED, quiet).turn() == 0, "a drill can wait until people are awake"
+        assert until(lambda: later(team, timedelta(hours=3), quiet).turn(), 60) == 1, "then they are called"
+        for _ in range(3):
+            assert later(team, timedelta(hours=3)).turn() == 0, "a restart says nothing twice"
+        (said,) = reminders(team)
+        assert f"<!subteam^{team.slack.cast['groups']['responders']}>" in said.text
+        assert "has waited 3 h" in said.text and DRILL.choices[0].question[:40] in said.text
+        assert "4 hours" in texts([said]) and said.thread_ts
+        press(team, "alice")
+        submit(team, "alice", "cut")
+        until(lambda: room.choosing.taken, 60)
+        until(lambda: later(team, timedelta(hours=3)).turn() == 0, 60)
+        assert len(reminders(team)) == 1, "what was answered calls nobody"
+
+
 # alone ----------------------------------------------------------------------------------------------------------------
 
 
@@ -357,25 +401,74 @@ def test_a_worker_that_dies_in_the_middle_ends_the_drill_and_late_clicks_are_tol
         for _ in range(len(DRILLS["documentation-key-in-log"].choices)):
             until(lambda: choice_views.CHOOSE in drilled(work), 120)
             name, best = _best(work)
-            state = work.slack.range.state
-            with state.lock:
-                found = next(
-                    (m, b) for c in state.channels.values() if c.name == "drills" for m in c.messages.values()
-                    for b in m.blocks if choice_views.CHOOSE in json.dumps(b)
-                )  # fmt: skip
-            work.slack.hand(
-                "bob", "click", channel=work.drills, ts=found[0].ts, action_id=choice_views.CHOOSE,
-                block_id=found[1]["block_id"],
-            )  # fmt: skip
-            until(lambda: work.slack.look("bob")["modals"], 60)
-            for action, value in ((choice_views.OPTION, best), (choice_views.SURE, "yes")):
-                work.slack.hand("bob", "fill", action_id=action, value=value)
-            work.slack.hand("bob", "submit")
+            answer_in_the_channel(work, "bob", name, best)
             until(lambda name=name: choice_views.CHOOSE not in drilled(work) or _best(work)[0] != name, 60)
         until(lambda: "Score: 100 of 100" in drilled(work), 120)
-        assert work.ask("SELECT state FROM drill_order ORDER BY at") == [("failed",), ("over",)]
+        until(lambda: work.ask("SELECT state FROM drill_order ORDER BY at") == [("failed",), ("over",)], 60)
         assert work.ask("SELECT count(*) FROM incident") == [(0,)]
         work.stop()
+
+
+def button_of(work: Installed, name: str) -> tuple[str, str] | None:
+    """Where the button of a question stands in the channel of drills: its message and its block."""
+    state = work.slack.range.state
+    with state.lock:
+        return next((
+            (m.ts, str(b["block_id"])) for c in state.channels.values() if c.name == "drills"
+            for m in c.messages.values() for b in m.blocks
+            if choice_views.CHOOSE in (said := json.dumps(b)) and name in said
+        ), None)  # fmt: skip
+
+
+def answer_in_the_channel(work: Installed, user: str, name: str, option: str) -> None:
+    """Press the button of a question in the channel of drills, and fill in its form."""
+    ts, block = until(lambda: button_of(work, name), 60)
+    work.slack.hand(user, "click", channel=work.drills, ts=ts, action_id=choice_views.CHOOSE, block_id=block)
+    until(lambda: work.slack.look(user)["modals"], 60)
+    for action, value in ((choice_views.OPTION, option), (choice_views.SURE, "yes")):
+        work.slack.hand(user, "fill", action_id=action, value=value)
+    work.slack.hand(user, "submit")
+
+
+@pytest.mark.slow
+def test_a_scheduled_drill_goes_wrong_is_put_right_by_the_team_and_is_scored(slack: Slack, tmp_path: Path) -> None:
+    """The clock orders it, people answer and approve; a step of it fails until somebody in its company has acted."""
+    wanted = {"whose-account": ["not-ours", "by-the-map"], "who-still-has-it": ["by-itself", "restart"]}
+    due = datetime.now(UTC) - timedelta(minutes=30)
+    with installed(slack, tmp_path) as work:
+        at = f"{DAYS[due.weekday()]} {due:%H:%M}"
+        work.command("alice", f"drill schedule weekly {at} aws-key-of-another-account <#{work.drills}>")
+        until(lambda: work.ask("SELECT id FROM drill_schedule"), 60)
+        assert work.ask("SELECT id FROM drill_order") == [], "the next one is in a week"
+        work.ask("UPDATE drill_schedule SET last = ?", iso(due - timedelta(hours=1)))  # as if it had been made before
+
+        def goes_on() -> bool:
+            """People do what is asked of them; True once it is over."""
+            if name := _waits(work):  # put:CHOICE:TURN
+                answer_in_the_channel(work, "bob", name, wanted[name.split(":")[1]].pop(0))
+                until(lambda: _waits(work) != name, 60)
+            for card in work.cards("drills"):
+                for user in ("alice", "bob"):
+                    work.press(user, card, "approve", lambda _value: True)
+            return work.ask("SELECT state FROM drill_order WHERE state IN ('over', 'failed')") != []
+
+        until(goes_on, 300)
+        assert work.ask("SELECT state, note, mode FROM drill_order") == [("over", "", TEAM)], work.log()
+        assert wanted == {"whose-account": [], "who-still-has-it": []}
+        (ended,) = work.ask("SELECT body FROM timeline WHERE kind = 'drill-ended'")
+        assert json.loads(ended[0])["contained"], ended
+        (scored,) = work.ask("SELECT body FROM timeline WHERE kind = 'drill-scored'")
+        assert json.loads(scored[0])["sure_and_wrong"] == 2
+        failed = [json.loads(body)["error"] for (body,) in work.ask("SELECT body FROM timeline WHERE kind = 'failed'")]
+        assert any("berths/quay-aws is written by ExternalSecret quay-aws" in error for error in failed), failed
+        until(lambda: "Score: " in drilled(work), 60)
+        work.stop()
+
+
+def _waits(work: Installed) -> str:
+    """The name of the question that waits; "" for none."""
+    rows = work.ask("SELECT name FROM drill_line WHERE kind = 'put' AND answer = ''")
+    return str(rows[0][0]) if rows else ""
 
 
 def drilled(work: Installed) -> str:
