@@ -50,6 +50,7 @@ COMPANIONS = re.compile(
 )
 STORES = re.compile(
     r"_authToken|npmAuthToken|npmrc|pypirc|pypi-token|http-basic|cargo\s+login|credentials|aws_(access|secret|session)"
+    r"|^\s*npm whoami\s*$|^(export\s+)?(TWINE|UV_PUBLISH|PDM_PUBLISH|MATURIN)_\w+=\S*$"
     r"|AWS_(ACCESS|SECRET|SESSION)|activate-service-account|\[default\]|^\s*(region|output)\s*=|az\s+login|npm-cli-login|auth|umask|^\s*rm\s+(-\w+\s+)*\S*(key|cred|json)\S*\s*$|EOF|^\s*---\s*$|>>?\s*\S+|chmod|mkdir",
     re.IGNORECASE,
 )
@@ -362,7 +363,9 @@ def _logs_in_as(line: str) -> str:
 
 def _shorter(line: str, was: str, secrets: set[str]) -> bool:
     """Whether a line is one that was, without (or with other) words for the credential."""
-    if not _reads(was, secrets) and not re.search(r"AWS_|_authToken|--token|-p |--password|-u |--username|_KEY", was):
+    if not _reads(was, secrets) and not re.search(
+        r"AWS_|_authToken|--token|-p |--password|-u |--username|_KEY|(TWINE|UV_PUBLISH|PDM_PUBLISH|MATURIN)_", was
+    ):
         return False
     words = [
         word for word in re.split(r"\s+", line) if word and not re.search(r"AWS_|NUGET_API_KEY|^-e$|^--env$", word)

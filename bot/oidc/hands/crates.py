@@ -62,6 +62,8 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) ->
         elif carrier.step is not None:
             _carrier(work, steps[carrier.step], carrier, output, consumers)
     stored = any(_LOGIN.fullmatch(line) for c in carriers if c.kind == "run" for line in c.text.splitlines())
+    held = [(steps[c.step], c.name) for c in carriers if c.kind == "step-env" and c.step is not None]
+    stored |= any(_only_logs_in(step, name) for step, name in held)
     stored |= any(work.draft(job.workflow.path).deleted(step.path) for step in job.steps if step.action == CARGO)
     if wide is not None or stored:
         for step in job.steps:
@@ -103,6 +105,11 @@ def _carrier(work: Work, step: Step, carrier: Carrier, output: str, consumers: d
     if carrier.kind in {"step-env", "input"}:
         if not ONLY_SECRET.fullmatch(carrier.text):
             raise Refusal("computed", f"{carrier.where} makes the value from an expression")
+        if carrier.kind == "step-env" and not carrier.part and _only_logs_in(step, carrier.name):
+            work.drop(carrier)
+            if draft.edit_lines((*step.path, "run"), lambda lines: [_logged_in(line, carrier.name) for line in lines]):
+                draft.delete_step(step.path)
+            return
         if carrier.kind == "step-env" and not carrier.part:
             raise Refusal("renamed", f"{carrier.where} gives the token to a script under the name {carrier.name}")
         if step.run and not re.search(r"publish|release|crate|cargo login|deploy", step.run, re.IGNORECASE):
@@ -124,6 +131,18 @@ def _carrier(work: Work, step: Step, carrier: Carrier, output: str, consumers: d
     if _publishes(step, None):
         _give(work, step, TOKEN, output)
         consumers[step.index] = step
+
+
+def _only_logs_in(step: Step, name: str) -> bool:
+    """Whether a script reads a variable in `cargo login` and nowhere else."""
+    read = [line for line in step.run.splitlines() if re.search(rf"\$\{{?{re.escape(name)}\b", line)]
+    return bool(read) and all(_logged_in(line, name) is None for line in read)
+
+
+def _logged_in(line: str, name: str) -> str | None:
+    value = rf"\$\{{{re.escape(name)}\}}|\${re.escape(name)}(?!\w)"
+    spelled = re.sub(value, "${{ secrets.TOKEN }}", line)
+    return None if spelled != line and _LOGIN.fullmatch(spelled) else line
 
 
 def _of_cargo(work: Work, step: Step, carrier: Carrier, output: str, consumers: dict[int, Step]) -> None:

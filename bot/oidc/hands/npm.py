@@ -82,12 +82,10 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) ->
         found = [s for s in left if npm_tools.PUBLISH.search(npm_tools.script(s))]
         consumers += found or ([] if consumers else [s for s in left if npm_tools.NAMED.search(npm_tools.script(s))])
         _refuse_other_commands(work, job, touched)
-    for step in job.steps:
-        if (
-            step.index not in touched
-            and _AUTH.search(step.run)
-            and any(re.search(rf"\$\{{?{n}\b", step.run) for n in names if n)
-        ):
+    for step in (each for each in job.steps if each.index not in touched):
+        named = any(re.search(rf"\$\{{?{n}\b", step.run) for n in names if n)
+        asks = any(map(npm_tools.WHO.fullmatch, step.run.splitlines()))
+        if asks or (_AUTH.search(step.run) and named):
             _script(work, step)
     if not consumers:
         raise Refusal("consumers-unknown", f"no step of job {job.id} can be seen to publish to npm")
@@ -128,7 +126,8 @@ def _step(work: Work, step: Step, carriers: Iterable[Carrier], names: set[str]) 
     if step.uses:
         npm_tools.action(work, step, inputs)
         return True
-    if (_AUTH.search(step.run) or any(c.kind == "run" for c in carriers)) and _script(work, step):
+    stores = _AUTH.search(step.run) or any(map(npm_tools.WHO.fullmatch, step.run.splitlines()))
+    if (stores or any(c.kind == "run" for c in carriers)) and _script(work, step):
         return False
     if npm_tools.NOT_PUBLISHED.search(step.run):
         raise Refusal("not-only-publish", f"step {step.name!r} of job {step.job.id} does more than to publish")
@@ -221,6 +220,9 @@ def _lines(work: Work, lines: list[str]) -> list[str | None]:
         if line is None or line.strip().startswith("#"):
             continue
         new: str | None = _FLAG.sub("", _AUTH_FIRST.sub("", line))
+        if npm_tools.WHO.fullmatch(line):
+            made[number] = None
+            continue
         if (
             _AUTH_LINE.fullmatch(line)
             and not line.rstrip().endswith("\\")

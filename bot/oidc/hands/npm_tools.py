@@ -27,7 +27,7 @@ INSTALLS = re.compile(
     r"(?<![\w-])(npm\s+(ci|install|i|clean-install|install-test)|yarn(\s+install)?(?=\s*($|\n|--|&&))|pnpm\s+(install|i)|bun\s+install)\b[^\n&;|]*"
 )
 NOT_PUBLISHED = re.compile(
-    r"(?<![\w-])npm\s+(whoami|dist-tag\s+(add|rm)|deprecate|unpublish|access|owner|token|team|org|profile)\b|npm-cli-login"
+    r"(?m)(?<![\w-])npm\s+(whoami(?!\s*$)|dist-tag\s+(add|rm)|deprecate|unpublish|access|owner|token|team|org|profile)\b|npm-cli-login"
 )
 OPAQUE = re.compile(
     r"(?m)(^|[\s;&|(])((npm|pnpm|yarn|bun)\s+(run\s+)?[\w:./@-]+|\./\S+|(bash|sh|node|python\d?|ts-node|tsx)\s+\S+|make\b|npx\s+\S+|pnpm\s+\S+|[\w./-]+\.(sh|js|mjs|ts|py)\b)"
@@ -37,6 +37,7 @@ NAMED = re.compile(
     r"(?m)(?<![\w-])((npm|pnpm|yarn|bun)\s+(run\s+|exec\s+)?[\w:.-]*(publish|release)[\w:.-]*|make\s+[^\n;&|]*(publish|release)"
     r"|((bash|sh|node|npx|tsx|ts-node)\s+)?[\w./-]*(publish|release)[\w-]*\.(sh|m?js|ts))"
 )
+WHO = re.compile(r"\s*npm\s+whoami\s*")  # a look at whose token it is; without a token there is nobody to name
 ACTIONS = {
     "changesets/action": "", "cycjimmy/semantic-release-action": "semantic-release", "nick-fields/retry": "",
     "nick-invision/retry": "", "codfish/semantic-release-action": "semantic-release",

@@ -33,6 +33,14 @@ READ_BY = {"TWINE_": "twine 6.1 or newer", "UV_PUBLISH_": "uv publish", "PDM_PUB
 _CONFIG = re.compile(r"\s*poetry\s+config\s+(pypi-token|http-basic)\.\S+\s.*")
 _RC = re.compile(r".*\.pypirc.*|\s*\[(pypi|distutils|server-login)\].*")
 _FLAG = re.compile(r"\s+(-p|--password|--token|-t|-u|--username)[= ](\"[^\"]*\"|'[^']*'|\S*\$\{\{[^}]*\}\}\S*|\S+)")
+# Variables of the uploading tools as a script sets them, in a line of their own or before a command.
+_VARIABLE = (
+    r"(?:TWINE_(?:USERNAME|PASSWORD)|UV_PUBLISH_(?:USERNAME|PASSWORD|TOKEN)|PDM_PUBLISH_(?:USERNAME|PASSWORD)"
+    r"|MATURIN_(?:USERNAME|PASSWORD|PYPI_TOKEN))"
+)
+_VALUE = r"(?:\"[^\"]*\"|'[^']*'|\$\{\{[^}]*\}\}|[^\s;&|\"']+)"
+_SET = re.compile(rf"\s*(?:export\s+)?{_VARIABLE}={_VALUE}\s*")
+_SET_BEFORE = re.compile(rf"(?:{_VARIABLE}={_VALUE}[ \t]+)+(?=\S)")
 # What may stand behind `publish` of a tool whose upload the action takes over.
 _KEPT = re.compile(
     r"--build|--skip-existing|-r|--repository(=\S+)?|--no-interaction|-n|-v+|--yes|-y|(test-?)?pypi|\S*dist/\S*"
@@ -165,23 +173,34 @@ def _script(work: Work, step: Step, carriers: list[Carrier]) -> bool:
 
 def _lines(work: Work, step: Step, lines: list[str], names: list[str]) -> list[str | None]:
     made: list[str | None] = []
+    others = any(SECRET.search(line) and not _reads(work, line, names) for line in lines)  # a token for another index
     for line in lines:
         new: str | None = line
         if _CONFIG.fullmatch(line):
             new = None
         elif _RC.fullmatch(line) and not line.strip().startswith("#"):
             raise Refusal("write-in-place", f"step {step.name!r} writes a .pypirc")
+        elif _SET.fullmatch(line) and not others and NATIVE.search(step.run):
+            new = None
         elif NATIVE.search(line):
             new = _FLAG.sub("", line)
+            before = _SET_BEFORE.search(new)
+            if before is not None and _reads(work, before[0], names):
+                new = new[: before.start()] + new[before.end() :]
         if new is not None:
             _left(work, step, new, names)
         made.append(new)
     return made
 
 
-def _left(work: Work, step: Step, line: str, names: list[str]) -> None:
+def _reads(work: Work, line: str, names: list[str]) -> bool:
+    """Whether a line reads the token, from its secret or from a variable of the step."""
     secret = set(work.credential.secrets) & {n.upper() for pair in SECRET.findall(line) for n in pair if n}
-    if secret or any(re.search(rf"\$\{{?{re.escape(name)}\b", line) for name in names):
+    return bool(secret) or any(re.search(rf"\$\{{?{re.escape(name)}\b", line) for name in names)
+
+
+def _left(work: Work, step: Step, line: str, names: list[str]) -> None:
+    if _reads(work, line, names):
         raise Refusal("forwarded", f"step {step.name!r} of job {step.job.id} uses the token otherwise than to upload")
 
 
