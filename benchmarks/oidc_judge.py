@@ -97,6 +97,8 @@ def _elevated(trees: Mapping[str, Tree]) -> Iterator[str]:
 
 def _tree(text: str) -> Tree:
     tree = dict(yaml.load(text.removeprefix("\ufeff"), Loader=yaml.BaseLoader))  # noqa: S506 - strings only
+    if not isinstance(tree.get("jobs"), dict):
+        tree["jobs"] = {}  # a file that nothing runs
     for job in tree["jobs"].values():
         for step in job.get("steps") or []:
             tables = [each for each in (step, job, tree) if isinstance(each.get("env"), dict)]
@@ -344,6 +346,7 @@ def _run(old: str, new: str, secrets: set[str]) -> Iterator[str]:
     for line in before:
         known = STORES.search(line) or _reads(line, secrets) or re.search(r"(poetry|hatch|flit)\s+.*publish", line)
         kept = any(_shorter(each, line, secrets) or _newer(each, line) for each in after)
+        kept = kept or ("_json_key" in line and _logs_in_as(line) in map(_logs_in_as, after))
         if line not in after and not known and not kept:
             yield f"a line went: {line[:60]}"
 
@@ -499,6 +502,8 @@ def _stated(job: Tree, tree: Tree) -> dict[str, str] | None:
 
 
 def _dangling(old: Tree, new: Tree, gone: set[str]) -> Iterator[str]:
+    named = [str(step["id"]) for step in new.get("steps") or [] if step.get("id")]
+    yield from (f"the id {name} is there twice" for name in sorted({n for n in named if named.count(n) > 1}))
     ids = {str(step.get("id")) for step in new.get("steps") or []}
     lost = {str(step.get("id")) for step in old.get("steps") or []} - ids - {"None"}
     text = str(new)

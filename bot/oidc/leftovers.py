@@ -29,6 +29,9 @@ def refuse(before: Repository, after: Repository) -> None:
             continue
         for job in workflow.jobs.values():
             old = before.job(path, job.id)
+            named = [node.value for step in job.steps if (node := step.node.get("id")) is not None]
+            if len(named) > len(set(named)):
+                raise Refusal("write-in-place", f"two steps of job {job.id} of {path} would have one id")
             for name in _ids(old) - _ids(job):
                 if any(re.search(rf"\bsteps\.{re.escape(name)}\b", text) for text in leaves(job.node)):
                     raise Refusal("forwarded", f"job {job.id} of {path} reads what step {name} said, which would go")

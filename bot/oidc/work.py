@@ -30,6 +30,7 @@ _BUILDS = re.compile(
     r"(?<![\w-])((npm|pnpm|yarn|bun)\s+(ci|install|i|test|run\s+(build|test))|pip3?\s+install|bundle\s+install|cargo\s+(build|test))\b"
 )
 _KEEP = re.compile(r"(?i)\b(keep|pin(ned)?|do not (update|upgrade|bump)|don't (update|upgrade|bump))\b.*\d")
+VOLATILE = re.compile(r"\b(steps|env|failure|always|cancelled|success)\b")  # it may have changed by the next step
 _FORKS = re.compile(r"head\.repo\.(fork|full_name|owner\.login)\b")
 CHECKOUT = "actions/checkout"
 # Of AWS: unless somebody says otherwise the least that STS gives, and the most (API reference of
@@ -68,6 +69,7 @@ class Work:
     assumed: list[str] = field(default_factory=list)
     asks: dict[str, str] = field(default_factory=dict)  # variable or setting -> what it must hold
     notes: list[str] = field(default_factory=list)
+    tokens: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # job: condition -> id of its login
     actions: dict[str, bool] = field(default_factory=dict)  # those of this repository that are edited; what was found
 
     def draft(self, file: str) -> Draft:
@@ -239,8 +241,7 @@ class Work:
         always = False  # a login that every run has which may have one
         for step in consumers:
             condition = self.condition(step)
-            volatile = re.search(r"\b(steps|env|failure|always|cancelled|success)\b", condition)
-            if (condition in done or always) and not volatile:
+            if (condition in done or always) and not VOLATILE.search(condition):
                 continue
             self.draft(job.workflow.path).insert_step(step.path, made(condition))
             done[condition] = step.index
@@ -552,9 +553,9 @@ class Work:
         return workflow.path in files or any(caller.workflow.path in files for caller in callers)
 
 
-def free_id(job: Job, wanted: str) -> str:
-    """An id that no step of the job has."""
-    taken = {node.value for step in job.steps if (node := step.node.get("id")) is not None}
+def free_id(job: Job, wanted: str, given: Iterable[str] = ()) -> str:
+    """An id that no step of the job has, and none of those that were given already."""
+    taken = {node.value for step in job.steps if (node := step.node.get("id")) is not None} | set(given)
     return next(each for each in (wanted, *(f"{wanted}-{n}" for n in range(2, 99))) if each not in taken)
 
 

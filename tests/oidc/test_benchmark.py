@@ -215,6 +215,8 @@ jobs:
          "an upload takes dist, and the packages were built in ['lib']"),
         ("      - uses: cucumber/action-publish-npm@v1\n        with: {npm-token: '${{ secrets.K }}'}\n",
          "      - run: npm run deploy\n", "went"),
+        ("      - {name: x, run: x, env: {A: '${{ secrets.K }}'}}\n",
+         "      - {name: x, run: x}\n      - {id: a, run: y}\n      - {id: a, run: y}\n", "the id a is there twice"),
         ("      - {name: x, run: aws, env: {AWS_ACCESS_KEY_ID: A, AWS_SECRET_ACCESS_KEY: '${{ secrets.K }}'}}\n",
          ("      - uses: aws-actions/configure-aws-credentials@v4\n        with: {role-to-assume: r, aws-region: x}\n"
          "      - {name: x, run: aws, env: {AWS_ACCESS_KEY_ID: A}}\n"), "the id of a key stays"),

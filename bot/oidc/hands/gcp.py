@@ -17,7 +17,7 @@ from bot.oidc.hands.composite import Composite
 from bot.oidc.hands.gcp_files import AUTH, VALUE
 from bot.oidc.refusal import Refusal
 from bot.oidc.shape import ONLY_SECRET, SECRET, Job, Step
-from bot.oidc.work import CHECKOUT, Work, free_id
+from bot.oidc.work import CHECKOUT, VOLATILE, Work, free_id
 
 WHY = "Google workload identity federation"
 SETUP = ("google-github-actions/setup-gcloud", "googlecloudplatform/github-actions/setup-gcloud")
@@ -80,9 +80,6 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
             work.drop(carrier)
             logins[step.index] = step
         else:
-            if carrier.kind == "step-env":
-                gcp_files.only_stored(carrier, step)
-                work.drop(carrier)
             logins |= {each.index: each for each in _script(work, step, carrier)}
     if wide:
         logins |= {each.index: each for each in job.steps if _TERRAFORM.search(each.run)}
@@ -235,27 +232,41 @@ def _registry(work: Work, step: Step, carrier: Carrier) -> None:
     """A login to Artifact Registry or gcr.io: the password becomes an access token of a minute's making."""
     if step.input("username") not in {"_json_key", "_json_key_base64"}:
         raise Refusal("renamed", f"{carrier.where}: the login's user is not _json_key")
-    name = free_id(step.job, "gcp-auth")
-    inputs = _inputs(work, step.job, [step]) | {"token_format": "access_token"}
-    _order(step.job, step)
-    work.login(step.job, [step], lambda condition: work.uses_step(AUTH, inputs, **{"if": condition, "id": name}))
+    token = _token(work, step)
     work.set_input(step, "username", "oauth2accesstoken")
-    work.draft(carrier.file).replace(carrier.path, f"${{{{ steps.{name}.outputs.access_token }}}}")
+    work.draft(carrier.file).replace(carrier.path, token)
+
+
+def _token(work: Work, step: Step) -> str:
+    """An access token for a step: of a login right before it, or of one before another step that always ran by then."""
+    _order(step.job, step)
+    condition, made = work.condition(step), work.tokens.setdefault((step.job.workflow.path, step.job.id), {})
+    key = f"{condition} {step.index}" if VOLATILE.search(condition) else condition
+    name = made.get("") or made.get(key)
+    if name is None:
+        name = made[key] = free_id(step.job, "gcp-auth", made.values())
+        inputs = _inputs(work, step.job, [step]) | {"token_format": "access_token"}
+        work.login(step.job, [step], lambda said: work.uses_step(AUTH, inputs, **{"if": said, "id": name}))
+    return f"${{{{ steps.{name}.outputs.access_token }}}}"
 
 
 def _script(work: Work, step: Step, carrier: Carrier) -> list[Step]:
     """Take the key out of a script. The steps that need a login before them."""
     lines = [line for line in step.run.splitlines() if gcp_files.ours(work, line, carrier)]
-    if carrier.kind == "run" and any(map(_DOCKER.fullmatch, lines)):
+    if lines and any(map(_DOCKER.fullmatch, lines)):
         _docker_login(work, step, carrier)
         return []
+    if carrier.kind == "step-env":
+        gcp_files.only_stored(carrier, step)
+        work.drop(carrier)
     return gcp_files.take_out(work, step, carrier)
 
 
 def _docker_login(work: Work, step: Step, carrier: Carrier) -> None:
     """A login by hand takes an access token in the key's place, under the user that means one."""
-    name = free_id(step.job, "gcp-auth")
-    inputs = _inputs(work, step.job, [step]) | {"token_format": "access_token"}
+    token = _token(work, step)
+    if carrier.kind == "step-env":
+        work.draft(carrier.file).replace(carrier.path, token)
 
     def edit(lines: list[str]) -> list[str | None]:
         made: list[str | None] = []
@@ -263,10 +274,7 @@ def _docker_login(work: Work, step: Step, carrier: Carrier) -> None:
             mine = gcp_files.ours(work, line, carrier)
             if mine and not _DOCKER.fullmatch(line):
                 raise Refusal("forwarded", f"step {step.name!r} of job {step.job.id} hands the key's text on")
-            token = _EXPRESSION.sub(f"${{{{ steps.{name}.outputs.access_token }}}}", line)
-            made.append(token.replace("_json_key", "oauth2accesstoken") if mine else line)
+            made.append(_EXPRESSION.sub(token, line).replace("_json_key", "oauth2accesstoken") if mine else line)
         return made
 
-    _order(step.job, step)
-    work.login(step.job, [step], lambda condition: work.uses_step(AUTH, inputs, **{"if": condition, "id": name}))
     work.draft(step.job.workflow.path).edit_lines((*step.path, "run"), edit)
