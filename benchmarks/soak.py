@@ -38,7 +38,7 @@ from bot.training import Trainer
 
 DRILL, COUNT, WARM = "github-pat-in-image", 30, 5  # the first few fill caches
 FLAT = 1.10  # the last third against the first, of what must not grow
-POOLS = 16  # open files that come and go with the pools of connections
+POOLS = 16  # files of the eight connections that the pool of a store keeps: SQLite has two of each, itself and its log
 PATIENCE_S = 300.0
 
 
