@@ -402,10 +402,16 @@ class Run:
 
     async def _responders(self) -> None:
         """People who are not people: they approve, one after the other, and answer what the drill says they answer."""
+        quiet: dict[str, int] = {}  # how far each incident was when it asked nothing
         while True:
             for row in await asyncio.to_thread(self.store.incidents):
+                if quiet.get(row.id) == row.head_n:
+                    continue
                 events = await asyncio.to_thread(timeline.load, self.store, row.id)
-                for ask in open_asks(events):
+                asks = open_asks(events)
+                if not asks and not self.drill.signs:
+                    quiet[row.id] = row.head_n
+                for ask in asks:
                     await asyncio.to_thread(self._respond, ask, events)
                 if self.drill.signs and row.status == "open":
                     await asyncio.to_thread(rehearsal.sign, self.bulkhead, self.drill, self.range.post, row.id, events)
