@@ -12,14 +12,13 @@ import secrets
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import requests
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from bot.range.shell import aws_client
 
 PLANTED_USER, ROLE = "svc-cache-sync", "ferry-deploy"
 LATER_USER = "svc-log-sync"  # made when somebody has left it the time
@@ -58,20 +57,9 @@ class Attacker:
         self._aws, self._github, self._token = aws_url, github_url, token
         self.loot: dict[str, Loot] = {}
 
-    @cached_property
-    def _session(self) -> boto3.session.Session:
-        """Made when it is used: each company has an attacker a scenario, and most of them never act."""
-        return boto3.session.Session(region_name="us-east-1")
-
     def client(self, service: str, loot: Loot, region: str = "us-east-1") -> Any:
         """A boto3 client that signs with some loot."""
-        config = Config(
-            retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, s3={"addressing_style": "path"}
-        )
-        return self._session.client(
-            service, region_name=region, endpoint_url=self._aws, config=config, aws_access_key_id=loot.key_id,
-            aws_secret_access_key=loot.secret, aws_session_token=loot.token,
-        )  # fmt: skip
+        return aws_client(self._aws, service, region, loot.key_id, loot.secret, loot.token)
 
     def read_log(self, run_url: str) -> Loot:
         """The key in a run's public log. Raises ``NothingFound`` when there is none to be had."""
