@@ -38,6 +38,7 @@ from bot.reads import ATTEMPTS, again, decoded
 from bot.world import Reply
 
 CONNECT_S, READ_S = 5.0, 20.0
+API_VERSION = "2022-11-28"
 REVOKED_AT_ONCE = 1000  # credentials in one request (docs.github.com/rest/credentials/revoke)
 REVOCATIONS_AN_HOUR = 60  # from one address, since it carries nobody's credentials (docs.github.com/rest, rate limits)
 _SERVICE_MODELS = botocore.loaders.create_loader()  # reading a service's model takes 0.1 s: once a process
@@ -272,7 +273,8 @@ def _detached_session() -> botocore.session.Session:
 class GitHubClient:
     """GitHub's REST API through PyGithub's requester: no silent False, no repeated POST, redirects without our token.
 
-    API version 2022-11-28 (docs.github.com/rest/about-the-rest-api/api-versions).
+    API version 2022-11-28 (docs.github.com/rest/about-the-rest-api/api-versions), which is asked for by name, since a
+    later one leaves out what is read here. An Enterprise Server is left to its own.
     """
 
     def __init__(
@@ -307,6 +309,7 @@ class GitHubClient:
             self._local.api = github.Github(
                 auth=self._auth, base_url=self._base, retry=None, timeout=int(READ_S), per_page=100,
                 seconds_between_requests=None, seconds_between_writes=None,
+                api_version=None if self._server else API_VERSION,
             )  # fmt: skip
         return self._local.api  # type: ignore[no-any-return]
 

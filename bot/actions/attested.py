@@ -1,7 +1,8 @@
 """What GitHub attests of an image: asked by its digest, whichever registry the image is in, and in words for people.
 
-docs.github.com/rest/repos/attestations, "List attestations": a digest of which there is none is an empty list, 404 or
-422, and a fine-grained token needs ``attestations:read`` where the repository is private.
+docs.github.com/rest/repos/attestations, "List attestations": a fine-grained token needs ``attestations:read``. A digest
+of which there is none is an empty list, 404 or 422, and from the API's version 2026-03-10 on the list has addresses in
+place of bundles (github.com/spencerbeggs/effected, packages/github, Attestation.ts).
 """
 
 from __future__ import annotations

@@ -10,21 +10,37 @@ import pytest
 from bot.actions.attested import attested
 from bot.actions.github_package_find import FindHostedIn
 from bot.actions.signal_facts import Collected
-from bot.actions.signal_registries import of_attestations, of_ghcr
+from bot.actions.signal_registries import of_attestations, of_ecr, of_ghcr, of_registries
 from bot.actions.signals import JudgeIn
 from bot.clients import GitHubClient
 from bot.errors import Rejected
 from bot.model import Credential
+from bot.range.company import FERRY
 from bot.range.ghcr_theft import EARLIER, GOOD_TAG, RELEASE, REPOSITORY, GhcrTheft, workflow
+from bot.range.github.attestations import keep
+from bot.range.github.http import VERSIONS
 from bot.range.issuer import OidcIssuer
 from bot.range.npm_theft import dispatch
+from bot.range.registries import docker_theft
+from bot.range.registries.theft import BAD, GOOD
 from bot.range.sigstore import Sigstore, image_statement
 from bot.signals import release_path
+from bot.signals.baseline import Baseline
 from bot.signals.facts import EPOCH, Signed, Version, of_kind
+from bot.signals.given import Given
+from tests.actions import dockerhub_arrangements
 from tests.actions.conftest import Drill
+from tests.actions.image_arrangements import opened, push
 from tests.actions.token_arrangements import as_app
 
 PAT = Credential(provider="github", kind="github-pat-classic", fingerprint="hmac:made-up")
+
+
+def claims(repository: str = REPOSITORY, path: str = RELEASE) -> dict[str, Any]:
+    """Of a job on the default branch."""
+    ref = "refs/heads/main"
+    return {"repository": repository, "ref": ref, "workflow_ref": f"{repository}/{path}@{ref}", "sha": "a" * 40,
+            "run_id": "17"}  # fmt: skip
 
 
 def told(drill: Drill) -> dict[str, Version]:
@@ -68,12 +84,6 @@ def test_a_bundle_that_a_thief_brings_along_is_found_for_what_it_is(drill: Drill
     repo = drill.range.github.state.repos[REPOSITORY]
     thief = Sigstore(drill.range.clock, OidcIssuer(drill.range.clock))
     house, name = drill.range.sigstore, f"ghcr.io/{REPOSITORY}"
-
-    def claims(repository: str = REPOSITORY, path: str = RELEASE) -> dict[str, Any]:
-        ref = "refs/heads/main"
-        return {"repository": repository, "ref": ref, "workflow_ref": f"{repository}/{path}@{ref}", "sha": "a" * 40,
-                "run_id": "17"}  # fmt: skip
-
     own, of_bad = claims(), image_statement(claims(), name, bad)
     elsewhere = claims("quiet-otter/lantern")
     cases = (
@@ -126,8 +136,11 @@ def test_what_github_does_not_tell_is_said_and_held_against_nobody(drill: Drill)
 
 
 @pytest.mark.slow
-def test_a_list_that_does_not_hold_its_bundles_is_not_taken_for_none(drill: Drill) -> None:
-    """From the API's version 2026-03-10 on."""
+def test_a_list_that_does_not_hold_its_bundles_is_not_taken_for_none(
+    drill: Drill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the API's version 2026-03-10 on; GitHub is asked by the one before, whatever it answers by itself."""
+    monkeypatch.setattr("bot.range.github.VERSIONS", VERSIONS[::-1])
     GhcrTheft(drill.range).leak()
     digest = drill.range.images.tagged(REPOSITORY, GOOD_TAG)
     assert len(attested(drill.world, REPOSITORY, digest).bundles) == 1
@@ -138,3 +151,38 @@ def test_a_list_that_does_not_hold_its_bundles_is_not_taken_for_none(drill: Dril
     app = replace(drill.world, github=as_app(drill, contents="read"))
     assert isinstance(app.github, GitHubClient)
     assert attested(app, REPOSITORY, f"sha256:{'0' * 64}").bundles == (), "what is public needs no permission"
+
+
+def attests(drill: Drill, repository: str, digest: str) -> None:
+    """A release of this repository has attested an image."""
+    who = claims(repository)
+    bundle = drill.range.sigstore.sign(who, image_statement(who, "x", digest))
+    keep(drill.range.github.state.repos[repository], 1, bundle)
+
+
+@pytest.mark.slow
+def test_images_in_ecr_are_asked_for_at_github_by_their_digests(drill: Drill) -> None:
+    opened(drill)
+    for number in range(3):
+        attests(drill, FERRY, push(drill, f"release {number}", f"2.{number}.0"))
+        drill.range.clock.advance(600)
+    push(drill, "a backdoor", "2.3.0")
+    of_ecr(drill.world, FERRY, found := Collected())
+    of_attestations(drill.world, FERRY, EPOCH, found)
+    found.verify(drill.world.trust_root)
+    signs = list(release_path.judge(found.facts, Baseline(), Given(now=drill.world.now())))
+    assert [(one.what, one.subject) for one in signs] == [("provenance-lost", "ecr ferry@2.3.0")]
+
+
+@pytest.mark.slow
+def test_images_at_docker_hub_are_asked_for_at_github_by_their_digests(drill: Drill) -> None:
+    dockerhub_arrangements.leaked(drill)
+    attests(drill, docker_theft.REPOSITORY, dockerhub_arrangements.released(drill))
+    drill.range.clock.advance(600)
+    dockerhub_arrangements.pushed(drill, BAD, BAD)
+    of_registries(drill.world, docker_theft.REPOSITORY, found := Collected())
+    of_attestations(drill.world, docker_theft.REPOSITORY, EPOCH, found)
+    found.verify(drill.world.trust_root)
+    versions = {one.name: one for one in of_kind(found.facts, Version)}
+    assert (versions[GOOD].signed, versions[GOOD].built_by) == (Signed.VERIFIED, docker_theft.REPOSITORY)
+    assert (versions[BAD].signed, versions[BAD].provenance) == (Signed.UNCHECKED, "no")

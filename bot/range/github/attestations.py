@@ -2,7 +2,8 @@
 
 ``actions/attest-build-provenance`` signs what a job says of its build and stores it here; it needs ``id-token: write``
 for the one and ``attestations: write`` for the other (its README). GitHub keeps what it is given; readers verify it. A
-digest of which there is none is 404. From 2026-03-10 on the list tells where a bundle lies and does not hold it.
+digest of which there is none is 404, and from the API's version 2026-03-10 on the list tells where a bundle lies and
+does not hold it (github.com/spencerbeggs/effected, packages/github, Attestation.ts).
 """
 
 from __future__ import annotations
