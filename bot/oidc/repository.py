@@ -13,7 +13,10 @@ from bot.oidc.source import Source
 FOLDER = ".github/workflows/"
 MOST_SEARCHED = 40  # of files that have to be fetched one by one
 SKIPPED = {".git", "node_modules", ".venv", "vendor", "target", "dist"}
-READ = (".yml", ".yaml", ".json", ".toml", ".sh", ".py", ".js", ".mjs", ".ts", "Makefile", "justfile", "Rakefile")
+TOKENS = (".npmrc", ".yarnrc", ".yarnrc.yml", ".pypirc")  # read by tools without anybody naming them
+READ = (
+    ".yml", ".yaml", ".json", ".toml", ".sh", ".py", ".js", ".mjs", ".ts", "Makefile", "justfile", "Rakefile", *TOKENS,
+)  # fmt: skip
 
 
 def looked_into(path: str) -> bool:
@@ -122,6 +125,7 @@ class Repository:
         if not isinstance(held, Unread):
             return beside
         words = {word for job in self.jobs() for step in job.steps for word in re.findall(r"[\w.-]+", step.run)}
+        words |= set(TOKENS)
         return [path for path in beside if held.known(path) or path.rpartition("/")[2] in words][:MOST_SEARCHED]
 
     def job(self, file: str, job: str) -> Job:

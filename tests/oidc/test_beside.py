@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.oidc.plan import plan
-from bot.oidc.repository import FOLDER, Repository
+from bot.oidc.repository import FOLDER, Repository, Unread, looked_into
 from tests.oidc.test_cases import CASES
 
 FILE = f"{FOLDER}report.yml"
@@ -24,6 +24,16 @@ def test_a_name_that_hands_a_key_on_and_that_a_script_reads_is_left() -> None:
     text = (CASES / "aws" / "handed-by-env.before.yml").read_bytes()
     assert plan(Repository.of({FILE: text, "site.py": b"import os\n"})).changed
     assert plan(Repository.of({FILE: text, "site.py": b"key = os.environ['SITE_KEY']\n"})).changed == {}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_file_that_npm_reads_by_itself_and_that_names_the_token_is_told(whole: bool) -> None:
+    text = (CASES / "npm" / "whoami.before.yml").read_bytes()
+    files = {FILE: text, ".npmrc": b"//registry.npmjs.org/:_authToken=${NODE_AUTH_TOKEN}\n"}
+    held = files if whole else Unread(dict(zip(files, files, strict=True)), files.__getitem__)
+    [outcome] = plan(Repository.of(held, whole=whole)).migrated
+    assert any(note.startswith(".npmrc:1 names NODE_AUTH_TOKEN") for note in outcome.notes)
+    assert looked_into("packages/a/.npmrc")
 
 
 DEPLOY = """\

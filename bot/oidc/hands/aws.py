@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -108,6 +109,10 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
     for carrier in carriers:
         if carrier.kind in {"job-env", "step-env"} and _only_asked(job, carrier):
             _asks_for_role(work, carrier, [job])
+        elif carrier.kind == "job-env" and (named := aws_script.named_back_in(work, job, carrier)):
+            work.drop(carrier)
+            for step in named:
+                by_step.setdefault(step.index, []).append(replace(carrier, kind="step-env", step=step.index))
         elif carrier.kind == "job-env":
             wide = True
             _standard(carrier)

@@ -65,6 +65,15 @@ def named_back(step: Step, carrier: Carrier) -> bool:
     return bool(lines) and all(map(back.search, lines)) and not any(map(word.search, others))
 
 
+def named_back_in(work: Work, job: Job, carrier: Carrier) -> list[Step]:
+    """The steps of a job that give a variable of the job back so; none where anything else reads it."""
+    word = re.compile(rf"(?<!\w){re.escape(carrier.name)}(?!\w)")
+    reading = [s for s in job.steps if any(word.search(SECRET.sub("", text)) for text in s.texts())]
+    beside = (work.repository.files[path].decode(errors="replace") for path in work.repository.searched())
+    plain = all(named_back(s, carrier) and not any(map(word.search, s.inputs.values())) for s in reading)
+    return reading if plain and not any(map(word.search, beside)) else []
+
+
 def without(work: Work, step: Step, named: Mapping[str, str], lines: list[str]) -> list[str | None]:
     """The lines of a step's script without the key. Raises Refusal when one cannot be told.
 
