@@ -333,9 +333,11 @@ class Runner:
 
     # The token of a job
 
-    def attest(self, run: Run, job: Job, statement: dict[str, Any]) -> dict[str, Any] | None:
+    def attest(self, run: Run, job: Job, statement: dict[str, Any], *, intoto: bool = False) -> dict[str, Any] | None:
         """A bundle over a statement, signed as this job; None where the range has no Sigstore."""
-        return self.sigstore.attest(self.id_token(run, job, AUDIENCE), statement) if self.sigstore else None
+        if self.sigstore is None:
+            return None
+        return self.sigstore.attest(self.id_token(run, job, AUDIENCE), statement, intoto=intoto)
 
     def id_token(self, run: Run, job: Job, audience: str = "") -> str:
         """An id-token with GitHub's claims for this job."""

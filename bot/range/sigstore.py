@@ -73,31 +73,26 @@ class Sigstore:
             "ctlogs": [log(self._ct, f"ct.{self._host}")], "timestampAuthorities": [],
         })  # fmt: skip
 
-    def attest(self, id_token: str, statement: dict[str, Any]) -> dict[str, Any]:
+    def attest(self, id_token: str, statement: dict[str, Any], *, intoto: bool = False) -> dict[str, Any]:
         """A bundle over a statement, for whoever shows an id-token with the audience. Raises jwt.InvalidTokenError."""
-        return self.sign(self._issuer.verify(id_token, AUDIENCE), statement)
+        return self.sign(self._issuer.verify(id_token, AUDIENCE), statement, intoto=intoto)
 
     def sign(
-        self, claims: dict[str, Any], statement: dict[str, Any], at: datetime | None = None
+        self, claims: dict[str, Any], statement: dict[str, Any], at: datetime | None = None, *, intoto: bool = False
     ) -> dict[str, Any]:  # fmt: skip
-        """The same for claims that are known to be true, now or ``at`` a time."""
+        """The same for claims that are true, now or ``at`` a time; ``intoto``: logged as npm's client does."""
         when = (at or self._clock.now()).replace(microsecond=0)
         key, payload = ec.generate_private_key(ec.SECP256R1()), json.dumps(statement).encode()
         certificate = self._certificate(key, claims, when)
         encoded = f"DSSEv1 {len(INTOTO)} {INTOTO} {len(payload)} ".encode() + payload
         signature = key.sign(encoded, ec.ECDSA(hashes.SHA256()))
         envelope = {"payload": _b64(payload), "payloadType": INTOTO, "signatures": [{"sig": _b64(signature)}]}
-        body = {
-            "apiVersion": "0.0.1", "kind": "dsse", "spec": {
-                "envelopeHash": _hash(json.dumps(envelope).encode()), "payloadHash": _hash(payload),
-                "signatures": [{
-                    "signature": _b64(signature), "verifier": _b64(certificate.public_bytes(Encoding.PEM)),
-                }],
-            },
-        }  # fmt: skip
+        hashes_of = {"envelope": _hash(json.dumps(envelope).encode()), "payload": _hash(payload)}
+        pem = _b64(certificate.public_bytes(Encoding.PEM))
+        body = (_intoto if intoto else _dsse)(hashes_of, _b64(signature), pem)
         material = {
             "certificate": {"rawBytes": _b64(certificate.public_bytes(Encoding.DER))},
-            "tlogEntries": [self._entry(json.dumps(body).encode(), when)],
+            "tlogEntries": [self._entry(body, when)],
         }
         return {"mediaType": BUNDLE, "verificationMaterial": material, "dsseEnvelope": envelope}
 
@@ -139,8 +134,9 @@ class Sigstore:
 
     # the log ----------------------------------------------------------------------------------------------------------
 
-    def _entry(self, body: bytes, at: datetime) -> dict[str, Any]:
+    def _entry(self, entry: dict[str, Any], at: datetime) -> dict[str, Any]:
         """The log takes it in, promises so, and proves it by the tree as it is then."""
+        body = json.dumps(entry).encode()
         with self._lock:
             self._leaves.append(hashlib.sha256(b"\0" + body).digest())
             leaves = list(self._leaves)
@@ -152,7 +148,8 @@ class Sigstore:
         mark = _b64(_key_id(self._log)[:4] + self._log.sign(note.encode(), ec.ECDSA(hashes.SHA256())))
         return {
             "logIndex": str(number), "logId": {"keyId": _b64(_key_id(self._log))},
-            "kindVersion": {"kind": "dsse", "version": "0.0.1"}, "integratedTime": str(promised["integratedTime"]),
+            "kindVersion": {"kind": entry["kind"], "version": entry["apiVersion"]},
+            "integratedTime": str(promised["integratedTime"]),
             "inclusionPromise": {"signedEntryTimestamp": _b64(self._log.sign(said, ec.ECDSA(hashes.SHA256())))},
             "inclusionProof": {
                 "logIndex": str(number), "rootHash": _b64(root), "treeSize": str(len(leaves)),
@@ -161,6 +158,24 @@ class Sigstore:
             },
             "canonicalizedBody": _b64(body),
         }  # fmt: skip
+
+
+def _dsse(hashed: dict[str, Any], signature: str, pem: str) -> dict[str, Any]:
+    signatures = [{"signature": signature, "verifier": pem}]
+    return {
+        "apiVersion": "0.0.1", "kind": "dsse",
+        "spec": {"envelopeHash": hashed["envelope"], "payloadHash": hashed["payload"], "signatures": signatures},
+    }  # fmt: skip
+
+
+def _intoto(hashed: dict[str, Any], signature: str, pem: str) -> dict[str, Any]:
+    """Its signature is twice in base64 (sigstore-js, packages/sign, witness/tlog/entry.ts)."""
+    signatures = [{"publicKey": pem, "sig": _b64(signature.encode())}]
+    content = {
+        "envelope": {"payloadType": INTOTO, "signatures": signatures}, "hash": hashed["envelope"],
+        "payloadHash": hashed["payload"],
+    }  # fmt: skip
+    return {"apiVersion": "0.0.2", "kind": "intoto", "spec": {"content": content}}
 
 
 def npm_statement(claims: dict[str, Any], name: str, version: str, sha512: str) -> dict[str, Any]:

@@ -140,13 +140,14 @@ class _Seen:
 def _verifier(root: str) -> Any:
     from sigstore.errors import Error
     from sigstore.models import TrustedRoot
-    from sigstore.verify import Verifier
+
+    from bot.signals.intoto_entries import verifier_of
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trusted_root.json"
         path.write_bytes(root.encode() if root else (resources.files(_STORE) / _ROOT).read_bytes())
         try:
-            return Verifier(trusted_root=TrustedRoot.from_file(str(path)))
+            return verifier_of(TrustedRoot.from_file(str(path)))
         except (Error, ValueError, TypeError) as exc:
             raise InputError(
                 f"the trust root is no trusted root of Sigstore: {type(exc).__name__} {str(exc)[:80]}"

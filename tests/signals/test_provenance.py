@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,86 @@ def test_a_statement_that_names_another_repository_than_its_certificate_is_belie
     one = found({**HISTORY, "1.0.5": lying})["provenance-signature"]
     assert (one.sure, one.value) == (Sure.CERTAIN, "other")
     assert "quiet-otter/ferry" in one.says
+
+
+# as npm's client has them logged -----------------------------------------------------------------------------------
+
+NOW = CLOCK.now()
+Content = dict[str, Any]
+
+
+def logged(version: str, **who: str) -> Any:
+    """A bundle whose entry is of the type intoto 0.0.2."""
+    return HOUSE.sign(claims(**who), npm_statement(claims(**who), NAME, version, sha512(version)), NOW, intoto=True)
+
+
+def content_of(signed: Any) -> tuple[Any, Content]:
+    """The body of its entry, and what in it speaks of the bundle."""
+    body = json.loads(base64.b64decode(signed["verificationMaterial"]["tlogEntries"][0]["canonicalizedBody"]))
+    return body, body["spec"]["content"]
+
+
+def test_npms_own_entries_are_verified_as_those_of_others() -> None:
+    mixed = {**HISTORY, "1.0.5": logged("1.0.5"), "1.0.6": logged("1.0.6")}
+    assert {one.signed for one in told(mixed)} == {Signed.VERIFIED}
+    assert found(mixed) == {}
+    assert "provenance-workflow" in found({**HISTORY, "1.0.5": logged("1.0.5", workflow=".github/workflows/x.yml")})
+    changed = logged("1.0.5")
+    text = base64.b64decode(changed["dsseEnvelope"]["payload"]).decode().replace("v1.0.0", "v9.9.9")
+    changed["dsseEnvelope"]["payload"] = base64.b64encode(text.encode()).decode()
+    assert found({**HISTORY, "1.0.5": changed})["provenance-signature"].sure == Sure.CERTAIN
+
+
+def _payload_type(content: Content) -> None:
+    content["envelope"]["payloadType"] = "text/plain"
+
+
+def _payload(content: Content) -> None:
+    content["payloadHash"]["value"] = "0" * 64
+
+
+def _signature(content: Content) -> None:
+    content["envelope"]["signatures"] = content_of(logged("1.0.6"))[1]["envelope"]["signatures"]
+
+
+def _once_coded(content: Content) -> None:
+    (row,) = content["envelope"]["signatures"]
+    row["sig"] = base64.b64decode(row["sig"]).decode()
+
+
+def _certificate(content: Content) -> None:
+    (row,) = content["envelope"]["signatures"]
+    row["publicKey"] = content_of(logged("1.0.6"))[1]["envelope"]["signatures"][0]["publicKey"]
+
+
+def _two_signatures(content: Content) -> None:
+    content["envelope"]["signatures"] *= 2
+
+
+def _nothing(content: Content) -> None:
+    content.clear()
+
+
+@pytest.mark.parametrize(
+    "change", [_payload_type, _payload, _signature, _once_coded, _certificate, _two_signatures, _nothing]
+)
+def test_an_entry_that_the_log_has_taken_in_for_another_bundle_is_no_proof_of_this_one(
+    change: Callable[[Content], None],
+) -> None:
+    """The log takes what it is given; only what it says binds it to a bundle."""
+    signed = logged("1.0.5")
+    body, content = content_of(signed)
+    change(content)
+    signed["verificationMaterial"]["tlogEntries"] = [HOUSE._entry(body, NOW.replace(microsecond=0))]
+    one = found({**HISTORY, "1.0.5": signed})["provenance-signature"]
+    assert (one.sure, one.value) == (Sure.CERTAIN, "forged")
+    assert "the log entry is of another bundle" in one.says
+
+
+def test_an_entry_that_the_log_has_not_promised_to_take_in_gives_no_time() -> None:
+    signed = logged("1.0.5")
+    del signed["verificationMaterial"]["tlogEntries"][0]["inclusionPromise"]
+    assert "provenance-signature" in found({**HISTORY, "1.0.5": signed})
 
 
 def test_a_certificate_of_another_host_or_of_a_person_is_not_the_repository_that_the_statement_names() -> None:
