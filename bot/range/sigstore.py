@@ -113,7 +113,7 @@ class Sigstore:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._ca.public_key()), critical=False)
             .add_extension(own, critical=True)
         )  # fmt: skip
-        for number, value in _named(claims, self._issuer.issuer).items():
+        for number, value in _named(claims, claims.get("iss", self._issuer.issuer)).items():
             data = value.encode()  # 1.1 is the text itself, all others are DER (UTF8String)
             raw = data if number == 1 else bytes([0x0C]) + _length(data) + data
             builder = builder.add_extension(

@@ -219,6 +219,7 @@ class Version(Fact):
     tagged: bool = False  # an image that people pull by a name, and no part or signature of one
     signed: Signed = Signed.UNCHECKED
     signed_why: str = ""
+    issuer: str = ""  # who vouches for the identity in a certificate that holds
     integrity: str = ""  # as the registry writes it, and signs it
     signatures: tuple[tuple[str, str], ...] = ()  # the registry's own: id of the key, base64
     registry_signed: RegistrySigned = RegistrySigned.UNCHECKED

@@ -106,13 +106,14 @@ def _proofs(fact: Version, told: dict[str, list[Attestations]]) -> Iterator[Vers
 
 def _best(judged: list[list[AnyFact]]) -> list[AnyFact]:
     """Of several proofs of an image the best: one that holds, of its digest, its repository, the usual workflow."""
-    usual = Counter(one.workflow for some in judged for one in of_kind(some, Version) if one.signed == Signed.VERIFIED)
+    good = (one for some in judged for one in of_kind(some, Version) if one.signed == Signed.VERIFIED)
+    usual = Counter((one.issuer, one.workflow) for one in good)
 
     def worth(version: AnyFact) -> tuple[int, bool, bool, int]:
         assert isinstance(version, Version)
         elsewhere = version.built_by.lower() != version.home.lower()
         other = not set(version.attested) <= set(version.digests)
-        return list(Signed).index(version.signed), other, elsewhere, -usual[version.workflow]
+        return list(Signed).index(version.signed), other, elsewhere, -usual[version.issuer, version.workflow]
 
     return [some[0] if len(some) == 1 else min(some, key=worth) for some in judged]
 
@@ -185,5 +186,5 @@ def _as_certified(fact: Version, claims: dict[str, str]) -> Version:
         fact, signed=Signed.VERIFIED if same else Signed.OTHER,
         signed_why="" if same else f"its statement says {told}, its certificate {whose}",
         built_by=repository, workflow=path or fact.workflow, built_from=claims.get("ref", ""),
-        commit=claims.get("commit", ""), run=int(run) if run.isdigit() else fact.run,
+        commit=claims.get("commit", ""), issuer=claims["issuer"], run=int(run) if run.isdigit() else fact.run,
     )  # fmt: skip

@@ -116,7 +116,7 @@ def joined(versions: Iterable[Version]) -> list[Version]:
         other = found.get(one.key)
         if other is not None:
             real, more = (one, other) if one.at > other.at else (other, one)
-            names = ("built_by", "workflow", "built_from", "run", "commit", "uploader", "means", "home")
+            names = ("built_by", "workflow", "built_from", "run", "commit", "uploader", "means", "home", "issuer")
             filled = {name: getattr(real, name) or getattr(more, name) for name in names}
             signed = max((real, more), key=lambda v: list(Signed).index(v.signed))  # of its files the worst counts
             taken_in = max((real, more), key=lambda v: list(RegistrySigned).index(v.registry_signed))
@@ -266,13 +266,14 @@ def _elsewhere(version: Version, history: list[Version]) -> Iterator[Finding]:
         yield _finding(version, "provenance-built-by", version.built_by, Sure.CERTAIN, text, ruled)
         return
     for what, of, sure in (("built-by", "built_by", Sure.CERTAIN), ("workflow", "workflow", Sure.LIKELY),
-                           ("ref", "built_from", Sure.LIKELY)):  # fmt: skip
+                           ("ref", "built_from", Sure.LIKELY), ("issuer", "issuer", Sure.LIKELY)):  # fmt: skip
         shown = pattern if of == "built_from" else str
         now = shown(getattr(version, of))
         usual = {shown(getattr(v, of)) for v in history if getattr(v, of)}
         count = sum(bool(getattr(v, of)) for v in history)
         if now and count > TWICE and len(usual) <= TWICE and now not in usual:
             text = f"says that it was built by {getattr(version, of)}"
+            text = f"has provenance of an identity that {now} vouches for" if of == "issuer" else text
             ruled = (f"{count} versions before it say {', '.join(sorted(usual))}",)
             yield _finding(version, f"provenance-{what}", now, sure, text, ruled)
 

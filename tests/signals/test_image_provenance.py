@@ -131,7 +131,7 @@ def with_entry_of_another() -> Bundle:
     return other
 
 
-THIEFS = "quiet-otter/ferry"
+THIEFS, OTHER_ISSUER = "quiet-otter/ferry", {"iss": "https://oidc.example.net"}
 BAD: dict[str, tuple[Callable[[], Bundle], str, Sure]] = {
     "wrong signature": (changed, "provenance-signature", Sure.CERTAIN),
     "of another digest": (lambda: GOOD[3][0], "provenance-digest", Sure.CERTAIN),
@@ -142,6 +142,10 @@ BAD: dict[str, tuple[Callable[[], Bundle], str, Sure]] = {
     ),
     "of another workflow": (
         lambda: bundle(LAST, workflow=".github/workflows/x.yml"), "provenance-workflow", Sure.LIKELY,
+    ),
+    "of an identity of another issuer": (
+        lambda: HOUSE.sign(claims() | OTHER_ISSUER, image_statement(claims(), IMAGE, digest(LAST))),
+        "provenance-issuer", Sure.LIKELY,
     ),
     "by an authority of the thief's": (lambda: bundle(LAST, by=THIEF), "provenance-signature", Sure.LIKELY),
     "no entry in the log": (without_log, "provenance-signature", Sure.LIKELY),
