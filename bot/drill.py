@@ -515,7 +515,7 @@ class Run:
         for row in self.store.incidents():  # the one that was reported, and those beside it
             if row.status != "closed":
                 why.append(f"the incident {row.id} is {row.status}")
-            why += timeline.verify(self.store.events(row.id), row.head_n, row.head_hash)
+            why += timeline.broken(self.store, row.id)
             why += [f"the evidence file {name} is damaged" for name in self.bulkhead.room.damaged(row.id)]
         return why
 

@@ -315,10 +315,24 @@ class Store:
             sa.select(timeline).where(timeline.c.incident == incident_id, timeline.c.n > after_n).order_by(timeline.c.n)
         )
         with self.connect() as c:
-            return [
-                {**row, "body": None if row["body"] is None else json.loads(row["body"])}
-                for row in c.execute(query).mappings()
-            ]
+            return [_event(row) for row in c.execute(query).mappings()]
+
+    def chain(self, incident_id: str) -> tuple[list[dict[str, Any]], int, str]:
+        """The rows of ``events``, and number and hash of the last one as the incident has them, of the same moment.
+
+        Raises InputError for an unknown id.
+        """
+        head = (incident.c.head_n, incident.c.head_hash)
+        query = (
+            sa.select(timeline, *head).join_from(incident, timeline, timeline.c.incident == incident.c.id, isouter=True)
+            .where(incident.c.id == incident_id).order_by(timeline.c.n)
+        )  # fmt: skip
+        with self.connect() as c:  # one statement: who writes meanwhile is seen in both or in neither
+            found = [dict(row) for row in c.execute(query).mappings()]
+        if not found:
+            self.incident(incident_id)  # says that there is none
+        heads = [(row.pop("head_n"), row.pop("head_hash")) for row in found]
+        return [_event(row) for row in found if row["n"] is not None], *heads[0]
 
     def grant(self, name: str, key: str, *, at: str, since: str, most: int) -> bool:
         """Whether ``key`` has one of the grants given since then, or gets one: ``most`` of them in all."""
@@ -489,6 +503,10 @@ def _lock(function: str) -> sa.TextClause:
 def _version(connection: sa.Connection) -> str | None:
     there = sa.inspect(connection).has_table("alembic_version")
     return connection.scalar(sa.text("SELECT version_num FROM alembic_version")) if there else None
+
+
+def _event(row: Any) -> dict[str, Any]:
+    return {**row, "body": None if row["body"] is None else json.loads(row["body"])}
 
 
 def _incident(row: Any) -> IncidentRow:

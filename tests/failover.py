@@ -147,7 +147,7 @@ class Crew:
         leases = leases_of(bulkhead)
         self.wait(lambda: len(leases()) == len(self.pids), "both workers to work")
         run = Onlooker(scenario, bulkhead, self.arena, lambda _kind, _data: None)
-        run.patience_s = PATIENCE_S + 2 * LEASE_S * len(at)
+        run.patience_s = PATIENCE_S * (1 + len(at) / 4)
         return asyncio.run(self._with_successors(run, leases, order)), bulkhead
 
     async def _with_successors(self, run: Onlooker, leases: Leases, order: dict[str, Any]) -> drill.Result:
@@ -186,8 +186,12 @@ class Crew:
         """Who is, the first one first."""
         return downs(self.home)
 
-    def wake(self, leases: Leases) -> None:
-        """Let the one that was stopped last go on, until it has noticed that others have its work."""
+    def wake(self, leases: Leases, of: int) -> None:
+        """Let the one that was stopped last, at the last ``of`` boundaries, go on until it has noticed that others have
+        its work. One at a boundary before that has had a successor and is woken.
+        """
+        if len(self.gone) < of:
+            return
         last = self.gone[-1]
         os.kill(last.pid, signal.SIGCONT)
         self.wait(lambda: last.lease in leases(), "the one that was stopped to begin anew")
@@ -216,7 +220,7 @@ def written(bulkhead: app.Bulkhead) -> dict[str, list[tuple[str, str, int]]]:
     """
     found = {}
     for row in bulkhead.store.incidents():
-        events = bulkhead.store.events(row.id)
-        assert timeline.verify(events, row.head_n, row.head_hash) == []
+        events, *head = bulkhead.store.chain(row.id)
+        assert timeline.verify(events, *head) == []
         found[row.id] = [(e["step"], e["kind"], e["attempt"]) for e in events if e["kind"] not in LATER]
     return found

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 ALL = os.environ.get("BULKHEAD_FAILOVER") == "all"
 SAMPLE = 3  # boundaries of each playbook, killed and stopped
 LONGEST = 12  # so many are gone in one drill at most
+MADE, DELETED = "aws POST iam:CreateAccessKey", "aws POST iam:DeleteAccessKey"
 HOW = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 
 
@@ -37,6 +38,17 @@ HOW = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 def begin() -> Iterator[Begin]:
     with hatchery() as begin:
         yield begin
+
+
+def once(writes: dict[str, int], clean: Clean) -> dict[str, int]:
+    """Without keys whose secret went with its worker before it was noted: each was deleted and made anew.
+
+    Nothing else may be (docs/design.md, Rotation's orphan), and the state says that the one of them is gone.
+    """
+    more = writes.get(MADE, 0) - clean.writes.get(MADE, 0)
+    if more <= 0 or writes.get(DELETED, 0) - clean.writes.get(DELETED, 0) != more:
+        return writes
+    return writes | {MADE: writes[MADE] - more, DELETED: writes[DELETED] - more}
 
 
 def fail_over(there: Arena, clean: Clean, begin: Begin, home: Path, at: list[str], how: str) -> set[str]:
@@ -48,11 +60,11 @@ def fail_over(there: Arena, clean: Clean, begin: Begin, home: Path, at: list[str
         try:
             assert crew.gone, f"nobody came to {at}: {crew.said()}"
             assert result.contained, result.why_not
-            assert fresh.writes() == clean.writes, "every change is made once"
+            assert once(fresh.writes(), clean) == clean.writes, "every change is made once"
             assert stable(fresh.range.get("/state")) == stable(clean.state)
             before = written(bulkhead)
             if how == "stopped":
-                crew.wake(leases_of(bulkhead))
+                crew.wake(leases_of(bulkhead), len(at))
                 assert written(bulkhead) == before, "it wrote"
                 assert stable(fresh.range.get("/state")) == stable(clean.state), "it changed something"
         finally:

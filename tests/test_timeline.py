@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import bot.timeline
 from bot.errors import EngineError, FencedOut
 from bot.store import Store
 from bot.tables import timeline as table
-from bot.timeline import Event, Fence, Timeline, load, verify
+from bot.timeline import Event, Fence, Timeline, load
 
 AT = "2026-01-02T03:04:05.000000Z"
 FENCE_SQL = "SELECT workflow, token FROM owner WHERE workflow IN :w"
@@ -54,8 +55,7 @@ def timeline(store: Store) -> Iterator[Timeline]:
 
 
 def broken(store: Store, incident: str = "inc-1") -> list[str]:
-    row = store.incident(incident)
-    return verify(store.events(incident), row.head_n, row.head_hash)
+    return bot.timeline.broken(store, incident)
 
 
 def fill(timeline: Timeline, count: int = 5, incident: str = "inc-1") -> list[Event]:
@@ -66,6 +66,19 @@ def fill(timeline: Timeline, count: int = 5, incident: str = "inc-1") -> list[Ev
 def test_events_stand_in_order_and_the_chain_holds(store: Store, timeline: Timeline) -> None:
     assert [e.n for e in fill(timeline)] == [1, 2, 3, 4, 5]
     assert [e.body["k"] for e in load(store, "inc-1")] == [0, 1, 2, 3, 4]
+    assert broken(store) == []
+
+
+def test_it_holds_at_every_moment_while_it_is_written_on(store: Store, timeline: Timeline) -> None:
+    def write() -> None:
+        for k in range(100):
+            timeline.append("inc-1", f"s{k}", "look", {"k": k}, at=AT).result(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        while not writing.done():
+            assert broken(store) == []
+        writing.result()
     assert broken(store) == []
 
 

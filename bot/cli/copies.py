@@ -165,7 +165,7 @@ def _verify(bulkhead: Bulkhead) -> list[str]:
     """What does not hold: of any incident the chain, or a file of its evidence."""
     wrong = []
     for row in bulkhead.store.incidents():
-        said = timeline.verify(bulkhead.store.events(row.id), row.head_n, row.head_hash)
+        said = timeline.broken(bulkhead.store, row.id)
         said += [f"the evidence {name} is gone or was changed" for name in bulkhead.room.damaged(row.id)]
         wrong += [f"{row.id}: {text}" for text in said]
     return wrong

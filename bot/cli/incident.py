@@ -336,8 +336,7 @@ def waive(
 
 
 def _wrong(bulkhead: Bulkhead, card: Card) -> list[str]:
-    rows = bulkhead.store.events(card.row.id)
-    chain = timeline.verify(rows, card.row.head_n, card.row.head_hash)
+    chain = timeline.broken(bulkhead.store, card.row.id)
     return chain + [f"the evidence {name} is gone or was changed" for name in bulkhead.room.damaged(card.row.id)]
 
 

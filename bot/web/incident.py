@@ -11,7 +11,7 @@ from bot.engine.ledger import Ledger
 from bot.model import RowState
 from bot.store import DecisionRow, IncidentRow, Store, iso, when
 from bot.story import ASKS, BAD, DIM, GOOD, GRADES, HEADING, Line, Story, countdown, findings, stamp, who_must_agree
-from bot.timeline import Event, load, verify
+from bot.timeline import Event, broken, load
 
 CLASSES = {GOOD: "good", BAD: "bad", ASKS: "asks", HEADING: "heading", DIM: "dim"}
 STATES = {
@@ -53,7 +53,7 @@ def view(store: Store, name: str, now: datetime) -> Page:
         severity=bodies.get("severity") or {}, facts=findings(triage) if triage else ["Triage has not ended yet."],
         asks=_asks(events, now), ledger=_ledger(ledger), tails=_tails(ledger, now), timeline=_timeline(events),
         decisions=[_decision(decision) for decision in store.decisions(name)], evidence=store.evidence(name),
-        wrong=verify(store.events(name), row.head_n, row.head_hash),
+        wrong=broken(store, name),
     )  # fmt: skip
 
 
