@@ -151,6 +151,8 @@ def _env(where: str, old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:
         if not _reads(before[name], secrets) and not COMPANIONS.search(name):
             yield f"{where}: variable {name} went and was no secret"
     for name in set(after) - set(before):
+        if name == "AWS_SESSION_TOKEN" and not after[name] and "AWS_SECRET_ACCESS_KEY" in after:
+            continue  # it keeps a session's out
         if not re.search(r"steps\.[\w-]+\.outputs|^true$", after[name]) and name not in {
             "ARM_USE_OIDC", "DOCKERHUB_OIDC_CONNECTIONID", "LOGIN_SERVER",
         }:  # fmt: skip
@@ -331,6 +333,9 @@ def _with(old: Any, new: Any, secrets: set[str], action: str) -> Iterator[str]:
 
 
 def _run(old: str, new: str, secrets: set[str]) -> Iterator[str]:
+    empty = r"(?m)\b(then|do|else)[ \t]*\n(\s*(#.*)?\n)*\s*(fi|done|else|elif)\b"
+    if re.search(empty, new) and not re.search(empty, old):
+        yield "a block of the script is empty"
     before = [line.strip() for line in old.splitlines() if line.strip()]
     after = [line.strip() for line in new.splitlines() if line.strip()]
     for line in after:
@@ -424,6 +429,11 @@ def _logged_in(old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:
         lines = str(step.get("run") or "").splitlines()
         if any(KEY_READ.search(line) and LOGIN_FILE.search(line) for line in lines):
             yield f"{_title(step)} reads the file of Google's login as a key"
+    first = min((n for n in roles if steps[n] not in (old.get("steps") or [])), default=len(steps))
+    for step in steps[first:]:
+        env = step.get("env") if isinstance(step.get("env"), dict) else {}
+        if {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & set(env) and "AWS_SESSION_TOKEN" not in env:
+            yield f"{_title(step)} gets a session's token beside a key of its own"
     yield from _npm(old, steps)
 
 

@@ -17,6 +17,8 @@ from bot.oidc.splice import Change, Said, applied, joined, lines_of, plain, rest
 
 CALLED: Path = ("on", "workflow_call")  # an event that means something without a value
 _VERSION_COMMENT = re.compile(r"#\s*(?:tag=|pin@|ratchet:\S+@)?v?\d+(?:\.\d+)*(?:[-.]\w+)*\s*$")
+_OPENS = re.compile(r"(^|[\s;)])(then|do|else|\{|\()$|^[^()]*\)$")  # the last: a case
+_ENDS = re.compile(r"(fi|done|else|elif|esac|;;|\}|\))(?!\w)")
 LineEdit = Callable[[list[str]], list[str | None]]
 
 
@@ -117,6 +119,8 @@ class Draft:
             return False
         if not any(line and line.strip() and not line.strip().startswith("#") for line in after):
             return True
+        if _emptied(before, after):
+            raise Refusal("write-in-place", "a block of the script would be left empty, which a shell does not take")
         self._replaced[path] = "\n".join(line for line in after if line is not None)
         if node.style == "|":
             self._block(node, before, after)
@@ -397,6 +401,22 @@ class Draft:
 
     def _change(self, start: int, end: int, text: str) -> None:
         self._changes.append(Change(start, end, text, self.source.text[start:end]))
+
+
+def _emptied(before: list[str], after: list[str | None]) -> bool:
+    """Whether nothing is left between a line that opens a block of a shell script and the one that ends it."""
+    opened = gone = False
+    for old, new in zip(before, after, strict=True):
+        text = (old if new is None else new).strip()
+        if not text or text.startswith("#"):
+            continue
+        if new is None:
+            gone = True
+            continue
+        if opened and gone and _ENDS.match(text):
+            return True
+        opened, gone = bool(_OPENS.search(text)), False
+    return False
 
 
 def _in_flow(text: str) -> str:

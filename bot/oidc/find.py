@@ -24,6 +24,7 @@ BY_MATRIX = re.compile(r"\s*\$\{\{\s*secrets\[\s*matrix\.([\w-]+)\s*\]\s*\}\}\s*
 _OF_ENV = re.compile(r"\s*\$\{\{\s*env\s*\.\s*([A-Za-z_]\w*)\s*\}\}\s*")
 _ASSIGNED = re.compile(r"(?<![\w-])([A-Za-z]\w*)=[\"']?\$\{\{\s*secrets\s*\.\s*(\w+)\s*\}\}")
 MERGED = ("aws", "vault")  # their ids and secrets go in pairs
+ONE_KEY = 3  # an id, its secret and a session token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,6 +355,8 @@ def _groups(
         own = [s for s in carrier.secrets if s in owner]
         if carrier.kind in {"run", "other"}:
             _pairs([s for s in own if owner[s] in MERGED], parent)
+            if len(own) > ONE_KEY:
+                continue  # several keys in one script, which are told apart by their names alone
         else:
             for one, two in pairwise(own):
                 if owner[one] == owner[two]:

@@ -217,6 +217,13 @@ jobs:
          "      - run: npm run deploy\n", "went"),
         ("      - {name: x, run: x, env: {A: '${{ secrets.K }}'}}\n",
          "      - {name: x, run: x}\n      - {id: a, run: y}\n      - {id: a, run: y}\n", "the id a is there twice"),
+        (("      - {run: aws s3 ls, env: {AWS_ACCESS_KEY_ID: '${{ secrets.K }}'}}\n"
+          "      - {name: x, run: x, env: {AWS_ACCESS_KEY_ID: a}}\n"),
+         ("      - uses: aws-actions/configure-aws-credentials@v4\n        with: {role-to-assume: r, aws-region: x}\n"
+          "      - {run: aws s3 ls}\n      - {name: x, run: x, env: {AWS_ACCESS_KEY_ID: a}}\n"),
+         "gets a session's token beside a key of its own"),
+        ("      - name: x\n        run: |\n          if a; then\n            b=${{ secrets.K }}\n          fi\n",
+         "      - name: x\n        run: |\n          if a; then\n          fi\n", "a block of the script is empty"),
         ("      - {name: x, run: aws, env: {AWS_ACCESS_KEY_ID: A, AWS_SECRET_ACCESS_KEY: '${{ secrets.K }}'}}\n",
          ("      - uses: aws-actions/configure-aws-credentials@v4\n        with: {role-to-assume: r, aws-region: x}\n"
          "      - {name: x, run: aws, env: {AWS_ACCESS_KEY_ID: A}}\n"), "the id of a key stays"),

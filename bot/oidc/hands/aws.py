@@ -151,8 +151,23 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: bool) -> None:
             work.notes.append(f"{job.workflow.path}, job {job.id}: {said}")
     work.login(job, needed, lambda condition: _step(work, job, needed, condition))
     aws_script.hand_on(work, job)
+    _companions(work)
+    if needed or logins:
+        _keep_apart(work, job, min([*(step.index for step in needed), *logins]))
     _time(work, job)
     work.grant(job, WHY)
+
+
+def _keep_apart(work: Work, job: Job, first: int) -> None:
+    """A step behind a login that has another key of its own must not get the session's third value beside it.
+
+    An empty one keeps it out, as configure-aws-credentials does it itself (its src/helpers.ts, exportCredentials).
+    """
+    draft = work.draft(job.workflow.path)
+    for step in (each for each in job.steps if each.index >= first and not draft.deleted(each.path)):
+        names = [n for n in step.env if n.upper() in KEYS[:2] and not draft.deleted((*step.path, "env", n))]
+        if names and not any(name.upper() == KEYS[2] for name in step.env):
+            draft.insert((*step.path, "env"), KEYS[2], "", near=names[-1])
 
 
 def _first_use(work: Work, job: Job, logins: set[int]) -> Step | None:
