@@ -145,6 +145,15 @@ def test_a_list_that_does_not_hold_its_bundles_is_not_taken_for_none(
     digest = drill.range.images.tagged(REPOSITORY, GOOD_TAG)
     assert len(attested(drill.world, REPOSITORY, digest).bundles) == 1
     assert attested(drill.world, REPOSITORY, f"sha256:{'0' * 64}").bundles == ()
+    route = f"/repos/{REPOSITORY}/attestations/*"
+    for status, none in ((422, True), (400, False)):
+        drill.range.switchboard.add([{"server": "github", "route": route, "status": status}])
+        if none:
+            assert attested(drill.world, REPOSITORY, digest).bundles == ()
+        else:
+            with pytest.raises(Rejected):
+                attested(drill.world, REPOSITORY, digest)
+        drill.range.switchboard.clear_faults()
     drill.range.github.state.repos[REPOSITORY].attestations[-1]["bundle"] = None
     with pytest.raises(Rejected, match="2022-11-28"):
         attested(drill.world, REPOSITORY, digest)

@@ -234,7 +234,7 @@ def test_npm_audit_signatures_agrees_with_what_the_range_signs(shop: Shop) -> No
     assert shop.npm("install", at=place, token="")[0] == 0
     (shop.folder / "tuf.cjs").write_text(WITHOUT_TUF)
     npm = Path(NPM or "").resolve().parent
-    preload = {"NODE_OPTIONS": f"--require {shop.folder / 'tuf.cjs'}", "NPM_IS_AT": str(npm)}
+    preload = {"NODE_OPTIONS": f'--require "{shop.folder / "tuf.cjs"}"', "NPM_IS_AT": str(npm)}
     dist = shop.registry.packages[NAME].versions["1.0.0"]["dist"]
     good, other = dist["signatures"], Keys().sign(NAME, "1.0.0", dist["integrity"])
 
