@@ -301,10 +301,9 @@ def _step(old: Tree, new: Tree, secrets: set[str]) -> Iterator[str]:
     if not (old.get("uses") and not new.get("uses")):
         yield from _with(old.get("with") or {}, new.get("with") or {}, secrets, _action(old))
         yield from _run(str(old.get("run") or ""), str(new.get("run") or ""), secrets)
+    read = "\n".join(str(new.get(key) or "") for key in ("run", "with", "if"))
     for name in gone - EXPORTED:
-        if re.search(
-            rf"\$(env:)?\{{?{name}\b|%{name}%|\benv\.{name}\b", str(new.get("run") or "") + str(new.get("with") or "")
-        ):
+        if re.search(rf"\$(env:)?\{{?{name}\b|%{name}%|\benv\.{name}\b", read):
             yield f"{name} went, and the step still reads it"
 
 

@@ -60,9 +60,9 @@ def _gone(old: Job, new: Job) -> Iterator[str]:
     for name in sorted(wide):
         if any(_reads(text, name) for step in new.steps if name not in step.env for text in step.texts()):
             yield name
-    before = {step.name: set(step.env) for step in old.steps}
+    before = {step.name.partition("@")[0]: set(step.env) for step in old.steps}  # its release may be another now
     for step in new.steps:
-        lost = before.get(step.name, set()) - {*step.env, *new.env, *new.workflow.env} - EXPORTED
+        lost = before.get(step.name.partition("@")[0], set()) - {*step.env, *new.env, *new.workflow.env} - EXPORTED
         yield from (name for name in sorted(lost) if any(_reads(text, name) for text in step.texts()))
 
 

@@ -222,6 +222,8 @@ jobs:
          ("      - uses: aws-actions/configure-aws-credentials@v4\n        with: {role-to-assume: r, aws-region: x}\n"
           "      - {run: aws s3 ls}\n      - {name: x, run: x, env: {AWS_ACCESS_KEY_ID: a}}\n"),
          "gets a session's token beside a key of its own"),
+        ("      - {name: x, run: x, if: env.A != '', env: {A: '${{ secrets.K }}'}}\n",
+         "      - {name: x, run: x, if: env.A != ''}\n", "A went, and the step still reads it"),
         ("      - name: x\n        run: |\n          if a; then\n            b=${{ secrets.K }}\n          fi\n",
          "      - name: x\n        run: |\n          if a; then\n          fi\n", "a block of the script is empty"),
         ("      - {name: x, run: aws, env: {AWS_ACCESS_KEY_ID: A, AWS_SECRET_ACCESS_KEY: '${{ secrets.K }}'}}\n",
