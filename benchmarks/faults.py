@@ -95,6 +95,7 @@ def _options() -> argparse.Namespace:
     options.add_argument("--drill", action="append", choices=DRILLS, help="only this drill; can be given again")
     options.add_argument("--kind", action="append", choices=KINDS, help="only this kind of fault; can be given again")
     options.add_argument("--route", default="", help="only routes that hold this text")
+    options.add_argument("--once", action="store_true", help="each fault in the first drill alone that uses its route")
     options.add_argument("--sample", type=int, default=0, help="only so many cells, drawn by --seed")
     options.add_argument("--drawn", type=int, default=0, help="instead: so many drills under faults drawn by seeds")
     options.add_argument("--seed", type=int, default=SEED, help=f"the first seed ({SEED})")
@@ -120,6 +121,8 @@ def _cells(given: argparse.Namespace, clean: dict[str, Clean]) -> Iterator[Cell]
         for fault in every(clean[name].routes)
         if fault.kind in given.kind and given.route in str(fault)
     ]
+    if given.once:
+        cells = list({str(cell.faults[0]): cell for cell in reversed(cells)}.values())
     random.Random(given.seed).shuffle(cells)  # noqa: S311 - where time is short, what is tried is spread
     yield from cells[: given.sample or None]
 
@@ -180,6 +183,8 @@ def _all(
                 continue
             del running[pid]
             free.append(arena)
+            if not out.exists():
+                arena.get("/clock")  # where the range itself is gone, nothing was tried: raises Unavailable
             said, why = json.loads(out.read_text()) if out.exists() else ("WRONG", [_last(home, late)])
             shown[said] += 1
             made = Cell(drill=cell.drill, faults=cell.faults, seed=cell.seed, said=said, why=tuple(why))
