@@ -49,8 +49,9 @@ class Cases:
         for one in body["cases"]:
             case = case_of(one)
             if one["run_url"]:
-                found = self._in_run(row, one["run_url"])
-                cases += [replace(case, credential=c, names=(c.key,), url=one["run_url"]) for c in found]
+                found, run = self._in_run(row, one["run_url"]), RUN_URL.search(one["run_url"])
+                there = replace(case, url=one["run_url"], repository=run[1] if run else case.repository)
+                cases += [replace(there, credential=c, names=(c.key,)) for c in found]
                 why = why or ("" if found else f"nothing that we know was found in {one['run_url']}")
             elif case.credential.kind and one["alert"] and self.fetch_values and not case.credential.id:
                 cases += self._fetched(row, one, case)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bot.engine.decisions import HOUSE
@@ -219,10 +219,26 @@ class Opening:
         worth = RANK[Trust(row["body"].get("trust", Trust.OPERATOR))]
         before = RANK[Trust(standing.body["report"].get("trust", Trust.OPERATOR))]
         if worth > before and said.starts == "act" and not standing.body["report"].get("beside"):
+            case, said = self._with_run(row, case, said, standing)
             incident = self._open(row, case, playbook, said, ends, instead=standing.id)
             self._replace(self.store.incident(incident), row["landed_at"], ends)
             return
         self._sight(row, case, standing, ends)
+
+    def _with_run(
+        self, row: Mapping[str, Any], case: Case, said: Authority, standing: IncidentRow
+    ) -> tuple[Case, Authority]:
+        """The case with the run that the standing incident knows, where it names none itself and may act there too.
+
+        Who reported that incident is not believed in this: an alert's run is kept only where the run itself was read
+        and holds the credential (``bot.intake.cases``).
+        """
+        url = standing.body["report"]["url"]
+        if case.url or not url or Trust(standing.body["report"]["trust"]) is Trust.OPERATOR:
+            return case, said
+        fuller = replace(case, url=url, repository=case.repository or standing.body.get("repository", ""))
+        there = self.authority(self._axes(row, fuller))
+        return (fuller, there) if there.starts == "act" else (case, said)
 
     def _replace(self, incident: IncidentRow, at: str, ends: Ends) -> None:
         """Let the incident that this one was opened instead of go into it."""

@@ -14,7 +14,10 @@ from bot.app import SHIPPED
 from bot.engine.policy import Authority, Policy
 from bot.model import Trust
 from bot.store_intake import again
+from tests.conftest import FERRY, Ferry
 from tests.intake.office import AT, KEY_ID, PAT, SECRET, TOKEN, Office, alert, proof
+
+LEAK = ".github/workflows/leak.yml"
 
 
 def gitleaks(value: str, file: str = ".env", line: int = 3, match: str = "") -> list[dict[str, Any]]:
@@ -164,6 +167,32 @@ def test_taken_up_again_after_a_crash_the_one_that_gives_way_still_does(office: 
     (second,) = office.inbox.work(row)
     assert [e.body["into"] for e in office.events(first, "merged")] == [second]
     assert len(office.store.incidents()) == 2
+
+
+@pytest.mark.parametrize("there", ["act", "ask"])
+def test_the_run_that_an_unsigned_alert_has_shown_goes_with_it_where_that_may_be_acted_in(
+    office: Office, ferry: Ferry, there: str
+) -> None:
+    """Otherwise the log and the workflow that leaked would be in nobody's plan."""
+    job = f"{{runs-on: ubuntu-latest, steps: [{{run: echo {TOKEN}}}]}}"
+    ferry.commit({LEAK: f"on: workflow_dispatch\njobs:\n  leaks: {job}\n"})
+    run, (owner, _, name) = ferry.run(LEAK), FERRY.partition("/")
+    office.github.append(ferry.client("bulkhead-bot"))
+    row = {"type": "Secret-In-Build-Log", "id": "Secret-In-Build-Log", "owner": owner, "repo": name, "run_id": str(run)}
+    office.deliver("stepsecurity", [row])
+    (first,) = office.work()
+    url = office.store.incident(first).body["report"]["url"]
+    assert url.endswith(f"/{FERRY}/actions/runs/{run}")
+
+    def authority(axes: Mapping[str, str]) -> Authority:
+        return Authority(rule="r", starts=there if axes["repository"] == FERRY else "act", reason="why")
+
+    office.land(TOKEN)
+    (landed,) = office.store.inbox("landed")
+    (second,) = replace(office.inbox, authority=authority).work(landed)
+    body = office.store.incident(second).body
+    assert (body["report"]["instead"], body["report"]["asks"]) == (first, False)
+    assert (body["report"]["url"], body["repository"]) == ((url, FERRY) if there == "act" else ("", ""))
 
 
 def test_a_person_merges_two_incidents_of_one_credential(office: Office) -> None:
