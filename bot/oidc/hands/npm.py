@@ -82,11 +82,13 @@ def _job(work: Work, job: Job, carriers: list[Carrier], wide: Carrier | None) ->
         found = [s for s in left if npm_tools.PUBLISH.search(npm_tools.script(s))]
         consumers += found or ([] if consumers else [s for s in left if npm_tools.NAMED.search(npm_tools.script(s))])
         _refuse_other_commands(work, job, touched)
+    asking = [step for step in job.steps if any(map(npm_tools.WHO.fullmatch, step.run.splitlines()))]
     for step in (each for each in job.steps if each.index not in touched):
         named = any(re.search(rf"\$\{{?{n}\b", step.run) for n in names if n)
-        asks = any(map(npm_tools.WHO.fullmatch, step.run.splitlines()))
-        if asks or (_AUTH.search(step.run) and named):
+        if step in asking or (_AUTH.search(step.run) and named):
             _script(work, step)
+    if asking and not consumers:
+        raise Refusal("not-only-publish", f"job {job.id} asks npm whose token it is, and publishes nothing")
     if not consumers:
         raise Refusal("consumers-unknown", f"no step of job {job.id} can be seen to publish to npm")
     consumers.sort(key=lambda step: step.index)
