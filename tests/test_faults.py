@@ -40,9 +40,9 @@ def test_a_sample_of_the_matrix(tmp_path: Path, kind: str) -> None:
     args = ("--drill", "github-pat-in-image", "--kind", kind, "--keep", str(kept), "--sample")
     assert len(matrix(tmp_path, *args, "3")) == 3
     begun = kept.read_text()
-    assert len(matrix(tmp_path, *args, "4")) == 4
-    assert kept.read_text().startswith(begun), "what an earlier run has done is not done again"
-    assert len(kept.read_text().splitlines()) == 4
+    cells = [json.dumps(cell["faults"]) for cell in matrix(tmp_path, *args, "4")]
+    assert kept.read_text().startswith(begun)
+    assert len(set(cells)) == len(cells) >= 4, "what an earlier run has done is not done again"
 
 
 @pytest.mark.slow

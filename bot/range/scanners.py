@@ -131,8 +131,9 @@ def _bearer(secret: str) -> dict[str, str]:
 
 
 def guardduty(asked: Asked) -> Sent:
-    """GuardDuty's finding about the deploy key, which is used from where it never was."""
+    """GuardDuty's finding about the deploy key that the thief got last, which is used from where it never was."""
     range_ = asked.range
+    used = range_.collector.values().get("AWS_ACCESS_KEY_ID", range_.company.deploy_key[0])
     at = f"{range_.clock.now():%Y-%m-%dT%H:%M:%S}.000Z"
     call = {
         "api": "GetSessionToken", "serviceName": "sts.amazonaws.com", "callerType": "Remote IP",
@@ -143,7 +144,7 @@ def guardduty(asked: Asked) -> Sent:
         "schemaVersion": "2.0", "accountId": ACCOUNT, "region": "us-east-1", "id": uuid.uuid4().hex,
         "type": "UnauthorizedAccess:IAMUser/InstanceCredentialExfiltration.OutsideAWS", "severity": 8,
         "resource": {"resourceType": "AccessKey", "accessKeyDetails": {
-            "accessKeyId": range_.company.deploy_key[0], "principalId": "AIDARANGE", "userType": "IAMUser",
+            "accessKeyId": used, "principalId": "AIDARANGE", "userType": "IAMUser",
             "userName": "ferry-ci",
         }},
         "service": {
