@@ -234,7 +234,7 @@ class Opening:
         and holds the credential (``bot.intake.cases``).
         """
         url = standing.body["report"]["url"]
-        if case.url or not url or Trust(standing.body["report"]["trust"]) is Trust.OPERATOR:
+        if case.url or not url:
             return case, said
         fuller = replace(case, url=url, repository=case.repository or standing.body.get("repository", ""))
         there = self.authority(self._axes(row, fuller))
