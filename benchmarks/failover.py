@@ -23,7 +23,7 @@ from bot.drill import Range, range_up
 from bot.engine.run import Parts
 from bot.settings import read
 from bot.store import Store
-from tests.failover import Begin, Crew, hatchery
+from tests.failover import DOWN, Crew, Hatchery, hatchery
 
 DRILL, AT = "aws-key-in-public-log", "after deactivate/look/1"
 LEASE_S = float(Parts.__dataclass_fields__["lease_s"].default)  # as it is in production
@@ -36,7 +36,7 @@ class Stillness:
 
     def __init__(self, home: Path, database: str) -> None:
         self.seconds = float("nan")
-        self._down, self._database = home / "down", database
+        self._down, self._database = home / f"{DOWN}0", database
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -60,10 +60,10 @@ class Stillness:
         return self.seconds
 
 
-def measure(how: signal.Signals, arena: Range, begin: Begin, folder: Path, database: str) -> float:
+def measure(how: signal.Signals, arena: Range, workers: Hatchery, folder: Path, database: str) -> float:
     """Seconds of standing still. Raises RuntimeError when the drill is not contained in the end."""
     folder.mkdir()
-    crew = Crew(arena=arena.anew(), begin=begin, home=folder, database=database, name=DRILL)
+    crew = Crew(arena=arena.anew(), hatchery=workers, home=folder, database=database, name=DRILL)
     still = Stillness(folder, database)
     try:
         result, bulkhead = crew.play([AT], how)
@@ -85,7 +85,7 @@ def main() -> None:
     late = False
     with (
         tempfile.TemporaryDirectory(prefix="failover-", dir=home) as place, postgres(Path(place)) as new,
-        range_up() as arena, hatchery(LEASE_S) as begin,
+        range_up() as arena, hatchery(LEASE_S) as workers,
     ):  # fmt: skip
         print(
             f"Two workers on PostgreSQL, one of which is gone just before it cuts; a lease lasts {LEASE_S:g} s.\n"
@@ -95,7 +95,7 @@ def main() -> None:
             took = []
             for k in range(given.runs):
                 sys.stderr.write(f"{what}: {k + 1} of {given.runs}\n")
-                took.append(measure(how, arena, begin, Path(place) / f"{what}-{k}", new()))
+                took.append(measure(how, arena, workers, Path(place) / f"{what}-{k}", new()))
             print(f"{what + ':':<10}{statistics.median(took):.1f} s, {max(took):.1f} s at most", flush=True)
             late |= max(took) > LEASE_S + SPARE_S
     raise SystemExit(late)

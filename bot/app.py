@@ -330,8 +330,9 @@ class Bulkhead:
                 jobs += queue_jobs(self.settings, self.inbox)
                 async with clock.missed_by_nobody(self.store, "worker"), clock.running(jobs):
                     up = self.stage.company if self.stage else range_up if DRILL not in self.sites else None
-                    trainers = [Trainer(self, engine, up).run()] if up else []
-                    await together(rounds(self.inbox, engine), *trainers)
+                    trainers = [Trainer(self, engine, up)] if up else []
+                    working = clock.steadily(self.store, partial(rounds, self.inbox, engine))
+                    await together(working, *(clock.steadily(self.store, one.run) for one in trainers))
         finally:
             await engine.stop()
 

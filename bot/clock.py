@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,6 +38,7 @@ SYSLOG_S = 2
 LEARN_S = 5  # post-mortems are begun soon after the close; a follow-up is looked at once an hour
 SYSLOG_REST = timedelta(minutes=1)  # how long a server that takes nothing is left alone
 FACTS_KEPT = timedelta(days=90)  # as long as CloudTrail and GitHub's own logs tell of the past
+REST_S = 1.0  # what the database has ended begins anew after it
 QUIET = timedelta(minutes=15)  # no step takes longer without a word: proofs have deadlines of five minutes
 log = logging.getLogger("bulkhead.clock")
 
@@ -139,6 +140,21 @@ def drills(store: Store, known: Collection[str], holidays: list[str]) -> Job:
             log.info("the drill %s is due and was ordered", name)
 
     return Job(order, DRILLS_S)
+
+
+async def steadily(store: Store, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do what never ends, and begin it anew whenever it is the database that ends it; every other fault goes up.
+
+    A session that is ended, by an administrator or by whoever took this process for dead, must not end the process.
+    """
+    while True:
+        try:
+            return await work()
+        except Exception as exc:
+            if not store.away(exc):
+                raise
+            log.warning("what this process does goes on in a moment: the database went away (%s)", type(exc).__name__)
+        await asyncio.sleep(REST_S)
 
 
 @contextlib.asynccontextmanager

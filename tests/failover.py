@@ -29,9 +29,9 @@ from bot.scenario import Drill, load_drill
 from bot.settings import Settings
 from bot.store_workers import LEASE
 
-Begin = Callable[[dict[str, Any]], int]  # an order of failover_child -> the worker's process id
 Leases = Callable[[], set[str]]
 CHILD = Path(__file__).parent / "failover_child.py"
+DOWN = "down-"  # and a number: a file of a worker's home that says who is gone
 LEASE_S = 5.0
 LATER = ("postmortem", "follow-up")  # kinds
 PATIENCE_S = 90.0
@@ -52,27 +52,42 @@ def scenario_of(name: str) -> Drill:
     return dataclasses.replace(scenario, delay_s=0.02)
 
 
+class Hatchery:
+    """Begins and ends workers. Only their parent ends them, before it lets go of their ids: those are used again."""
+
+    def __init__(self, process: subprocess.Popen[str], lease_s: float) -> None:
+        self._process, self._lease_s = process, lease_s
+
+    def begin(self, order: dict[str, Any]) -> int:
+        """A worker by this order of failover_child; its process id."""
+        return int(self._asked(order | {"lease_s": self._lease_s}))
+
+    def end(self, pid: int) -> None:
+        """End a worker, whatever it does; nothing where that is done."""
+        self._asked({"end": pid})
+
+    def lives(self, pid: int) -> bool:
+        """Whether a worker has not ended."""
+        return bool(self._asked({"lives": pid}))
+
+    def _asked(self, order: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
 @contextlib.contextmanager
-def hatchery(lease_s: float = LEASE_S) -> Iterator[Begin]:
-    """What begins a worker and returns its process id; all of them are gone with the block."""
+def hatchery(lease_s: float = LEASE_S) -> Iterator[Hatchery]:
+    """What begins workers; all of them are gone with the block."""
     env = {**os.environ, "PYTHONPATH": str(CHILD.parent.parent)}
-    pids: list[int] = []
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, str(CHILD)], env=env, **pipes) as process:
         assert process.stdin is not None
-        assert process.stdout is not None
-
-        def begin(order: dict[str, Any]) -> int:
-            process.stdin.write(json.dumps(order | {"lease_s": lease_s}) + "\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
-            pids.append(int(process.stdout.readline()))  # type: ignore[union-attr]
-            return pids[-1]
-
         try:
-            yield begin
+            yield Hatchery(process, lease_s)
         finally:
-            for pid in pids:
-                end(pid)
             process.stdin.close()
 
 
@@ -87,7 +102,7 @@ class Gone:
 
 def downs(home: Path) -> list[Gone]:
     """All that are gone, the first one first."""
-    return [Gone(**json.loads((home / f"down-{k}").read_text())) for k in range(len(list(home.glob("down-*"))))]
+    return [Gone(**json.loads((home / f"{DOWN}{k}").read_text())) for k in range(len(list(home.glob(f"{DOWN}*"))))]
 
 
 def leases_of(bulkhead: app.Bulkhead) -> Leases:
@@ -98,12 +113,6 @@ def leases_of(bulkhead: app.Bulkhead) -> Leases:
 async def _until(condition: Callable[[], Any]) -> None:
     while not await asyncio.to_thread(condition):
         await asyncio.sleep(0.05)
-
-
-def end(pid: int) -> None:
-    """End a worker, whatever it does."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 class Onlooker(drill.Run):
@@ -128,7 +137,7 @@ class Crew:
     """Two workers, a drill, and the moments at which one of them is gone."""
 
     arena: drill.Range
-    begin: Begin
+    hatchery: Hatchery
     home: Path
     database: str
     name: str
@@ -143,7 +152,7 @@ class Crew:
             "home": str(self.home), "range": self.arena.info, "database": self.database, "at": at, "signal": int(how),
             "responders": settings.responders,
         }  # fmt: skip
-        self.pids = [self.begin(order) for _ in range(2)]
+        self.pids = [self.hatchery.begin(order) for _ in range(2)]
         leases = leases_of(bulkhead)
         self.wait(lambda: len(leases()) == len(self.pids), "both workers to work")
         run = Onlooker(scenario, bulkhead, self.arena, lambda _kind, _data: None)
@@ -169,7 +178,7 @@ class Crew:
         """Wait for the one that is gone next and begin its successor. Until that works, nobody else goes."""
         await _until(lambda: len(self.gone) > k)
         known = leases()
-        self.pids.append(self.begin(order))
+        self.pids.append(self.hatchery.begin(order))
         await _until(lambda: leases() - known)
         (self.home / f"back-{k}").touch()
         return self.gone[k]
@@ -179,7 +188,7 @@ class Crew:
         await _until(lambda: gone.lease not in leases())
         os.kill(gone.pid, signal.SIGCONT)
         await _until(lambda: gone.lease in leases())
-        end(gone.pid)
+        self.hatchery.end(gone.pid)
 
     @property
     def gone(self) -> list[Gone]:
@@ -196,7 +205,7 @@ class Crew:
         os.kill(last.pid, signal.SIGCONT)
         self.wait(lambda: last.lease in leases(), "the one that was stopped to begin anew")
         time.sleep(0.5)
-        os.kill(last.pid, 0)  # it lives
+        assert self.hatchery.lives(last.pid), self.said()
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         give_up = time.monotonic() + PATIENCE_S
@@ -210,7 +219,7 @@ class Crew:
 
     def stop(self) -> None:
         for pid in self.pids:
-            end(pid)
+            self.hatchery.end(pid)
 
 
 def written(bulkhead: app.Bulkhead) -> dict[str, list[tuple[str, str, int]]]:

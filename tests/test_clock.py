@@ -6,7 +6,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from bot import clock
+from bot.errors import StoreAway
 from bot.store import iso
 from tests.engine.lamps import House
 from tests.engine.test_run import CHAIN, ONE, until
@@ -30,6 +33,19 @@ def test_old_secrets_are_forgotten_while_the_worker_runs(tmp_path: Path) -> None
 
     asyncio.run(main())
     assert house.vault.open(young) is not None
+    house.close()
+
+
+def test_only_a_database_that_goes_away_lets_what_is_done_for_ever_begin_anew(tmp_path: Path) -> None:
+    house = House.build(tmp_path)
+    faults: list[Exception] = [StoreAway("the database does not answer"), ZeroDivisionError()]
+
+    async def work() -> None:
+        raise faults.pop(0)
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(clock.steadily(house.store, work))
+    assert faults == []
     house.close()
 
 

@@ -141,6 +141,13 @@ def stable(state: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in state.items() if k != "volatile"}
 
 
+def unlike(state: Any, clean: Any, at: str = "state") -> list[str]:
+    """Where two states differ, a line each."""
+    if not (isinstance(state, dict) and isinstance(clean, dict)):
+        return [] if state == clean else [f"{at}: {state!r:.300} and not {clean!r:.300}"]
+    return [line for key in {**clean, **state} for line in unlike(state.get(key), clean.get(key), f"{at}.{key}")]
+
+
 def kill_and_resume(arena: Arena, clean: Clean, home: Path, kill_at: str) -> None:
     there = arena.fresh()
     ended = there.drill(home, kill_at)
@@ -152,7 +159,7 @@ def kill_and_resume(arena: Arena, clean: Clean, home: Path, kill_at: str) -> Non
     result = outcome(home)
     assert result["contained"], result["why_not"]
     assert there.writes() == clean.writes, "every change is made once"
-    assert stable(there.range.get("/state")) == stable(clean.state)
+    assert unlike(stable(there.range.get("/state")), stable(clean.state)) == []
     keys = [(e["step"], e["kind"], e["attempt"]) for e in result["timeline"]]
     assert len(keys) == len(set(keys))
 

@@ -24,6 +24,7 @@ from bot.app import PAGES_AT, SHIPPED, opened
 from bot.settings import Settings
 from bot.store import iso
 from bot.store_drills import FAILED, ORDERED, OVER, RUNNING, Order, Orders
+from bot.store_intake import waiting
 from tests.databases import Make
 from tests.incidents import ASKING, ID, land
 
@@ -121,6 +122,39 @@ def test_a_link_that_is_typed_opens_the_page_that_another_process_serves(
             said, _ = process.communicate(timeout=20)
     assert process.returncode == 0
     assert link.rsplit("/", 1)[1] not in said
+
+
+def test_a_worker_whose_sessions_are_ended_in_the_middle_of_a_query_goes_on(installation: Env, tmp_path: Path) -> None:
+    here = {name.removeprefix("BULKHEAD_").lower(): value for name, value in installation.items()}
+    with opened(Settings(home=tmp_path / "home", **here), sites={}, release=True) as bulkhead:
+        worker = child("worker", home=tmp_path, settings=installation)
+
+        def until(condition: Callable[[], object]) -> None:
+            give_up = time.monotonic() + 60
+            while not condition():
+                assert process.poll() is None, process.communicate()[0]
+                assert time.monotonic() < give_up
+                time.sleep(0.05)
+
+        def report(key: str) -> None:
+            bulkhead.inbox.land(source="cli", world="real", by="jonas", text=key, at=datetime.now(UTC))
+            until(lambda: not waiting(bulkhead.store, 10))
+
+        with subprocess.Popen(**worker, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            try:
+                report("AKIAMADEUPMADEUPMAD2")
+                admin = sa.create_engine(installation["BULKHEAD_DATABASE_URL"], poolclass=sa.NullPool)
+                with admin.begin() as c, admin.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+                    c.execute(sa.text("LOCK TABLE inbox IN ACCESS EXCLUSIVE MODE"))
+                    held = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    until(lambda: other.execute(sa.text(held)).scalars().all())
+                report("AKIAMADEUPMADEUPMAD3")
+                process.send_signal(signal.SIGTERM)
+                said, _ = process.communicate(timeout=30)
+            finally:
+                process.kill()
+    assert process.returncode == 0, said
+    assert "goes on in a moment: the database went away" in said
 
 
 @pytest.mark.slow

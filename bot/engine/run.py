@@ -91,6 +91,7 @@ class Engine:
         self._pace, self._pool = Pace(), ThreadPoolExecutor(THREADS, thread_name_prefix="action")
         self._tasks: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[Any]] = set()
+        self._stopping = False
         self._ending: set[asyncio.Task[Any]] = set()  # incidents that are over, but for what is wiped then
         # One after the other: on SQLite those that begin at once only wait for each other, and sleep while they do.
         self._opening = asyncio.Lock() if parts.store.sqlite else asyncio.Semaphore(8)
@@ -124,6 +125,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Stop taking part. Calls that are under way end; what they did is found by the look of the next start."""
+        self._stopping = True
         tasks = [*self._tasks, *(self._running - self._ending)]
         for task in tasks:
             task.cancel()  # DBOS leaves a cancelled workflow pending, and recovers it
@@ -182,7 +184,11 @@ class Engine:
 
     @contextmanager
     def _known(self) -> Iterator[None]:
-        """The workflow's task, to be cancelled by ``stop``."""
+        """The workflow's task, to be cancelled by ``stop``. One that DBOS begins after that is left for the next start:
+        half of what it needs is gone, and a fault would end it for good.
+        """
+        if self._stopping:
+            raise asyncio.CancelledError
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from slack_bolt import App, BoltRequest
 from slack_bolt.authorization import AuthorizeResult
 
+from bot.clock import steadily
 from bot.engine.announced import Notes
 from bot.engine.decisions import Desk
 from bot.engine.freeze import Switch
@@ -317,7 +318,8 @@ class Room:
         """Be in Slack until cancelled: listen, work what is left from before, forget what is old."""
         token = self.house.settings.slack_app_token.get_secret_value()
         sockets = [Socket(self.door, token, self.house.settings.slack_api).run()] if token else []
-        tasks = [asyncio.ensure_future(one) for one in (*(job() for job in self.jobs), *sockets)]
+        jobs = [steadily(self.house.store, job) for job in self.jobs]
+        tasks = [asyncio.ensure_future(one) for one in (*jobs, *sockets)]
         usual = sys.getswitchinterval()
         sys.setswitchinterval(TURN_S)
         try:

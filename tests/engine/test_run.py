@@ -91,6 +91,35 @@ def decide(house: House, engine: Engine, step: str, kind: str, by: str, **body: 
     )
 
 
+def test_what_comes_while_the_engine_stops_is_left_for_the_next_start(house: House) -> None:
+    """A call that is under way is waited for; an incident that begins meanwhile finds half of an engine."""
+    house.room.slow["a"] = 1.5
+    house.land(ONE)
+
+    async def main() -> None:
+        engine = house.engine()
+        await engine.start()
+        await engine.open("inc-1")
+        await until(lambda: "a" in house.room.entered, "the cut to begin")
+        stopping = asyncio.create_task(engine.stop())
+        await asyncio.sleep(0.3)
+        assert not stopping.done(), "it waits for the call"
+        await engine.open(house.land(ONE, "inc-2", "b"))
+        await stopping
+
+    asyncio.run(main())
+    assert house.events("inc-2") == []
+
+    async def story(engine: Engine) -> None:
+        await closed(house)
+        await closed(house, "inc-2")
+        assert not engine.broken
+
+    drive(house, story)
+    assert house.room.changes() == ["out a", "out b"]
+    assert "broken" not in house.kinds("incident", "inc-2")
+
+
 def test_a_step_looks_runs_and_proves_in_that_order(house: House) -> None:
     house.land(ONE)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from bot.errors import StoreAway
 from bot.slack.room import TRIES, TURN_S, due
 from bot.store import when
 from bot.store_slack import Delivery
@@ -52,6 +53,20 @@ def test_while_it_is_at_work_threads_take_shorter_turns_and_afterwards_no_more(w
     with at_work(work):
         until(lambda: sys.getswitchinterval() == pytest.approx(TURN_S))
     assert sys.getswitchinterval() == usual
+
+
+def test_a_database_that_goes_away_ends_nothing_that_is_done_for_ever(work: Workspace) -> None:
+    began: list[int] = []
+
+    async def job() -> None:
+        began.append(1)
+        if len(began) == 1:
+            raise StoreAway("the database does not answer")
+        await asyncio.Event().wait()
+
+    work.room.jobs.append(job)
+    with at_work(work):
+        until(lambda: len(began) == 2)
 
 
 @pytest.fixture
