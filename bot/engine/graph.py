@@ -98,7 +98,7 @@ class IncidentRun:
             try:
                 with traces.span("call", part="triage"):
                     work = partial(contextvars.copy_context().run, self.triage, self.deps.world, self.report)
-                    return await loop.run_in_executor(self.deps.pool, work)
+                    return await loop.run_in_executor(self.deps.triages, work)
             except (Unavailable, RateLimited, Refused, Forbidden) as exc:
                 if exc.provider:
                     self.deps.pace[exc.provider].heard(str(exc) if isinstance(exc, Unavailable) else "")

@@ -89,6 +89,8 @@ class Engine:
         self.pulse = Pulse(parts.store, parts.tick_s)
         self._lease = Lease(parts.store, parts.folder, parts.lease_s)
         self._pace, self._pool = Pace(), ThreadPoolExecutor(THREADS, thread_name_prefix="action")
+        # Hundreds are triaged at once where one leak holds hundreds: no cut waits behind them.
+        self._triages = ThreadPoolExecutor(THREADS, thread_name_prefix="triage")
         self._tasks: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[Any]] = set()
         self._stopping = False
@@ -130,7 +132,8 @@ class Engine:
         for task in tasks:
             task.cancel()  # DBOS leaves a cancelled workflow pending, and recovers it
         await asyncio.gather(*tasks, *self._ending, return_exceptions=True)
-        await asyncio.to_thread(partial(self._pool.shutdown, wait=True, cancel_futures=True))
+        for pool in (self._triages, self._pool):
+            await asyncio.to_thread(partial(pool.shutdown, wait=True, cancel_futures=True))
         await self._lease.end()
         await asyncio.to_thread(partial(DBOS.destroy, destroy_registry=True))
         # DBOS made its own pool the loop's default and has closed it: who comes after needs one that works.
@@ -344,8 +347,9 @@ class Engine:
         world, journal = await asyncio.to_thread(self._read, row, fence)
         return Deps(
             world=world, journal=journal, store=parts.store, desk=self.desk, pulse=self.pulse, pace=self._pace,
-            pool=self._pool, rule=self._rule(row, journal), playbook_sha256=row.body["playbook"]["sha256"],
-            aborted=lambda: self._aborted.get(row.id, ""), switch=self.switch, owns=partial(self._lease.owns, fence),
+            pool=self._pool, triages=self._triages, rule=self._rule(row, journal),
+            playbook_sha256=row.body["playbook"]["sha256"], aborted=lambda: self._aborted.get(row.id, ""),
+            switch=self.switch, owns=partial(self._lease.owns, fence),
         )  # fmt: skip
 
     def _read(self, row: IncidentRow, fence: Fence) -> tuple[World, Journal]:

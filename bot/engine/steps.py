@@ -11,6 +11,7 @@ import contextvars
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -107,7 +108,8 @@ class Deps:
     desk: Desk
     pulse: Pulse
     pace: Pace
-    pool: Any  # ThreadPoolExecutor
+    pool: Executor  # of calls of actions
+    triages: Executor
     rule: Rule
     playbook_sha256: str
     aborted: Callable[[], str]  # who aborted, or ""

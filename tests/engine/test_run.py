@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ import pytest
 from bot import timeline
 from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
-from bot.engine.run import Engine
+from bot.engine.run import THREADS, Engine
 from bot.errors import Conflict, DecisionRefused, EngineError, Forbidden, NotFound, Refused, Rejected
 from tests.engine.lamps import House
 
@@ -89,6 +90,36 @@ def decide(house: House, engine: Engine, step: str, kind: str, by: str, **body: 
     return engine.desk.submit(
         events=house.events(), incident="inc-1", step=step, kind=kind, by=by, at=house.clock.now(), body=body
     )
+
+
+def test_no_cut_waits_behind_the_triage_of_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One leak can hold hundreds of credentials, all of which are triaged at once."""
+    known, entered, go = House.triage, [], threading.Event()
+
+    def triage(self: House, world: Any, report: Any) -> Any:
+        if report.credential.id == "b":
+            entered.append(report)
+            go.wait(60)
+        return known(self, world, report)
+
+    monkeypatch.setattr(House, "triage", triage)
+    house.postures["contain"] = "one"
+    house.land(ONE)
+
+    async def story(engine: Engine) -> None:
+        try:
+            await engine.open("inc-1")
+            await until(lambda: asks(house, "out"), "the ask")
+            for k in range(THREADS):
+                await engine.open(house.land(ONE, f"other-{k}", "b"))
+            await until(lambda: len(entered) == THREADS, "all others to be in triage")
+            decide(house, engine, "out", "approve", "ann")
+            await closed(house)
+            assert not go.is_set()
+        finally:
+            go.set()
+
+    drive(house, story)
 
 
 def test_what_comes_while_the_engine_stops_is_left_for_the_next_start(house: House) -> None:
