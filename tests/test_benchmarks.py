@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bare, engine, record, restart, scale, soak
+from benchmarks import bare, engine, failover, record, restart, scale, soak
 from benchmarks.__main__ import LEAST, PLACES
 from benchmarks.load import Load, Shape, Step
+from bot.drill import range_up
 from bot.model import Effect
 from tests.databases import Make
+from tests.failover import hatchery
 
 SKIPPED = Step(id="aside", provider="cloud", effect=Effect.CHANGE, needs={"cut": "outcome"}, phases=())
 PHASES = (("look", 2), ("run", 0), ("prove", 0))
@@ -110,3 +113,10 @@ def test_a_short_soak_closes_each_of_its_incidents(tmp_path: Path) -> None:
 def test_a_killed_workers_incidents_go_on_in_the_next_one(tmp_path: Path) -> None:
     noted, closed = restart.measure(tmp_path, count=8)
     assert 0 < noted <= closed
+
+
+@pytest.mark.slow
+def test_how_long_an_incident_stands_still_is_seen(tmp_path: Path, new_postgres: Make) -> None:
+    with range_up() as arena, hatchery() as workers:
+        seconds = failover.measure(signal.SIGKILL, arena, workers, tmp_path / "home", new_postgres())
+    assert seconds > 0
