@@ -7,7 +7,7 @@ export KF_RULE_CACHE_DIR := $(CURDIR)/.venv/kingfisher
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup drill play test test-all check serve bench docs screenshots sbom licences
+.PHONY: help setup drill play test test-all check serve bench docs screenshots sbom licences faults
 
 help: setup  ## set up, then list these
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -45,7 +45,11 @@ bench: setup  ## every figure that the README quotes
 	@.venv/bin/python -m benchmarks.failover
 	@.venv/bin/python -m benchmarks.restart
 	@.venv/bin/python -m benchmarks.soak
+	@.venv/bin/python -m benchmarks.soak --recorded --incidents 10000
 	@.venv/bin/python -m benchmarks.scale
+
+faults: setup  ## every route that a drill uses fails in turn, in every way: an hour on two cores
+	@.venv/bin/python -m benchmarks.faults --once $(ARGS)
 
 docs: setup  ## write docs/reference.md anew from the code
 	@.venv/bin/python docs/generate.py

@@ -120,14 +120,14 @@ class Marks:
 
 
 def rows_of(
-    bulkhead: Bulkhead, text: str, actions: Mapping[str, Action[Any, Any, Any]], incidents: int
+    bulkhead: Bulkhead, text: str, actions: Mapping[str, Action[Any, Any, Any]], incidents: int, first: int = 0
 ) -> list[dict[str, Any]]:
-    """Incidents as the inbox writes them."""
+    """Incidents as the inbox writes them, numbered from ``first`` on."""
     book = load_playbook(text, "bench.yaml", actions)
     bound = {"id": book.id, "sha256": book.sha256, "text": text, "source": book.source, "drill": book.drill}
     at = iso(bulkhead.sites["range"].clock.now())
     rows = []
-    for k in range(incidents):
+    for k in range(first, first + incidents):
         credential = Credential(provider="bench", kind=book.id, id=f"key-{k}", fingerprint="hmac:bench")
         report = Report(source="cli", by="bench", text="a load of known size", credential=credential)
         body = canonical({"report": asdict(report), "inbox": "bench", "repository": "", "playbook": bound})

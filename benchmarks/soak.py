@@ -3,6 +3,9 @@
 Memory, file handles and the time from report to close of the worker's process, which a long life must not raise. Each
 incident is a whole drill in a company of its own, run by the trainer as ``/bulkhead drill run`` would; the range is a
 child process, whose own growth is told beside and is not judged.
+
+``--recorded`` takes incidents of four steps instead, whose actions only answer: ten thousand of them go through engine,
+timeline and database in minutes, fifty at once.
 """
 
 from __future__ import annotations
@@ -25,17 +28,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dbos import DBOS
+
+from benchmarks.__main__ import LEAST
+from benchmarks.engine import engine_of, house, land, rows_of
+from benchmarks.load import Provider, catalogue, playbook
 from bot import app
 from bot.drill import Range, range_up
 from bot.engine.decisions import open_asks
 from bot.errors import DecisionRefused
 from bot.intake.rounds import rounds
+from bot.model import Exposure, Liveness, Machine, Report, Triage
 from bot.settings import Settings, read
 from bot.store import iso, when
 from bot.store_drills import FAILED, ORDERED, OVER, RUNNING, Order, Orders
 from bot.timeline import load
 from bot.training import Trainer
+from bot.world import World
 
+AT_ONCE = 50  # recorded incidents
 DRILL, COUNT, WARM = "github-pat-in-image", 30, 5  # the first few fill caches
 FLAT = 1.10  # the last third against the first, of what must not grow
 POOLS = 16  # files of the eight connections that the pool of a store keeps: SQLite has two of each, itself and its log
@@ -44,7 +55,7 @@ PATIENCE_S = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """After one incident: MiB and open files of the worker, seconds from its report to its close."""
+    """After one incident, or so many at once: MiB and open files of the worker, seconds from report to close."""
 
     memory_mib: float
     files: int
@@ -128,14 +139,50 @@ def _agree(bulkhead: app.Bulkhead) -> None:
                     )  # fmt: skip
 
 
+def recorded(folder: Path, count: int, note: Callable[[Sample], object]) -> list[Sample]:
+    """Run so many recorded incidents. Raises TimeoutError when some are not closed."""
+    with house(folder, "") as bulkhead:
+        return asyncio.run(_recorded(bulkhead, count, note))
+
+
+async def _recorded(bulkhead: app.Bulkhead, count: int, note: Callable[[Sample], object]) -> list[Sample]:
+    def triage(_world: World, report: Report) -> Triage:
+        assert report.credential is not None
+        return Triage(
+            credential=report.credential, live=Liveness.LIVE, exposure=Exposure.PUBLIC, machine=Machine.UNKNOWN
+        )
+
+    actions, samples = catalogue(Provider(0.0), LEAST), list[Sample]()
+    engine = engine_of(bulkhead, actions, triage)
+    await engine.start()
+    try:
+        for first in range(0, count, AT_ONCE):
+            rows = rows_of(bulkhead, playbook(LEAST), actions, min(AT_ONCE, count - first), first)
+            began = time.monotonic()
+            land(bulkhead, rows)
+            await asyncio.gather(*(engine.open(row["id"]) for row in rows))
+            for row in rows:
+                over = (await DBOS.retrieve_workflow_async(row["id"])).get_result(polling_interval_sec=0.02)
+                await asyncio.wait_for(over, PATIENCE_S)
+            samples.append(_grown(time.monotonic() - began))
+            note(samples[-1])
+    finally:
+        await engine.stop()
+    return samples
+
+
 def _sample(bulkhead: app.Bulkhead, incident: str) -> Sample:
-    gc.collect()
     events = load(bulkhead.store, incident)
     closed = next(event for event in events if event.kind == "closed")
+    return _grown((when(closed.at) - when(events[0].at)).total_seconds())
+
+
+def _grown(seconds: float) -> Sample:
+    gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return Sample(
         memory_mib=pages * resource.getpagesize() / 2**20, files=len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - names
-        seconds=(when(closed.at) - when(events[0].at)).total_seconds(),
+        seconds=seconds,
     )  # fmt: skip
 
 
@@ -143,6 +190,7 @@ def main() -> None:
     """Print the table. Exit status 1 where something grew."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     options.add_argument("--incidents", type=int, default=COUNT, help=f"so many ({COUNT})")
+    options.add_argument("--recorded", action="store_true", help="of four steps that only answer, instead of drills")
     given = options.parse_args()
     home = read().home
     home.mkdir(parents=True, exist_ok=True)
@@ -153,12 +201,15 @@ def main() -> None:
         sys.stderr.write(f"{len(done)}: {dataclasses.asdict(sample)}\n")
 
     with tempfile.TemporaryDirectory(prefix="soak-", dir=home) as place:
-        samples = soak(Path(place), given.incidents, note)
+        samples = (recorded if given.recorded else soak)(Path(place), given.incidents, note)
     rows: list[tuple[str, Callable[[Sample], Any], str]] = [
         ("memory", lambda s: s.memory_mib, "MiB"), ("open files", lambda s: s.files, ""),
         ("report to close", lambda s: s.seconds, "s"),
     ]  # fmt: skip
-    print(f"{len(samples)} drilled incidents in one worker, one after the other; the last third beside the first:")
+    kind = f"recorded incidents in one worker, {AT_ONCE} at once" if given.recorded else (
+        "drilled incidents in one worker, one after the other"
+    )  # fmt: skip
+    print(f"{given.incidents} {kind}; the last third beside the first:")
     grew = False
     for what, of, unit in rows:
         by = rise(samples, of)

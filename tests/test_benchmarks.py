@@ -109,6 +109,12 @@ def test_a_short_soak_closes_each_of_its_incidents(tmp_path: Path) -> None:
     assert all(one.seconds > 0 and one.files > 3 and one.memory_mib > 10 for one in seen)
 
 
+def test_recorded_incidents_are_soaked_in_parts_and_all_of_them_close(tmp_path: Path) -> None:
+    seen = soak.recorded(tmp_path, soak.AT_ONCE + 1, lambda _sample: None)
+    assert len(seen) == 2
+    assert all(one.seconds > 0 and one.files > 3 and one.memory_mib > 10 for one in seen)
+
+
 @pytest.mark.slow
 def test_a_killed_workers_incidents_go_on_in_the_next_one(tmp_path: Path) -> None:
     noted, closed = restart.measure(tmp_path, count=8)
