@@ -36,6 +36,7 @@ class Node:
         self.looked, self.outcome, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.proven = asyncio.Event()
         self.failure = ""
+        self.root = self  # whose failure it is: its own, or that of a step for which this one has waited
         self.last = False  # it would cut Bulkhead's own credential, and waits for the others
 
     async def reached(self, level: str) -> None:
@@ -48,7 +49,16 @@ class Node:
             for wait in waits:
                 wait.cancel()
         if not mark.is_set() and level != "ended":
-            raise StepFailed(f"it needs {self.step.id}, which did not succeed: {self.failure}")
+            raise _Held(self)
+
+
+class _Held(StepFailed):
+    """A step that its turn never came to. It names the one that failed, and not each that waited in between."""
+
+    def __init__(self, node: Node) -> None:
+        self.root = root = node.root
+        between = "" if root is node else f"which waited for {root.step.id}, "
+        super().__init__(f"it needs {node.step.id}, {between}which did not succeed: {root.failure}")
 
 
 class IncidentRun:
@@ -180,7 +190,7 @@ class IncidentRun:
                 raise end
             self._pass(node)
         except (StepFailed, InputError) as exc:
-            node.failure = str(exc)
+            node.failure, node.root = str(exc), exc.root if isinstance(exc, _Held) else node
             if journal.last(step.id, "failed") is None:
                 await journal.write(
                     step.id, "failed", {"error": str(exc), "on_failure": step.on_failure, "denied": False}

@@ -92,6 +92,23 @@ def decide(house: House, engine: Engine, step: str, kind: str, by: str, **body: 
     )
 
 
+def test_what_waits_in_a_row_names_the_step_that_failed_and_not_each_in_between(house: House) -> None:
+    needs = "needs: [{second: proven}], on_failure: continue}\n"
+    house.land(CHAIN.replace("FAIL", "continue") + "  - {id: third, uses: lamp.put_out, with: {lamp: c}, " + needs)
+    house.room.hidden["a"] = Rejected("the lamp is stuck", provider="lamp")
+
+    async def story(_engine: Engine) -> None:
+        await until(lambda: "failed" in house.kinds("third"), "the last one to fail")
+
+    drive(house, story)
+    said = {e.step: e.body["error"] for e in house.events() if e.kind == "failed"}
+    assert said == {
+        "first": "the lamp is stuck",
+        "second": "it needs first, which did not succeed: the lamp is stuck",
+        "third": "it needs second, which waited for first, which did not succeed: the lamp is stuck",
+    }
+
+
 def test_no_cut_waits_behind_the_triage_of_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """One leak can hold hundreds of credentials, all of which are triaged at once."""
     known, entered, go = House.triage, [], threading.Event()
