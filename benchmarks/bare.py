@@ -54,7 +54,7 @@ class _Script:
                     self.put(incident, step, 0)
             skipped = [step for step in ready if not step.phases]
             for step in skipped:
-                self.pass_(incident, step, ("look", "outcome", "proven", "ended"))
+                self.pass_(incident, step, ("look", "outcome", "proven", "tried", "ended"))
             if not skipped:
                 return
 

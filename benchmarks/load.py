@@ -20,7 +20,7 @@ from bot.errors import Rejected
 from bot.model import Before, Effect, EvidenceRef, Grade, Outcome, Proof, material
 from bot.world import World
 
-REACHES = {"look": ("look",), "evidence": (), "run": ("outcome",), "prove": ("proven", "ended")}
+REACHES = {"look": ("look",), "evidence": (), "run": ("outcome",), "prove": ("proven", "tried", "ended")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Shape:
         ends: dict[tuple[str, str], int] = {}
         for step in self.steps:
             at = max((ends[need, level] for need, level in step.needs.items()), default=self.triage)
-            ends |= {(step.id, level): at for level in ("look", "outcome", "proven", "ended")}
+            ends |= {(step.id, level): at for level in ("look", "outcome", "proven", "tried", "ended")}
             for phase, calls in step.phases:
                 at += calls
                 ends |= {(step.id, level): at for level in REACHES[phase]}

@@ -23,8 +23,9 @@ Catalogue = Mapping[str, Action[Any, Any, Any]]
 
 MAX_STEPS = 100
 ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-# Weakest first. "look" is only ever implied by a reference to a Before; "ended" waits for an end, good or bad.
-NEEDS = ("look", "ended", "outcome", "proven")
+# Weakest first. "look" is only ever implied by a reference to a Before. "tried": each item was done or has failed once,
+# whatever people say then; "ended" waits for an end, good or bad.
+NEEDS = ("look", "tried", "ended", "outcome", "proven")
 ON_FAILURE = ("stop", "continue", "ask")
 _FIXED = {
     "credential": Credential,
@@ -36,7 +37,7 @@ _STEP_KEYS = ("id", "uses", "with", "needs", "for_each", "when", "on_failure")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One line of a playbook. ``needs`` maps a step's id to what must stand first: look, ended, outcome or proven.
+    """One line of a playbook. ``needs`` maps a step's id to what must stand first, of ``NEEDS``.
 
     ``with_`` is None when nothing was written: the item of ``for_each`` then is the input.
     """

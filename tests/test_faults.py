@@ -34,6 +34,13 @@ def matrix(tmp_path: Path, *args: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+def test_a_credential_of_ours_that_expires_while_planted_things_are_cut_is_a_question(tmp_path: Path) -> None:
+    given = ("--drill", "aws-key-in-public-log", "--kind", "expired", "--route", "iam:DeleteLoginProfile")
+    (cell,) = matrix(tmp_path, *given)
+    assert cell["said"] == "asked", cell["why"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["answer-lost", "garbage"])
 def test_a_sample_of_the_matrix(tmp_path: Path, kind: str) -> None:
     kept = tmp_path / "kept"

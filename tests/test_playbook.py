@@ -284,7 +284,7 @@ WRONG = [
     (with_steps(ASK.replace("Why", '"${{ FN.upper(x) }}"')), 7, "a reference is the whole value"),
     (with_steps(ASK + "    needs: [asks]\n"), 8, "there is no step 'asks'"),
     (with_steps(ASK + "    needs: [{ask: proven}]\n"), 8, "cannot wait for itself"),
-    (with_steps(FIND + ASK + "    needs: [{find: prooven}]\n"), 11, "must be one of ended, outcome, proven"),
+    (with_steps(FIND + ASK + "    needs: [{find: prooven}]\n"), 11, "must be one of tried, ended, outcome, proven"),
     (with_steps(ASK + "    on_failure: retry\n"), 8, "must be one of stop, continue, ask"),
     (with_steps(ASK + "    when: {triage.exposure: secret}\n"), 8, "one of public, internal, unknown"),
     (with_steps(ASK + "    when: {triage.exposed: public}\n"), 8, "has no 'exposed'"),

@@ -34,22 +34,29 @@ class Node:
     def __init__(self, step: Step) -> None:
         self.step = step
         self.looked, self.outcome, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.proven = asyncio.Event()
+        self.proven, self.tried = asyncio.Event(), asyncio.Event()
+        self.untried: set[str] = set()  # of its instances
         self.failure = ""
         self.root = self  # whose failure it is: its own, or that of a step for which this one has waited
         self.last = False  # it would cut Bulkhead's own credential, and waits for the others
 
     async def reached(self, level: str) -> None:
         """Wait until the step is as far as another one needs it. Raises StepFailed when it has ended without that."""
-        mark = {"look": self.looked, "outcome": self.outcome}.get(level, self.proven)
+        mark = {"look": self.looked, "outcome": self.outcome, "tried": self.tried}.get(level, self.proven)
         waits = [asyncio.ensure_future(mark.wait()), asyncio.ensure_future(self.ended.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        if not mark.is_set() and level != "ended":
+        if not mark.is_set() and level not in ("tried", "ended"):
             raise _Held(self)
+
+    def try_(self, instance: str) -> None:
+        """An instance has come to its first end, or to its first failure."""
+        self.untried.discard(instance)
+        if not self.untried:
+            self.tried.set()
 
 
 class _Held(StepFailed):
@@ -183,6 +190,9 @@ class IncidentRun:
                 self._pass(node)  # who waits for it need not wait for the word that it was nothing
                 why = "there is nothing to do it to" if step.for_each else "its `when` does not hold here"
                 await journal.write(step.id, "skipped", {"why": why})
+            node.untried = {run.id for run in runs}
+            for run in runs:
+                run.tried = partial(node.try_, run.id)
             # One item that fails does not keep the others from their end.
             ends = await asyncio.gather(*(self._instance(node, run) for run in runs), return_exceptions=True)
             wrong = [end for end in ends if isinstance(end, BaseException)]
@@ -225,6 +235,7 @@ class IncidentRun:
                 node.outcome.set()
 
         await run.do(before, written)
+        run.tried()
 
     async def _be_last(self, node: Node) -> None:
         """Wait for every step that does not wait for this one; among those that cut our own, the playbook's order."""

@@ -124,6 +124,7 @@ class StepRun:
         self.deps, self.id, self.action, self.inputs, self.on_failure = deps, step_id, action, inputs, on_failure
         self.journal = deps.journal
         self.attempt = 1  # one more for every failure after which a person said: try again
+        self.tried: Callable[[], None] = lambda: None  # called at each failure, before people are asked
 
     # calls -----------------------------------------------------------------------------------------------------
 
@@ -304,6 +305,7 @@ class StepRun:
                 except (StepFailed, BulkheadError) as exc:
                     body = {"error": str(exc), "on_failure": self.on_failure, "denied": isinstance(exc, Denied)}
                     failed = await self.journal.write(self.id, "failed", body, self.attempt)
+            self.tried()
             if not await self._again(failed.body):
                 raise StepFailed(failed.body["error"])
             self.attempt += 1

@@ -100,7 +100,7 @@ def steps(draw: st.DrawFn, mistakes: bool) -> list[dict[str, Any]]:
         if uses != "people.ask":
             step["on_failure"] = draw(st.sampled_from(["stop", "continue", "ask"]))
         before = draw(st.lists(st.sampled_from(STEPS[:n]), max_size=2, unique=True)) if n else []
-        levels = st.sampled_from(["ended", "outcome", "proven"])
+        levels = st.sampled_from(["tried", "ended", "outcome", "proven"])
         step["needs"] = [{name: draw(levels)} for name in before]
         if draw(st.integers(0, 4)) == 0:
             step["when"] = {"triage.exposure": draw(st.sampled_from(["public", "internal"]))}

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from bot.engine.decisions import open_asks
 from bot.engine.ledger import Ledger
 from bot.engine.run import THREADS, Engine
 from bot.errors import Conflict, DecisionRefused, EngineError, Forbidden, NotFound, Refused, Rejected
+from bot.model import WorkflowRef
 from tests.engine.lamps import House
 
 ONE = """
@@ -107,6 +109,52 @@ def test_what_waits_in_a_row_names_the_step_that_failed_and_not_each_in_between(
         "second": "it needs first, which did not succeed: the lamp is stuck",
         "third": "it needs second, which waited for first, which did not succeed: the lamp is stuck",
     }
+
+
+EACH = """
+id: each
+title: Every lamp that leaked
+match: {credential: lamp}
+steps:
+  - {id: out, uses: lamp.put_out, for_each: $triage.leaking_workflows, with: {lamp: $item.workflow}, on_failure: ask}
+  - {id: tried, uses: lamp.put_out, with: {lamp: c}, needs: [{out: tried}], on_failure: ask}
+  - {id: ended, uses: lamp.put_out, with: {lamp: d}, needs: [{out: ended}], on_failure: ask}
+"""
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["at-once", "after-a-restart"])
+def test_a_question_whether_to_try_again_holds_back_only_who_waits_for_an_end(
+    house: House, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    leaking = tuple(WorkflowRef(repository="o/r", workflow=lamp) for lamp in "ab")
+    known = House.triage
+    monkeypatch.setattr(House, "triage", lambda *given: replace(known(*given), leaking_workflows=leaking))
+    house.room.light("d")
+    house.room.slow["b"] = 0.5
+    house.room.hidden["a"] = Rejected("the lamp is stuck", provider="lamp")
+    if again:  # the first one may not go on before all were tried
+        house.room.bugs.add("c")
+    house.land(EACH)
+
+    async def until_asked(_engine: Engine) -> None:
+        await until(lambda: "failed" in house.kinds("tried") if again else house.kinds("tried")[-1:] == ["proof"], "it")
+
+    async def story(engine: Engine) -> None:
+        await until_asked(engine)
+        assert "look" not in house.kinds("ended")
+        assert "proof" in house.kinds("out#1"), "it was tried too"
+        house.room.hidden.clear()
+        house.room.bugs.clear()
+        decide(house, engine, "out#0/retry", "approve", "ann")
+        if again:
+            await until(lambda: asks(house, "tried/retry"), "the other question")
+            decide(house, engine, "tried/retry", "approve", "ann")
+        await closed(house)
+
+    if again:
+        drive(house, until_asked)
+    drive(house, story)
+    assert {"out a", "out b", "out c", "out d"} == set(house.room.changes())
 
 
 def test_no_cut_waits_behind_the_triage_of_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
