@@ -29,6 +29,7 @@ PATIENCE_S = 200.0
 QUIET_S = 25.0  # an incident that says nothing for so long waits for a person, or for nothing
 LANDING_S = 90.0  # a report whose run or image cannot be read waits for its provider
 PUBLIC = 12  # a shorter value is an id or a word, and no secret that could be told apart
+KEY_ID = re.compile(r"\b(AKIA|ASIA)[A-Z2-7]{16}\b")
 PAGE = "<html><body><h1>Bad gateway</h1></body></html>"
 
 
@@ -90,7 +91,11 @@ class Ended:
     state: dict[str, Any]
     writes: dict[str, int]
     leaked: list[str]  # where a secret of the range stands that should not
-    unknown: int  # how many things triage could not find out, and said so
+    unknown: list[str]  # what triage could not find out, and said so; numbers and ids stand for any
+
+    def told(self, clean: Clean) -> bool:
+        """Whether people are told of something that a drill without faults does not say."""
+        return bool(self.failed) or not set(self.unknown) <= set(clean.unknown)
 
     @property
     def failed(self) -> list[str]:
@@ -117,7 +122,7 @@ class Clean:
     state: dict[str, Any]
     writes: dict[str, int]
     routes: list[list[str]]
-    unknown: int
+    unknown: list[str]
 
     @classmethod
     def of(cls, ended: Ended, routes: list[tuple[str, str, str]]) -> Clean:
@@ -202,7 +207,7 @@ def play(arena: drill.Range, home: Path, name: str, faults: list[Fault]) -> tupl
     triaged = [e.body["unknown"] for events in timelines.values() for e in events if e.kind == "triage"]
     ended = Ended(
         result=result, broken=broken, timelines=timelines, state=state, writes=dict(writes), leaked=leaked[:1],
-        unknown=sum(map(len, triaged)),
+        unknown=[any_number(KEY_ID.sub("*", one)) for found in triaged for one in found],
     )  # fmt: skip
     return ended, list(run.asked_by_then[before_report:])
 
@@ -229,7 +234,7 @@ def verdict(clean: Clean, ended: Ended) -> tuple[str, list[str]]:
         return "WRONG", said
     if ended.result is None or not ended.result.contained:
         return "stopped", [*ended.failed, *ended.waits, *(ended.result.why_not if ended.result else [])]
-    told = ended.failed or ended.unknown > clean.unknown
+    told = ended.told(clean)
     retried = any(e.step.endswith("/retry") for events in ended.timelines.values() for e in events)
     return ("asked" if retried else "told" if told else "contained"), ended.failed
 
@@ -240,12 +245,11 @@ def wrong(clean: Clean, ended: Ended) -> list[str]:
     A change that was sent twice has doubled nothing where everything ends as it does without faults.
     """
     said, result = [f"a secret stands in {place}" for place in ended.leaked], ended.result
-    told = ended.failed or ended.unknown > clean.unknown
+    told = ended.told(clean)
     if "broke" in ended.broken:
         said.append(ended.broken)
     elif result is None and not (told or ended.waits) and "could not be worked" not in ended.broken:
-        told = "; ".join(ended.failed or ended.waits)
-        said.append(f"it did not end ({ended.broken}), and nobody is told why or what to do: {told}")
+        said.append(f"it did not end ({ended.broken}), and nobody is told why or what to do")
     if result is not None and not result.contained and not told:
         said.append(f"not contained, and no step says why: {'; '.join(result.why_not)}")
     if result is not None and result.contained and not told and ended.state != clean.state:

@@ -69,7 +69,7 @@ def ended(**more: Any) -> Ended:
     )  # fmt: skip
     usual: dict[str, Any] = {
         "result": result, "broken": "", "timelines": {"inc-1": []}, "state": {"key": "dead"}, "writes": {"cut": 1},
-        "leaked": [], "unknown": 0,
+        "leaked": [], "unknown": ["who made it"],
     }  # fmt: skip
     return Ended(**usual | more)
 
@@ -96,6 +96,7 @@ def test_what_a_verdict_calls_wrong() -> None:
     assert doubled == "cut was done 2 times instead of 1"
     assert wrong(CLEAN, ended(writes={"cut": 2})) == [], "sent twice, done once"
     assert wrong(CLEAN, ended(timelines=failed("AWS does not answer"), **other)) == [], "it was told"
+    assert wrong(CLEAN, ended(unknown=["whose it is"], **other)) == [], "in place of another thing that was not known"
     (ours,) = wrong(CLEAN, ended(timelines=failed("a fault of Bulkhead itself in x")))
     assert ours.startswith("of itself")
 
