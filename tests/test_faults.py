@@ -41,6 +41,14 @@ def test_a_credential_of_ours_that_expires_while_planted_things_are_cut_is_a_que
 
 
 @pytest.mark.slow
+def test_what_only_the_second_search_can_see_is_cut_too(tmp_path: Path) -> None:
+    keys = "/repos/harbor-lights/ferry/keys"
+    cells = matrix(tmp_path, "--drill", "github-pat-in-image", "--kind", "forbidden", "--route", f"github GET {keys}")
+    said = {cell["faults"][0]["route"]: cell["said"] for cell in cells}
+    assert said[keys] != "stopped"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["answer-lost", "garbage"])
 def test_a_sample_of_the_matrix(tmp_path: Path, kind: str) -> None:
     kept = tmp_path / "kept"
