@@ -233,7 +233,8 @@ def verdict(clean: Clean, ended: Ended) -> tuple[str, list[str]]:
     if said := wrong(clean, ended):
         return "WRONG", said
     if ended.result is None or not ended.result.contained:
-        return "stopped", [*ended.failed, *ended.waits, *(ended.result.why_not if ended.result else [])]
+        said = [*ended.failed, *ended.waits, *(ended.result.why_not if ended.result else [])]
+        return "stopped", said or [ended.broken]
     told = ended.told(clean)
     retried = any(e.step.endswith("/retry") for events in ended.timelines.values() for e in events)
     return ("asked" if retried else "told" if told else "contained"), ended.failed

@@ -47,10 +47,10 @@ def snapshot(state: State) -> dict[str, Any]:
                 "alerts": {str(n): [row["state"], row["resolution"]] for n, row in sorted(repo.alerts.items())},
                 "refs": sorted(repo.git.refs), "pulls": {str(n): p.state for n, p in sorted(repo.pulls.items())},
                 "issues": sorted(row["title"] for row in repo.issues.values() if row["state"] == "open"),
-                "runs": [
+                "runs": [  # those of two workflows may begin in either order
                     {"workflow": r.workflow.path, "number": r.number, "event": r.event, "attempt": r.attempt,
                      "status": r.status, "conclusion": r.conclusion, "logs": any(j.log for j in r.jobs)}
-                    for r in runs
+                    for r in sorted(runs, key=lambda r: (r.workflow.path, r.number))
                 ],
             }  # fmt: skip
             volatile["runs"][name] = [{"id": r.id, "updated_at": shapes.when(r.updated_at)} for r in runs]
