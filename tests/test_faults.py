@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.faults import MEANS
-from benchmarks.faulty import KINDS, Clean, Ended, any_number, drawn, every, wrong
+from benchmarks.faulty import KINDS, Clean, Ended, any_number, drawn, every, verdict, wrong
 from bot import drill
 from bot.timeline import Event
 
@@ -119,6 +119,8 @@ def test_green_without_proof_and_a_stop_without_a_word_are_wrong() -> None:
     assert "no step says why" in wrong(CLEAN, ended(result=lives))[0]
     (silent,) = wrong(CLEAN, ended(result=None, broken="nothing has happened"))
     assert "nobody is told why" in silent
+    unread = "the report could not be worked: its run cannot be read"
+    assert verdict(CLEAN, ended(result=None, broken=unread)) == ("stopped", [unread])
 
 
 def test_faults_are_every_kind_at_every_route_and_the_same_for_a_seed() -> None:
